@@ -1,0 +1,1 @@
+"""Unknowns, denoiser contract, noise levels, residual, solution, random streams, errors. Imports torch only."""

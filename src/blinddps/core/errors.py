@@ -1,0 +1,32 @@
+"""Errors a user can act on. Every message names the thing, its value and the remedy, in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["BlinddpsError", "InputError", "PriorError", "SolverError", "unknown_name"]
+
+
+class BlinddpsError(Exception):
+    """Base of all errors that blinddps raises on purpose; the command line prints its message and exits non-zero."""
+
+
+class InputError(BlinddpsError, ValueError):
+    """A file, array or option that cannot be used as given."""
+
+
+class PriorError(BlinddpsError, ValueError):
+    """A prior that is missing, damaged, unsafe to load or unfit for the requested unknown."""
+
+
+class SolverError(BlinddpsError, RuntimeError):
+    """A restoration that ended without a usable answer."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Sentence for a name that does not exist: ``unknown prior 'face-128'; did you mean 'faces-128'? (known: ...)``."""
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"unknown {kind} '{name}'; {hint}(known: {', '.join(options) or 'none'})"

@@ -1,1 +1,36 @@
 """Unknowns, denoiser contract, noise levels, residual, solution, random streams, errors. Imports torch only."""
+
+from .constraints import from_simplex, normalise, project_simplex, simplex
+from .denoiser import Denoiser, VarianceDenoiser
+from .errors import BlinddpsError, InputError, PriorError, SolverError, unknown_name
+from .penalties import L0, L1, Penalty
+from .random import generator_for, normal_like
+from .schedule import NoiseSchedule, linear_schedule
+from .solution import Outcome, Solution, Step, residual_norm
+from .unknown import Unknown
+
+__all__ = [
+    "L0",
+    "L1",
+    "BlinddpsError",
+    "Denoiser",
+    "InputError",
+    "NoiseSchedule",
+    "Outcome",
+    "Penalty",
+    "PriorError",
+    "Solution",
+    "SolverError",
+    "Step",
+    "Unknown",
+    "VarianceDenoiser",
+    "from_simplex",
+    "generator_for",
+    "linear_schedule",
+    "normal_like",
+    "normalise",
+    "project_simplex",
+    "residual_norm",
+    "simplex",
+    "unknown_name",
+]

@@ -1,0 +1,57 @@
+"""Penalties of an unknown, evaluated on its max-one form ``v = (u0_hat + 1) / 2``, before any normalisation.
+
+After the sum is normalised to one, ``||k||_1`` is constant: a penalty there does nothing (``method.md`` 8.2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+__all__ = ["L0", "L1", "Penalty"]
+
+
+class Penalty(Protocol):
+    """A regulariser of eq. 20: a differentiable ``value`` per sample, and a proximal map ``prox`` (identity if none)."""
+
+    weight: float
+
+    def value(self, x0_hat: Tensor, /) -> Tensor | None: ...
+
+    def prox(self, x0_hat: Tensor, /) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class L1:
+    """``R(v) = weight * mean |v|``; acts through its subgradient, added to that of the residual norm.
+
+    The mean, not the sum, so that one weight serves all kernel sizes.
+    """
+
+    weight: float = 1.0
+
+    def value(self, x0_hat: Tensor, /) -> Tensor | None:
+        return self.weight * ((x0_hat + 1) / 2).abs().flatten(1).mean(1)
+
+    def prox(self, x0_hat: Tensor, /) -> Tensor:
+        return x0_hat
+
+
+@dataclass(frozen=True)
+class L0:
+    """``R(v) = weight * ||v||_0 / (h w)``; acts as a proximal step, the hard threshold at ``sqrt(2 weight / (h w))``.
+
+    Pixels below the threshold (relative to the kernel's maximum) become zero and pass no gradient.
+    """
+
+    weight: float = 1.0
+
+    def value(self, x0_hat: Tensor, /) -> Tensor | None:
+        return None
+
+    def prox(self, x0_hat: Tensor, /) -> Tensor:
+        threshold = math.sqrt(2 * self.weight / (x0_hat.shape[-2] * x0_hat.shape[-1]))
+        return x0_hat.where((x0_hat + 1) / 2 >= threshold, -1.0)

@@ -1,0 +1,76 @@
+"""Noise levels of a discrete variance-preserving diffusion, in the coordinate ``u = x_t / sqrt(alpha_bar)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+__all__ = ["NoiseSchedule", "linear_schedule"]
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """``alpha_bar`` of a diffusion with ``N`` steps, decreasing, each in (0, 1).
+
+    ``sigma_i = sqrt((1 - alpha_bar_i) / alpha_bar_i)`` is the noise-to-signal ratio of step ``i``.
+    """
+
+    alpha_bar: Tensor
+
+    def __post_init__(self) -> None:
+        a = torch.as_tensor(self.alpha_bar, dtype=torch.float64).detach().cpu()
+        if (
+            a.ndim != 1
+            or a.numel() < 1
+            or not bool(((a > 0) & (a < 1)).all())
+            or not bool((a.diff() < 0).all())
+        ):
+            raise InputError(
+                f"alpha_bar of shape {tuple(a.shape)} is not a noise schedule; give values in (0, 1) that decrease"
+            )
+        object.__setattr__(self, "alpha_bar", a)
+
+    def __len__(self) -> int:
+        return self.alpha_bar.numel()
+
+    @property
+    def sigmas(self) -> Tensor:
+        """``(N,)`` noise levels, increasing with ``i``."""
+        return ((1 - self.alpha_bar) / self.alpha_bar).sqrt()
+
+    def levels(self, num_steps: int) -> Tensor:
+        """``(num_steps + 1,)`` decreasing levels: ``num_steps`` of the ``N`` evenly spaced in ``i``, both ends kept, then 0.
+
+        Raises:
+            InputError: ``num_steps`` is not in 1 ... N.
+        """
+        n = len(self)
+        if not 1 <= num_steps <= n:
+            raise InputError(
+                f"num_steps is {num_steps}; the prior's schedule has {n} steps, so give 1 to {n}"
+            )
+        index = torch.linspace(n - 1, 0, num_steps, dtype=torch.float64).round().long()
+        return torch.cat([self.sigmas[index], torch.zeros(1, dtype=torch.float64)])
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Fractional step index at which the schedule has level ``sigma``; linear in ``log sigma``, held at the ends."""
+        table = self.sigmas.log().to(sigma.device, torch.float32)
+        value = sigma.to(torch.float32).clamp_min(1e-12).log()
+        hi = (
+            torch.searchsorted(table, value).clamp(1, len(self) - 1)
+            if len(self) > 1
+            else torch.zeros_like(value).long()
+        )
+        lo = (hi - 1).clamp_min(0)
+        gap = (table[hi] - table[lo]).clamp_min(1e-12)
+        return (lo + (value - table[lo]) / gap).clamp(0, len(self) - 1)
+
+
+def linear_schedule(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
+    """``beta`` linear from ``beta_start`` to ``beta_end`` over ``num_steps`` (Ho et al. 2020): the paper's schedule."""
+    beta = torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
+    return NoiseSchedule(torch.cumprod(1 - beta, 0))

@@ -1,0 +1,58 @@
+"""An unknown of the inverse problem: its prior, shape, physical map, penalty and step size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from .denoiser import Denoiser
+from .errors import InputError
+from .penalties import Penalty
+from .schedule import NoiseSchedule, linear_schedule
+
+__all__ = ["Unknown"]
+
+
+def identity(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """One thing to be found, bound to the operator's argument of the same name.
+
+    Args:
+        prior: a :class:`~blinddps.core.denoiser.Denoiser`, or ``None`` for a uniform prior: the state is then the
+            unknown's estimate itself, moved by the gradient of the likelihood alone (the paper's Algorithm 3).
+        shape: ``(C, H, W)`` of one sample.
+        to_physical: map from the prior's range to what the operator takes, e.g. :func:`~blinddps.core.constraints.simplex`.
+        penalty: regulariser of the posterior mean in the prior's range, e.g. :class:`~blinddps.core.penalties.L1`.
+        step_size: the ``step`` of Algorithm 1, at least 0.
+        clip: range the posterior mean is clipped to, or ``None``.
+        project: applied to the state of a uniform prior after each step (``P_C``).
+        initial: ``(C, H, W)`` or ``(B, C, H, W)`` start of a uniform prior; required there.
+        schedule: noise levels the prior was trained on; linear beta over 1000 steps unless given.
+
+    Raises:
+        InputError: a shape that is not ``(C, H, W)`` of positive numbers, a negative step, a uniform prior with no start.
+    """
+
+    prior: Denoiser | None
+    shape: tuple[int, int, int]
+    to_physical: Callable[[Tensor], Tensor] = identity
+    penalty: Penalty | None = None
+    step_size: float = 0.3
+    clip: tuple[float, float] | None = (-1.0, 1.0)
+    project: Callable[[Tensor], Tensor] = identity
+    initial: Tensor | None = None
+    schedule: NoiseSchedule = field(default_factory=linear_schedule)
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise InputError(f"shape of an unknown is {tuple(self.shape)}; give (C, H, W), each at least 1")
+        if not self.step_size >= 0:
+            raise InputError(f"step_size of an unknown is {self.step_size}; give a number of at least 0")
+        if self.prior is None and self.initial is None:
+            raise InputError("an unknown with a uniform prior (prior=None) has no start; give initial=")

@@ -5,7 +5,7 @@ from .denoiser import Denoiser, VarianceDenoiser
 from .errors import BlinddpsError, InputError, PriorError, SolverError, unknown_name
 from .penalties import L0, L1, Penalty
 from .random import generator_for, normal_like
-from .schedule import NoiseSchedule, linear_schedule
+from .schedule import NoiseSchedule, ancestral_step, linear_schedule
 from .solution import Outcome, Solution, Step, residual_norm
 from .unknown import Unknown
 
@@ -24,6 +24,7 @@ __all__ = [
     "Step",
     "Unknown",
     "VarianceDenoiser",
+    "ancestral_step",
     "from_simplex",
     "generator_for",
     "linear_schedule",

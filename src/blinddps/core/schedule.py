@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["NoiseSchedule", "linear_schedule"]
+__all__ = ["NoiseSchedule", "ancestral_step", "linear_schedule"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,7 @@ class NoiseSchedule:
 
     def __post_init__(self) -> None:
         a = torch.as_tensor(self.alpha_bar, dtype=torch.float64).detach().cpu()
-        if (
-            a.ndim != 1
-            or a.numel() < 1
-            or not bool(((a > 0) & (a < 1)).all())
-            or not bool((a.diff() < 0).all())
-        ):
+        if a.ndim != 1 or a.numel() < 1 or not bool(((a > 0) & (a < 1)).all()) or not bool((a.diff() < 0).all()):
             raise InputError(
                 f"alpha_bar of shape {tuple(a.shape)} is not a noise schedule; give values in (0, 1) that decrease"
             )
@@ -50,9 +45,7 @@ class NoiseSchedule:
         """
         n = len(self)
         if not 1 <= num_steps <= n:
-            raise InputError(
-                f"num_steps is {num_steps}; the prior's schedule has {n} steps, so give 1 to {n}"
-            )
+            raise InputError(f"num_steps is {num_steps}; the prior's schedule has {n} steps, so give 1 to {n}")
         index = torch.linspace(n - 1, 0, num_steps, dtype=torch.float64).round().long()
         return torch.cat([self.sigmas[index], torch.zeros(1, dtype=torch.float64)])
 
@@ -74,3 +67,26 @@ def linear_schedule(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: f
     """``beta`` linear from ``beta_start`` to ``beta_end`` over ``num_steps`` (Ho et al. 2020): the paper's schedule."""
     beta = torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
     return NoiseSchedule(torch.cumprod(1 - beta, 0))
+
+
+def ancestral_step(
+    u: Tensor,
+    x0_hat: Tensor,
+    sigma: float,
+    sigma_next: float,
+    noise: Tensor,
+    fraction: Tensor | None = None,
+) -> Tensor:
+    """One ancestral step (Ho et al. 2020) in the coordinate ``u = x_t / sqrt(alpha_bar)``.
+
+    ``u' = x0_hat + rho^2 (u - x0_hat) + s z`` with ``rho = sigma_next / sigma`` and ``s^2 = sigma_next^2 (1 - rho^2)``, the
+    posterior variance. A learned ``fraction`` in [0, 1] interpolates ``log s^2`` towards its upper bound
+    ``beta (1 + sigma_next^2)``, ``beta = 1 - alpha_bar / alpha_bar_next`` (Nichol & Dhariwal 2021, eq. 15).
+    """
+    rho2 = (sigma_next / sigma) ** 2
+    lower = sigma_next**2 * (1 - rho2)
+    mean = x0_hat + rho2 * (u - x0_hat)
+    if fraction is None or sigma_next == 0:
+        return mean + lower**0.5 * noise
+    upper = (1 - (1 + sigma_next**2) / (1 + sigma**2)) * (1 + sigma_next**2)
+    return mean + (lower**0.5) * (upper / lower) ** (fraction / 2) * noise

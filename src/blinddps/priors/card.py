@@ -1,0 +1,36 @@
+"""``blinddps.json``: what a prior folder says of itself beyond what diffusers records."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["CARD_NAME", "PriorCard"]
+
+CARD_NAME = "blinddps.json"
+
+
+class PriorCard(BaseModel):
+    """Description of a prior: which unknown it models, in which range and units, at which sizes.
+
+    ``channels`` are the unknown's, before pixel unshuffling; ``sizes`` are the heights (= widths) it was trained at;
+    ``any_size`` says that other sizes are in its range too; ``grey`` how a one-channel image passes a three-channel
+    network (``replicate``: trained on grey pictures whose noise is equal in all channels; ``none``: not trained for it).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    name: str
+    unknown: str
+    channels: int = Field(ge=1)
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    units: str
+    sizes: tuple[int, ...]
+    any_size: bool = False
+    pixel_unshuffle: int = Field(default=1, ge=1)
+    size_multiple: int = Field(default=1, ge=1)
+    grey: Literal["replicate", "none"] = "none"
+    licence: str = "unknown"
+    training: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,113 @@
+"""What a training run is made of; written to ``config.json`` of the run, read back on ``--resume``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+__all__ = ["NetworkConfig", "TrainConfig", "recipe"]
+
+
+class NetworkConfig(BaseModel):
+    """A diffusers ``UNet2DModel``: channels per level, residual blocks per level, attention at the coarsest level."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: tuple[PositiveInt, ...] = (32, 64, 128)
+    layers: PositiveInt = 1
+    attention: bool = True
+    head_dim: PositiveInt = 32
+    groups: PositiveInt = 8
+    pixel_unshuffle: PositiveInt = 1
+
+    @property
+    def size_multiple(self) -> int:
+        return self.pixel_unshuffle * 2 ** (len(self.channels) - 1)
+
+
+class TrainConfig(BaseModel):
+    """All settings of one run. ``sizes`` are drawn per step with ``size_weights``; noise levels as in Karras et al. 2022:
+    ``log sigma ~ N(p_mean, p_std^2)``, a share ``uniform_share`` uniform in the schedule's step instead."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unknown: Literal["kernel", "image"]
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
+    data: tuple[str, ...] = ()
+    channels: PositiveInt = 3
+    sizes: tuple[PositiveInt, ...] = (64,)
+    size_weights: tuple[float, ...] = ()
+    any_size: bool = False
+    random_scale: float = Field(default=1.0, gt=0, le=1, description="smallest scale a picture is reduced to first")
+    flip: bool = True
+    grey_share: float = Field(default=0.0, ge=0, le=1)
+    mixture: dict[str, float] = {"motion": 5 / 6, "gaussian": 1 / 6}
+    network: NetworkConfig = NetworkConfig()
+    prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    steps: PositiveInt = 100_000
+    batch_size: PositiveInt = 16
+    learning_rate: float = Field(default=4e-4, gt=0)
+    warmup: PositiveInt = 200
+    decay_steps: int = Field(default=0, ge=0, description="the rate falls to zero over the last so many steps")
+    weight_decay: float = Field(default=0.0, ge=0)
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    p_mean: float = -0.4
+    p_std: float = Field(default=1.4, gt=0)
+    uniform_share: float = Field(default=0.2, ge=0, le=1)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    seed: int = 0
+    log_every: PositiveInt = 50
+    save_every: PositiveInt = 250
+    sample_every: PositiveInt = 2000
+    units: str = "[-1, 1]"
+    licence: str = "unknown"
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        multiple = self.network.size_multiple
+        for size in self.sizes:
+            if size % multiple:
+                raise ValueError(f"size {size} is no multiple of {multiple}, which the network's levels need")
+        if self.size_weights and len(self.size_weights) != len(self.sizes):
+            raise ValueError(f"{len(self.size_weights)} size_weights for {len(self.sizes)} sizes")
+        if self.unknown == "image" and not self.data:
+            raise ValueError("an image prior needs data: give a folder or a tar of images")
+        return self
+
+
+def recipe(name: str) -> dict[str, object]:
+    """Settings of the shipped priors; anything can be overridden. Chosen for two CPU cores."""
+    recipes: dict[str, dict[str, object]] = {
+        "kernel": {
+            "unknown": "kernel",
+            "channels": 1,
+            "sizes": (16, 32, 48, 64),
+            "size_weights": (0.15, 0.55, 0.1, 0.2),
+            "any_size": True,
+            "flip": False,
+            "mixture": {"motion": 0.65, "gaussian": 0.25, "defocus": 0.1},
+            "network": NetworkConfig(channels=(32, 64, 128), layers=2),
+            "batch_size": 32,
+            "units": "2 k / max(k) - 1",
+        },
+        "faces-128": {
+            "unknown": "image",
+            "sizes": (128,),
+            "grey_share": 0.1,
+            "network": NetworkConfig(channels=(32, 64, 128, 192), layers=1, pixel_unshuffle=2),
+            "batch_size": 16,
+        },
+        "photos": {
+            "unknown": "image",
+            "sizes": (96,),
+            "any_size": True,
+            "random_scale": 0.3,
+            "grey_share": 0.2,
+            "network": NetworkConfig(channels=(48, 64, 96, 128), layers=1, attention=False, pixel_unshuffle=2),
+            "batch_size": 16,
+            "p_mean": -1.5,
+            "p_std": 1.5,
+        },
+    }
+    return recipes[name] | {"name": name}

@@ -1,0 +1,36 @@
+# make test and make demo need only Python >= 3.10 with venv; the first run installs into .venv.
+PYTHON ?= python3
+WORKERS ?= 2
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo lint test clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+# The stamp is newer than the files that say what to install, so an edit of one of them installs anew.
+$(INSTALLED): pyproject.toml constraints.txt src/blinddps/version.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[test,lint]'
+	@touch $@
+
+install: $(INSTALLED)  ## create .venv and install the package, editable, with its test and lint tools
+
+demo: $(INSTALLED)  ## restore the shipped examples into demo-output/
+	$(BIN)/blinddps demo --out demo-output
+
+lint: $(INSTALLED)  ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# One torch thread per worker: on few cores, threads that spin while they wait cost more than they bring.
+test: lint  ## lint, then every test
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS)
+
+clean:  ## remove .venv, caches and demo-output/
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output

@@ -1,0 +1,155 @@
+"""The package as a whole: what an import costs, what it declares, and that each room is guarded and tested."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blinddps.version import __version__
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest and mypy bring it on Python 3.10
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "blinddps"
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+HEAVY = {"cv2", "diffusers", "imagecodecs", "PIL", "scipy", "tensorboard", "tifffile", "torchmetrics", "torchvision"}
+# Imported by another library, not by us: tifffile reads and writes compressed TIFF through it.
+PLUGINS = {"imagecodecs": "tifffile"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Names in ``sys.modules`` of a fresh interpreter once ``code`` has run, or has left through ``SystemExit``."""
+    script = f"""
+import json, sys
+try:
+    {code}
+except SystemExit:
+    pass
+print(json.dumps(sorted(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def top_level(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def name_of(requirement: str) -> str:
+    """Normalised distribution name of a requirement: ``"Torch>=2.6"`` gives ``"torch"``."""
+    match = re.match(r"[\w.-]+", requirement)
+    assert match, requirement
+    return re.sub(r"[-_.]+", "-", match.group()).lower()
+
+
+@functools.cache
+def imports_of_source() -> set[str]:
+    """Top-level names of every absolute import under src, those inside functions included."""
+    found: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                found.add(node.module)
+    return top_level(found)
+
+
+installed_modules = functools.cache(importlib.metadata.packages_distributions)
+
+
+def import_names(distribution: str) -> set[str]:
+    """Top-level modules that a distribution installs: ``"pillow"`` gives ``{"PIL"}``."""
+    return {module for module, owners in installed_modules().items() if distribution in map(name_of, owners)}
+
+
+RUNTIME = sorted(map(name_of, PYPROJECT["project"]["dependencies"]))
+EXTRAS = {
+    name_of(requirement)
+    for extra in PYPROJECT["project"]["optional-dependencies"].values()
+    for requirement in extra
+    if name_of(requirement) != "blinddps"
+}
+
+
+def test_importing_the_package_leaves_heavy_libraries_alone() -> None:
+    loaded = modules_after("import blinddps")
+    assert not top_level(loaded) & HEAVY
+    # A count is repeatable where a time is not: on top of torch, pydantic adds 59 modules, diffusers 1159.
+    foreign = {name for name in loaded - modules_after("import torch") if not name.startswith("blinddps")}
+    assert len(foreign) <= 100, sorted(foreign)
+
+
+def test_help_leaves_heavy_libraries_alone() -> None:
+    loaded = modules_after("import runpy; sys.argv[1:] = ['--help']; runpy.run_module('blinddps', run_name='__main__')")
+    assert "blinddps.cli" in loaded
+    assert not top_level(loaded) & HEAVY
+
+
+def test_the_command_line_answers_help() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "blinddps", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    assert "demo" in done.stdout
+
+
+def test_the_console_script_exists() -> None:
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="blinddps")
+    assert callable(script.load())
+
+
+def test_one_version_everywhere() -> None:
+    assert importlib.metadata.version("blinddps") == __version__
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == __version__
+
+
+@pytest.mark.parametrize("distribution", RUNTIME)
+def test_each_dependency_is_used(distribution: str) -> None:
+    names = import_names(PLUGINS.get(distribution, distribution))
+    assert names & imports_of_source(), f"{distribution} is declared in pyproject.toml and imported nowhere under src"
+
+
+def test_each_import_is_declared() -> None:
+    declared = {module for name in {*RUNTIME, *EXTRAS} for module in import_names(name)}
+    foreign = imports_of_source() - sys.stdlib_module_names - {"blinddps"}
+    assert foreign <= declared, f"imported under src, not declared in pyproject.toml: {sorted(foreign - declared)}"
+
+
+def test_each_declared_distribution_is_pinned() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {name_of(line) for line in lines if "==" in line and not line.startswith("#")}
+    assert {*RUNTIME, *EXTRAS} <= pinned
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_room_has_tests(room: str) -> None:
+    assert list((ROOT / "tests" / room).glob("test_*.py")), f"no test_*.py in tests/{room}"
+
+
+def test_each_folder_of_tests_mirrors_a_room() -> None:
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders <= {*ROOMS, "contracts", "closed_form"}
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "cli"])
+def test_each_room_has_a_layer_contract(room: str) -> None:
+    contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
+    guarded = {module for contract in contracts for module in contract.get("source_modules", [])}
+    assert f"blinddps.{room}" in guarded, f"no import-linter contract in pyproject.toml limits what {room} may import"

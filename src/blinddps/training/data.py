@@ -50,7 +50,9 @@ class ImageData:
         grey_share: float = 0.0,
     ) -> None:
         if not pictures:
-            raise InputError("the training data hold no pictures; give a folder or tar with PNG, JPEG, WebP or TIFF files")
+            raise InputError(
+                "the training data hold no pictures; give a folder or tar with PNG, JPEG, WebP or TIFF files"
+            )
         self.pictures, self.seed, self.channels, self.flip = pictures, seed, channels, flip
         self.random_scale, self.grey_share = random_scale, grey_share
         self._epoch: tuple[int, Tensor] | None = None

@@ -9,6 +9,7 @@ from .kernels import (
     read_kernel_database,
     write_kernel_database,
 )
+from .measurement import simulate_blur
 
 __all__ = [
     "PAPER_MIXTURE",
@@ -17,5 +18,6 @@ __all__ = [
     "kernel_set",
     "motion_kernels",
     "read_kernel_database",
+    "simulate_blur",
     "write_kernel_database",
 ]

@@ -1,0 +1,139 @@
+"""Fidelity of a restored image: PSNR, plain and shift-aligned, and SSIM. Every function returns one value per sample.
+
+All are computed in float64 on the CPU, so they do not depend on the device or the batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from blinddps.core.errors import InputError
+
+__all__ = ["aligned_psnr", "psnr", "ssim"]
+
+
+def psnr(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
+    """Peak signal-to-noise ratio ``10 log10(data_range^2 / mean((x - ref)^2))`` in dB; infinite where ``x == ref``.
+
+    Args:
+        x, ref: ``(B, C, H, W)``.
+        data_range: width of the range of values, 2 for images in [-1, 1].
+
+    Returns:
+        ``(B,)`` float64.
+
+    Raises:
+        InputError: shapes that differ or are not ``(B, C, H, W)``, or a ``data_range`` that is not positive.
+    """
+    x, ref = _pair(x, ref, data_range)
+    return _decibel(x - ref, data_range)
+
+
+def aligned_psnr(
+    x: Tensor, ref: Tensor, max_shift: int = 8, data_range: float = 2.0, *, half_pixel: bool = False
+) -> Tensor:
+    """Largest PSNR over the translations of ``x``: blind deblurring fixes the image only up to a translation.
+
+    Every translation is scored on the same pixels: those of ``ref`` at least ``max_shift`` from its border. Compare it
+    with the plain PSNR of these pixels, ``psnr`` of both images cropped by ``max_shift``, which it is never below.
+
+    Args:
+        x, ref: ``(B, C, H, W)``.
+        max_shift: translations tried are the integers ``-max_shift ... max_shift`` along each axis.
+        data_range: width of the range of values, 2 for images in [-1, 1].
+        half_pixel: also try these plus half a pixel along either axis or both, by trigonometric interpolation of the
+            mirrored image.
+
+    Returns:
+        ``(B,)`` float64.
+
+    Raises:
+        InputError: as :func:`psnr`, or a ``max_shift`` that is negative or leaves no pixel.
+    """
+    x, ref = _pair(x, ref, data_range)
+    if not 0 <= 2 * max_shift < min(ref.shape[-2:]):
+        raise InputError(
+            f"max_shift is {max_shift}; give 0 or more, and less than half of the image's {min(ref.shape[-2:])} pixels."
+        )
+    centre = ref[..., max_shift : ref.shape[-2] - max_shift, max_shift : ref.shape[-1] - max_shift]
+    offsets = [(0.0, 0.0), (0.0, 0.5), (0.5, 0.0), (0.5, 0.5)] if half_pixel else [(0.0, 0.0)]
+    scores = [_decibel(_closest_crop(_translate(x, *offset), centre) - centre, data_range) for offset in offsets]
+    best = torch.stack(scores).amax(0)
+    return torch.where((x - ref).isfinite().all(dim=(1, 2, 3)), best, torch.nan)  # even where cropped away
+
+
+def ssim(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
+    """Structural similarity (Wang et al., 2004): 11 x 11 Gaussian window of standard deviation 1.5, K = (0.01, 0.03).
+
+    The mean over channels and over the pixels whose window lies inside the image; 1 for equal images.
+
+    Args:
+        x, ref: ``(B, C, H, W)`` with ``H`` and ``W`` at least 11.
+        data_range: width of the range of values, 2 for images in [-1, 1].
+
+    Returns:
+        ``(B,)`` float64.
+
+    Raises:
+        InputError: as :func:`psnr`, or images smaller than the window.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    x, ref = _pair(x, ref, data_range)
+    if min(x.shape[-2:]) < 11:
+        raise InputError(f"SSIM needs images of at least 11 x 11 pixels, not {x.shape[-2]} x {x.shape[-1]}.")
+    _, local = structural_similarity_index_measure(
+        x, ref, sigma=1.5, data_range=data_range, k1=0.01, k2=0.03, return_full_image=True
+    )
+    return local[..., 5:-5, 5:-5].mean((1, 2, 3))  # torchmetrics' own mean includes windows over a reflected border
+
+
+def _closest_crop(x: Tensor, centre: Tensor) -> Tensor:
+    """For each sample the crop of ``x``, of the size of ``centre``, with the smallest squared distance to it.
+
+    ``||crop - centre||^2 = ||crop||^2 - 2 <crop, centre> + const``, both terms at all positions by FFT.
+    """
+    h, w = centre.shape[-2:]
+    positions = (x.shape[-2] - h + 1, x.shape[-1] - w + 1)
+    box = torch.ones(1, 1, h, w, dtype=x.dtype)
+    distance = (_correlate(x.square(), box) - 2 * _correlate(x, centre)).sum(1)
+    best = distance[:, : positions[0], : positions[1]].flatten(1).argmin(1)
+    crops = [
+        sample[:, i // positions[1] :, i % positions[1] :][:, :h, :w]
+        for sample, i in zip(x, best.tolist(), strict=True)
+    ]
+    return torch.stack(crops)
+
+
+def _correlate(x: Tensor, template: Tensor) -> Tensor:
+    size = x.shape[-2:]
+    return torch.fft.irfft2(torch.fft.rfft2(x) * torch.fft.rfft2(template, s=size).conj(), s=size)
+
+
+def _translate(x: Tensor, dy: float, dx: float) -> Tensor:
+    """``x(p + d)`` by the Fourier shift theorem; mirrored first, so that no jump at the border rings into the image."""
+    for axis, shift in ((-2, dy), (-1, dx)):
+        if shift:
+            length = x.shape[axis]
+            mirrored = torch.cat([x, x.flip(axis)], axis).transpose(axis, -1)
+            phase = torch.exp(2j * math.pi * shift * torch.fft.rfftfreq(2 * length, dtype=x.dtype))
+            moved = torch.fft.irfft(torch.fft.rfft(mirrored) * phase, n=2 * length)
+            x = moved[..., :length].transpose(axis, -1)
+    return x
+
+
+def _decibel(error: Tensor, data_range: float) -> Tensor:
+    return 10 * torch.log10(data_range**2 / error.square().mean((1, 2, 3)))
+
+
+def _pair(x: Tensor, ref: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
+    if x.ndim != 4 or x.shape != ref.shape or x.numel() == 0:
+        raise InputError(
+            f"x has shape {tuple(x.shape)} and ref {tuple(ref.shape)}; give two images of one shape (B, C, H, W)."
+        )
+    if not (data_range > 0 and math.isfinite(data_range)):
+        raise InputError(f"data_range is {data_range}; give the positive width of the range of values, e.g. 2.")
+    return x.detach().to("cpu", torch.float64), ref.detach().to("cpu", torch.float64)

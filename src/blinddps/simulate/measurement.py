@@ -1,0 +1,47 @@
+"""Measurements of known images under known operators: what a restoration is tested on."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from torch import Tensor
+
+from blinddps.core.errors import InputError
+from blinddps.core.random import generator_for, normal_like
+from blinddps.operators import Blur
+
+__all__ = ["simulate_blur"]
+
+
+def simulate_blur(
+    image: Tensor,
+    kernel: Tensor,
+    *,
+    sigma_y: float,
+    boundary: Literal["circular", "zero", "replicate", "reflect", "valid"] = "replicate",
+    seed: int,
+    start: int = 0,
+) -> Tensor:
+    """``y = k * x + n``, ``n ~ N(0, sigma_y^2 I)`` (paper, eq. 12): a blurred and noisy image.
+
+    The noise of sample ``b`` depends on ``(seed, start + b)`` alone, not on the batch it is in.
+
+    Args:
+        image: ``(B, C, H, W)``.
+        kernel: ``(B, 1, h, w)``, or ``(1, 1, h, w)`` for the whole batch.
+        sigma_y: standard deviation of the noise on the scale of ``image``, at least 0.
+        boundary: what lies outside the image, see :class:`~blinddps.operators.Blur`.
+        seed: decides the noise.
+        start: index of the first sample in its set.
+
+    Returns:
+        ``y``, in the dtype and on the device of ``image``; not clipped to the image's range.
+
+    Raises:
+        InputError: a negative or non-finite ``sigma_y``, or what :class:`~blinddps.operators.Blur` refuses.
+    """
+    if not (math.isfinite(sigma_y) and sigma_y >= 0):
+        raise InputError(f"sigma_y is {sigma_y}; give a finite standard deviation of zero or more.")
+    y = Blur(boundary=boundary)(image=image, kernel=kernel)
+    return y + sigma_y * normal_like(y, [generator_for(seed, "measurement", start + b) for b in range(len(y))])

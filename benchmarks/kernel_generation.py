@@ -41,9 +41,7 @@ def main() -> None:
     root = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
     print(f"commit   {commit or 'unknown'}")
-    print(
-        f"machine  {processor()}, {os.cpu_count()} cores, {platform.system()}, {torch.get_num_threads()} torch thread(s)"
-    )
+    print(f"machine  {processor()}, {os.cpu_count()} cores, {platform.system()}, {torch.get_num_threads()} thread(s)")
     print(f"versions Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}")
     print(f"load     {os.getloadavg()[0]:.2f} (1 min, at the start)")
     print(f"seed     {SEED}; {COUNT} kernels a run, {RUNS} runs\n")

@@ -95,7 +95,7 @@ def align_kernel(k: Tensor, ref: Tensor) -> Tensor:
 
 
 def _correlation(k: Tensor, ref: Tensor) -> Tensor:
-    """``c[s] = sum_p k(p + s - (h' - 1, w' - 1)) ref(p)``, ``(B, h + h' - 1, w + w' - 1)``: every overlap of the two."""
+    """``c[s] = sum_p k(p + s - (h' - 1, w' - 1)) ref(p)``, ``(B, h + h' - 1, w + w' - 1)``: all overlaps."""
     size = [a + b - 1 for a, b in zip(k.shape[-2:], ref.shape[-2:], strict=True)]
     product = torch.fft.rfft2(k, s=size) * torch.fft.rfft2(ref.flip(-2, -1), s=size)
     return torch.fft.irfft2(product, s=size).squeeze(1)

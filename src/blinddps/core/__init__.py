@@ -1,7 +1,7 @@
 """Unknowns, denoiser contract, noise levels, residual, solution, random streams, errors. Imports torch only."""
 
 from .constraints import from_simplex, normalise, project_simplex, simplex
-from .denoiser import Denoiser, VarianceDenoiser
+from .denoiser import Denoiser, UniformPrior, VarianceDenoiser
 from .errors import BlinddpsError, InputError, PriorError, SolverError, unknown_name
 from .penalties import L0, L1, Penalty
 from .random import generator_for, normal_like
@@ -22,6 +22,7 @@ __all__ = [
     "Solution",
     "SolverError",
     "Step",
+    "UniformPrior",
     "Unknown",
     "VarianceDenoiser",
     "ancestral_step",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Denoiser", "VarianceDenoiser"]
+__all__ = ["Denoiser", "UniformPrior", "VarianceDenoiser"]
 
 
 @runtime_checkable
@@ -33,3 +34,14 @@ class VarianceDenoiser(Protocol):
     """
 
     def denoise_with_variance(self, x: Tensor, sigma: Tensor, /) -> tuple[Tensor, Tensor | None]: ...
+
+
+@dataclass(frozen=True)
+class UniformPrior:
+    """The flat prior ``p(x) = const``, whose posterior mean is the state itself: ``E[x_0 | x] = x`` at any ``sigma``.
+
+    Samplers do not diffuse such an unknown: its state is its estimate, moved by the likelihood alone (Algorithm 3).
+    """
+
+    def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
+        return x

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .denoiser import Denoiser
+from .denoiser import Denoiser, UniformPrior
 from .errors import InputError
 from .penalties import Penalty
 from .schedule import NoiseSchedule, linear_schedule
@@ -24,10 +24,11 @@ class Unknown:
     """One thing to be found, bound to the operator's argument of the same name.
 
     Args:
-        prior: a :class:`~blinddps.core.denoiser.Denoiser`, or ``None`` for a uniform prior: the state is then the
-            unknown's estimate itself, moved by the gradient of the likelihood alone (the paper's Algorithm 3).
+        prior: a :class:`~blinddps.core.denoiser.Denoiser`; with a :class:`~blinddps.core.denoiser.UniformPrior` the
+            state is the estimate itself, moved by the gradient of the likelihood alone (the paper's Algorithm 3).
         shape: ``(C, H, W)`` of one sample.
-        to_physical: map from the prior's range to what the operator takes, e.g. :func:`~blinddps.core.constraints.simplex`.
+        to_physical: map from the prior's range to what the operator takes, e.g.
+            :func:`~blinddps.core.constraints.simplex`.
         penalty: regulariser of the posterior mean in the prior's range, e.g. :class:`~blinddps.core.penalties.L1`.
         step_size: the ``step`` of Algorithm 1, at least 0.
         clip: range the posterior mean is clipped to, or ``None``.
@@ -36,10 +37,11 @@ class Unknown:
         schedule: noise levels the prior was trained on; linear beta over 1000 steps unless given.
 
     Raises:
-        InputError: a shape that is not ``(C, H, W)`` of positive numbers, a negative step, a uniform prior with no start.
+        InputError: a shape that is not ``(C, H, W)`` of positive numbers, a negative step, a uniform prior without
+            a start.
     """
 
-    prior: Denoiser | None
+    prior: Denoiser
     shape: tuple[int, int, int]
     to_physical: Callable[[Tensor], Tensor] = identity
     penalty: Penalty | None = None
@@ -54,5 +56,10 @@ class Unknown:
             raise InputError(f"shape of an unknown is {tuple(self.shape)}; give (C, H, W), each at least 1")
         if not self.step_size >= 0:
             raise InputError(f"step_size of an unknown is {self.step_size}; give a number of at least 0")
-        if self.prior is None and self.initial is None:
-            raise InputError("an unknown with a uniform prior (prior=None) has no start; give initial=")
+        if self.is_uniform and self.initial is None:
+            raise InputError("an unknown with a uniform prior has no start; give initial=")
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether the unknown is moved by the likelihood alone, without diffusion."""
+        return isinstance(self.prior, UniformPrior)

@@ -3,5 +3,19 @@
 from .card import PriorCard
 from .diffusion import DiffusionPrior
 from .folder import find_prior, load_prior, read_card, save_prior, shipped_priors
+from .gaussian import GaussianPrior
+from .sampling import sample_prior
+from .tiled import Tiled
 
-__all__ = ["DiffusionPrior", "PriorCard", "find_prior", "load_prior", "read_card", "save_prior", "shipped_priors"]
+__all__ = [
+    "DiffusionPrior",
+    "GaussianPrior",
+    "PriorCard",
+    "Tiled",
+    "find_prior",
+    "load_prior",
+    "read_card",
+    "sample_prior",
+    "save_prior",
+    "shipped_priors",
+]

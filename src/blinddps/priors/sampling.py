@@ -28,5 +28,7 @@ def sample_prior(
     x = levels[0] * normal_like(torch.empty(count, prior.card.channels, h, w, device=prior.device), streams)
     for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
         x0_hat, fraction = prior.denoise_with_variance(x, torch.full((count,), sigma, device=x.device))
-        x = ancestral_step(x, x0_hat.clamp(*prior.card.value_range), sigma, sigma_next, normal_like(x, streams), fraction)
+        x = ancestral_step(
+            x, x0_hat.clamp(*prior.card.value_range), sigma, sigma_next, normal_like(x, streams), fraction
+        )
     return x.clamp(*prior.card.value_range)

@@ -1,1 +1,6 @@
-"""TODO"""
+"""Samplers: one paper, one file."""
+
+from .blind_dps import blind_dps
+from .guidance import GaussianGuidance, Guidance, NormGuidance
+
+__all__ = ["GaussianGuidance", "Guidance", "NormGuidance", "blind_dps"]

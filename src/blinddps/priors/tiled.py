@@ -1,0 +1,68 @@
+"""A denoiser evaluated tile by tile, so that a large picture fits in memory; the unknowns stay whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from blinddps.core import Denoiser, InputError
+
+__all__ = ["Tiled"]
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """Evaluate ``prior`` on overlapping tiles of ``tile`` pixels and blend them with linear ramps over ``overlap`` pixels.
+
+    Only the network sees tiles: state, measurement and operator stay global, so all tiles share one kernel. Each
+    tile is recomputed in the backward pass, so memory is that of one tile, for one more forward pass. A learned
+    variance is not passed on. Pictures no larger than a tile go through whole.
+    """
+
+    prior: Denoiser
+    tile: int = 256
+    overlap: int = 32
+
+    def __post_init__(self) -> None:
+        if not 0 <= 2 * self.overlap <= self.tile:
+            raise InputError(f"overlap {self.overlap} does not fit tile {self.tile}; give at most half of the tile")
+
+    def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
+        h, w = x.shape[-2:]
+        if h <= self.tile and w <= self.tile:
+            return self.prior(x, sigma)
+        total, weight = torch.zeros_like(x), x.new_zeros(1, 1, h, w)
+        for top in self._starts(h):
+            for left in self._starts(w):
+                rows, columns = slice(top, min(top + self.tile, h)), slice(left, min(left + self.tile, w))
+                part = x[..., rows, columns]
+                if torch.is_grad_enabled() and x.requires_grad:
+                    done = checkpoint(self.prior, part, sigma, use_reentrant=False)
+                else:
+                    done = self.prior(part, sigma)
+                ramp = self._ramp(top, part.shape[-2], h)[:, None] * self._ramp(left, part.shape[-1], w)
+                ramp = ramp.to(x)
+                before = (left, w - left - part.shape[-1], top, h - top - part.shape[-2])
+                total = total + torch.nn.functional.pad(done * ramp, before)
+                weight = weight + torch.nn.functional.pad(ramp[None, None], before)
+        return total / weight
+
+    def _starts(self, size: int) -> list[int]:
+        if size <= self.tile:
+            return [0]
+        stride = self.tile - self.overlap
+        count = -(-(size - self.overlap) // stride)
+        return [min(i * stride, size - self.tile) for i in range(count)]
+
+    def _ramp(self, start: int, length: int, size: int) -> Tensor:
+        """1 inside, rising linearly over the overlap at borders that another tile shares."""
+        place = torch.arange(length, dtype=torch.float32)
+        ramp = torch.ones(length)
+        if start > 0:
+            ramp = ramp.minimum((place + 1) / (self.overlap + 1))
+        if start + length < size:
+            ramp = ramp.minimum((length - place) / (self.overlap + 1))
+        return ramp

@@ -279,7 +279,7 @@ def _per_sample(name: str, value: float | Tensor, y: Tensor) -> Tensor:
 
 def _valid_direct(image: Tensor, kernel: Tensor) -> Tensor:
     planes, size = image.shape[:2], kernel.shape[-2:]
-    # conv2d computes a correlation, hence the flip; one group per sample and channel, so each plane meets its own kernel
+    # conv2d computes a correlation, hence the flip; one group per plane, so that each meets its own sample's kernel
     weight = kernel.flip(-2, -1).expand(*planes, *size).reshape(-1, 1, *size)
     return F.conv2d(image.reshape(1, -1, *image.shape[-2:]), weight, groups=len(weight)).squeeze(0).unflatten(0, planes)
 

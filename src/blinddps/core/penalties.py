@@ -17,8 +17,6 @@ __all__ = ["L0", "L1", "Penalty"]
 class Penalty(Protocol):
     """A regulariser of eq. 20: a differentiable ``value`` per sample, and a proximal map ``prox`` (identity if none)."""
 
-    weight: float
-
     def value(self, x0_hat: Tensor, /) -> Tensor | None: ...
 
     def prox(self, x0_hat: Tensor, /) -> Tensor: ...

@@ -1,0 +1,35 @@
+"""Blind image restoration: one diffusion prior for the image and one for every unknown of the operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .core import Unknown
+    from .operators import Blur
+    from .priors import load_prior
+    from .restore import Deblurred, DeblurSettings, deblur
+    from .samplers import blind_dps
+
+__all__ = ["Blur", "DeblurSettings", "Deblurred", "Unknown", "__version__", "blind_dps", "deblur", "load_prior"]
+
+_HOME = {
+    "Blur": "operators",
+    "DeblurSettings": "restore",
+    "Deblurred": "restore",
+    "Unknown": "core",
+    "blind_dps": "samplers",
+    "deblur": "restore",
+    "load_prior": "priors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names where they are first used, so that ``import blinddps`` stays fast."""
+    from importlib import import_module
+
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module 'blinddps' has no attribute '{name}'")

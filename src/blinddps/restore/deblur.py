@@ -1,0 +1,299 @@
+"""Blind deblurring of a picture on disk or in memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..core import (
+    L0,
+    L1,
+    InputError,
+    Outcome,
+    Penalty,
+    PriorError,
+    Solution,
+    Step,
+    UniformPrior,
+    Unknown,
+    normalise,
+    simplex,
+)
+from ..core.constraints import project_simplex
+from ..operators import Blur
+from ..priors import DiffusionPrior, Tiled, load_prior, read_card
+from ..samplers import NormGuidance, blind_dps
+from .settings import DeblurSettings, find_device, resolve, with_options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Deblurred", "deblur", "solve_blur"]
+
+MIN_SIDE = 16  # pixels; below, no kernel of use fits
+ATTEMPTS = 3  # at halved steps when the solver diverges
+
+
+@dataclass(frozen=True)
+class Deblurred:
+    """A restoration.
+
+    Attributes:
+        image: ``(H, W, C)`` float32 in [0, 1], the size of the input: the first posterior sample.
+        kernel: ``(h, w)`` float32, non-negative, sum one, true convolution, origin at ``(h // 2, w // 2)``.
+        images, kernels: all samples, ``(samples, H, W, C)`` and ``(samples, h, w)``.
+        outcome: one per sample.
+        residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained.
+        noise: level used, in [0, 1] units.
+        settings: as resolved; repeat them to repeat the result.
+        notes: sentences on what was done that the user may not expect.
+        seconds: of the solver.
+        attempts: 1, plus one for each restart at halved steps after a divergence.
+    """
+
+    image: np.ndarray
+    kernel: np.ndarray
+    images: np.ndarray
+    kernels: np.ndarray
+    outcome: tuple[Outcome, ...]
+    residual: tuple[float, ...]
+    noise: float
+    settings: DeblurSettings
+    nfe: dict[str, int]
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    attempts: int = 1
+    priors: dict[str, Any] = field(default_factory=dict)
+
+
+def deblur(
+    picture: str | os.PathLike[str] | np.ndarray,
+    settings: DeblurSettings | None = None,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+    **options: Any,
+) -> Deblurred:
+    """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found by Algorithm 1.
+
+    ``blinddps.deblur("blurred.png", prior="faces-128", seed=0).image``
+
+    Args:
+        picture: a path (see :func:`blinddps.io.read_image`), or an array ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``,
+            uint8, uint16 or float in [0, 1].
+        settings: all choices; ``options`` replace single ones by name.
+        on_step: listener, called with a :class:`~blinddps.core.Step` after every step.
+
+    Raises:
+        InputError: a picture that cannot be read or is too small, a kernel larger than it, an option that is unknown
+            or out of range.
+        PriorError: a prior that cannot be loaded or does not fit the picture.
+
+    A divergence is no exception: after restarts at halved steps it is reported in ``outcome``.
+    """
+    from ..io import from_tensor, to_display, to_linear
+
+    chosen = with_options(settings or DeblurSettings(), options)
+    device = find_device(chosen.device)
+    y01 = _pixels(picture)
+    if min(y01.shape[-2:]) < MIN_SIDE:
+        h, w = y01.shape[-2:]
+        raise InputError(f"the picture is {w} x {h} pixels; blind deblurring needs at least {MIN_SIDE} on each side")
+    notes: list[str] = []
+    size = tuple(y01.shape[-2:])
+    fixed = _fixed_size(chosen.prior, size, notes)
+    seen = _resize(y01, fixed) if fixed else y01
+    y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
+    chosen = resolve(chosen, y, device)
+    image_prior, kernel_prior = _load_priors(chosen, device)
+    y = y.to(device)
+    begun = time.monotonic()
+    solution, attempts, chosen = _solve_or_restart(y, chosen, image_prior, kernel_prior, on_step, notes)
+    seconds = time.monotonic() - begun
+    assert isinstance(chosen.noise, float)
+    expected = max(2 * chosen.noise, 1e-6) * math.sqrt(y[0].numel())
+    images = (_crop(solution.estimate["image"], y.shape) + 1) / 2
+    images = to_display(images.clamp(0, 1)) if chosen.linear_light else images
+    images = _resize(images, size) if fixed else images
+    import numpy as np
+
+    pictures = np.stack([from_tensor(2 * x - 1) for x in images])
+    kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
+    return Deblurred(
+        image=pictures[0],
+        kernel=kernels[0],
+        images=pictures,
+        kernels=kernels,
+        outcome=solution.outcome,
+        residual=tuple((solution.residual / expected).tolist()),
+        noise=chosen.noise,
+        settings=chosen,
+        nfe=dict(solution.nfe),
+        notes=tuple(notes),
+        seconds=seconds,
+        attempts=attempts,
+        priors={
+            name: {"name": p.card.name, "licence": p.card.licence, "trained": p.card.training.get("steps")}
+            for name, p in (("image", image_prior), ("kernel", kernel_prior))
+            if isinstance(p, DiffusionPrior)
+        },
+    )
+
+
+def solve_blur(
+    y: Tensor,
+    settings: DeblurSettings,
+    image_prior: DiffusionPrior,
+    kernel_prior: DiffusionPrior | UniformPrior,
+    *,
+    sigma_y: float | Tensor | None = None,
+    seed: int | list[int] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Solution:
+    """Algorithm 1 (Algorithm 3 with a uniform kernel prior) on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
+
+    ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``step_size``, ``kernel_step_size`` or ``tile``.
+    """
+    size, step, kernel_step, tile = settings.kernel_size, settings.step_size, settings.kernel_step_size, settings.tile
+    assert not isinstance(size, str)
+    assert not isinstance(step, str)
+    assert not isinstance(kernel_step, str)
+    assert not isinstance(tile, str)
+    blur = Blur(boundary=settings.boundary)
+    image_shape = blur.image_shape(y.shape, (size, size))
+    norm = NormGuidance(settings.step_schedule)
+    unknowns = {
+        "image": Unknown(
+            Tiled(image_prior, tile) if max(image_shape[-2:]) > tile else image_prior,
+            (image_shape[1], image_shape[2], image_shape[3]),
+            step_size=step,
+            schedule=image_prior.schedule,
+        ),
+        "kernel": kernel_unknown(size, kernel_step, settings, kernel_prior),
+    }
+    return blind_dps(
+        y,
+        blur,
+        unknowns,
+        num_steps=settings.num_steps,
+        samples=settings.samples,
+        seed=settings.seed if seed is None else seed,
+        guidance=norm,
+        sigma_y=sigma_y,
+        on_step=on_step,
+    )
+
+
+def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:
+    """The kernel as an unknown; a uniform prior starts from a Gaussian of a tenth of the support (Algorithm 3)."""
+    shape = (1, size, size)
+    if isinstance(prior, UniformPrior):
+        place = torch.arange(size) - size // 2
+        line = torch.exp(-0.5 * (place / (size / 10)) ** 2)
+        start = torch.outer(line, line)
+        return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
+    penalty: Penalty | None = None
+    if settings.sparsity > 0:
+        penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
+    to_physical = simplex if settings.projection == "simplex" else normalise
+    return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule)
+
+
+def _solve_or_restart(
+    y: Tensor,
+    settings: DeblurSettings,
+    image_prior: DiffusionPrior,
+    kernel_prior: DiffusionPrior | UniformPrior,
+    on_step: Callable[[Step], None] | None,
+    notes: list[str],
+) -> tuple[Solution, int, DeblurSettings]:
+    attempt = 1
+    while True:
+        assert isinstance(settings.noise, float)
+        solution = solve_blur(y, settings, image_prior, kernel_prior, sigma_y=2 * settings.noise, on_step=on_step)
+        failed = [o for o in solution.outcome if o.status == "diverged"]
+        if not failed or attempt == ATTEMPTS:
+            return solution, attempt, settings
+        assert not isinstance(settings.step_size, str)
+        assert not isinstance(settings.kernel_step_size, str)
+        settings = replace(settings, step_size=settings.step_size / 2, kernel_step_size=settings.kernel_step_size / 2)
+        notes.append(f"attempt {attempt} diverged ({failed[0].message}); started again with the step sizes halved")
+        attempt += 1
+
+
+def _load_priors(
+    settings: DeblurSettings, device: torch.device
+) -> tuple[DiffusionPrior, DiffusionPrior | UniformPrior]:
+    dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+    image_prior = load_prior(settings.prior, device=device, dtype=dtype)
+    if image_prior.card.unknown != "image":
+        raise PriorError(
+            f"prior '{settings.prior}' models the {image_prior.card.unknown}, not an image; choose another"
+        )
+    if settings.kernel_prior == "uniform":
+        return image_prior, UniformPrior()
+    kernel_prior = load_prior(settings.kernel_prior, device=device, dtype=dtype)
+    if kernel_prior.card.unknown != "kernel":
+        raise PriorError(
+            f"kernel prior '{settings.kernel_prior}' models the {kernel_prior.card.unknown}, not a kernel; "
+            "choose another"
+        )
+    return image_prior, kernel_prior
+
+
+def _fixed_size(prior: str, size: tuple[int, ...], notes: list[str]) -> tuple[int, int] | None:
+    """The size a fixed-size prior works at when the picture has another one; square pictures only."""
+    card = read_card(prior)
+    if card.any_size or (size[0] in card.sizes and size[0] == size[1]):
+        return None
+    own = min(card.sizes, key=lambda s: abs(s - min(size)))
+    if size[0] != size[1]:
+        raise PriorError(
+            f"prior '{prior}' works on square pictures of {own} x {own} and this one is {size[1]} x {size[0]}; "
+            "crop it to a square around its subject, or choose --prior photos, which takes any size"
+        )
+    notes.append(
+        f"prior '{prior}' works at {own} x {own}: the picture was resized from {size[1]} x {size[0]}, restored, and "
+        "resized back, so it holds no finer detail than that"
+    )
+    return own, own
+
+
+def _pixels(picture: str | os.PathLike[str] | np.ndarray) -> Tensor:
+    """``(1, C, H, W)`` float32 in [0, 1]."""
+    import numpy as np
+
+    from ..io import read_image, to_float
+
+    if isinstance(picture, (str, os.PathLike)):
+        array = read_image(picture, warn=False).data
+    else:
+        array = np.asarray(picture)
+        array = array[..., None] if array.ndim == 2 else array
+        if array.ndim != 3 or array.shape[-1] not in (1, 3) or 0 in array.shape:
+            raise InputError(f"the picture has shape {array.shape}; give (H, W), (H, W, 1) or (H, W, 3)")
+        if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+            raise InputError(f"the picture is of type {array.dtype}; give uint8, uint16 or floats in [0, 1]")
+        if array.dtype.kind == "f" and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise InputError("the picture has values that are not finite or not in [0, 1]; scale or repair it first")
+        array = to_float(array)
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))[None]
+
+
+def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    return torch.nn.functional.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(
+        0, 1
+    )
+
+
+def _crop(x: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
+    """The part of a larger latent image that lies under the measurement."""
+    h, w = shape[-2:]
+    top, left = (x.shape[-2] - h + 1) // 2, (x.shape[-1] - w + 1) // 2
+    return x[..., top : top + h, left : left + w]

@@ -1,0 +1,152 @@
+"""What a user may choose in a blind deblurring, checked, and how each ``auto`` is decided."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..core import InputError, unknown_name
+from ..operators import estimate_sigma
+
+__all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
+
+MAX_KERNEL = 64  # of the shipped prior
+
+
+@dataclass(frozen=True)
+class DeblurSettings:
+    """Choices of a blind deblurring; ``auto`` ones are resolved by :func:`deblur` and recorded in its result.
+
+    Attributes:
+        prior: of the image: ``faces-128``, ``photos`` or a folder.
+        kernel_prior: ``kernel``, a folder, or ``uniform`` (Algorithm 3: the likelihood alone).
+        kernel_size: pixels, one side of the square support, or ``auto``: a quarter of the picture's shorter side, in
+            steps of 8, from 16 to 64.
+        noise: standard deviation in [0, 1] units, or ``auto``: wavelet MAD of the picture.
+        boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
+            assumed: the image behind the measurement is larger, and cropped at the end).
+        num_steps: of the priors' N.
+        step_size: of the image; ``kernel_step_size`` of the kernel. ``auto``: see :func:`default_steps`.
+        step_schedule: ``constant`` (the paper) or ``sqrt_alpha_bar`` (the authors' code).
+        sparsity: weight of the kernel's penalty ``sparsity_norm`` (``l1`` or ``l0``); 0 is none.
+        projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
+        linear_light: undo the display gamma (sRGB) around the solver.
+        samples: posterior samples.
+        seed: the result depends on it alone.
+        device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
+        tile: pixels a side above which the image network sees tiles, or ``auto``.
+    """
+
+    prior: str = "photos"
+    kernel_prior: str = "kernel"
+    kernel_size: int | Literal["auto"] = "auto"
+    noise: float | Literal["auto"] = "auto"
+    boundary: Literal["circular", "zero", "replicate", "reflect", "valid"] = "replicate"
+    num_steps: int = 250
+    step_size: float | Literal["auto"] = "auto"
+    kernel_step_size: float | Literal["auto"] = "auto"
+    step_schedule: Literal["constant", "sqrt_alpha_bar"] = "constant"
+    sparsity: float = 1.0
+    sparsity_norm: Literal["l1", "l0"] = "l1"
+    projection: Literal["simplex", "normalise"] = "simplex"
+    linear_light: bool = False
+    samples: int = 1
+    seed: int = 0
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    tile: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        _choice("boundary", self.boundary, ("circular", "zero", "replicate", "reflect", "valid"))
+        _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar"))
+        _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
+        _choice("projection", self.projection, ("simplex", "normalise"))
+        _choice("dtype", self.dtype, ("auto", "float32", "bfloat16"))
+        _number("kernel_size", self.kernel_size, 2, math.inf)
+        _number("noise", self.noise, 0, 1)
+        _number("num_steps", self.num_steps, 1, math.inf)
+        _number("step_size", self.step_size, 0, math.inf)
+        _number("kernel_step_size", self.kernel_step_size, 0, math.inf)
+        _number("sparsity", self.sparsity, 0, math.inf)
+        _number("samples", self.samples, 1, math.inf)
+        _number("tile", self.tile, 64, math.inf)
+
+
+def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSettings:
+    known = list(asdict(settings))
+    for name in options:
+        if name not in known:
+            raise InputError(unknown_name("option", name, known))
+    return replace(settings, **options)
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(unknown_name(name, str(value), known))
+
+
+def _number(name: str, value: float | str, lowest: float, highest: float) -> None:
+    if value == "auto" and name in ("kernel_size", "noise", "step_size", "kernel_step_size", "tile"):
+        return
+    if isinstance(value, str) or not lowest <= value <= highest:
+        limit = f"{lowest:g} to {highest:g}" if math.isfinite(highest) else f"at least {lowest:g}"
+        raise InputError(f"{name} is {value!r}; give a number, {limit}")
+
+
+def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> DeblurSettings:
+    """Replace every ``auto`` by the value it stands for."""
+    h, w = y.shape[-2:]
+    auto_size = min(MAX_KERNEL, max(16, 8 * round(min(h, w) / 32)))
+    size = auto_size if settings.kernel_size == "auto" else settings.kernel_size
+    if size > min(h, w):
+        raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
+    noise = settings.noise
+    if noise == "auto":
+        noise = float(estimate_sigma(y)[0]) / 2
+    step, kernel_step = default_steps(settings)
+    tile = settings.tile
+    if tile == "auto":
+        tile = 512
+    dtype = settings.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
+    return replace(
+        settings,
+        kernel_size=size,
+        noise=float(noise),
+        step_size=step if settings.step_size == "auto" else settings.step_size,
+        kernel_step_size=kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
+        tile=tile,
+        dtype=dtype,
+        device=str(device),
+    )
+
+
+def default_steps(settings: DeblurSettings) -> tuple[float, float]:
+    """Step sizes of image and kernel where none is given: the paper's 0.3 at 1000 steps, growing as steps get fewer."""
+    base = 0.3 * 1000 / settings.num_steps
+    return base, base if settings.kernel_prior != "uniform" else 1e-3
+
+
+def find_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"device '{name}' is not usable here ({reason}); choose cpu or auto") from None
+    return device
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
+    return False

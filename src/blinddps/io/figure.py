@@ -77,8 +77,8 @@ def comparison_figure(
 ) -> None:
     """Write images and kernels side by side as a PNG, all of one height, each under its title.
 
-    A title may have several lines. ``panel_height`` (pixels) defaults to the tallest image's, brought between 192 (by a whole factor) and 768.
-    Enlarging repeats pixels; reducing averages (Lanczos).
+    A title may have several lines. ``panel_height`` (pixels) defaults to the tallest image's, brought between 192
+    (by a whole factor) and 768. Enlarging repeats pixels; reducing uses Lanczos for images and means for kernels.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Held-out faces, motion and Gaussian blur: input, Algorithm 3, Algorithm 1 and non-blind DPS.
 
-``python benchmarks/blind_faces.py --faces ../shared/data/faces_128/faces_lfw_test_300.tar --out benchmarks/results/blind_faces``
+``python benchmarks/blind_faces.py --faces FACES.tar --out benchmarks/results/blind_faces``
 
 writes OUT.json (a record per item and method), OUT.txt (the table, with commit, machine and seed) and OUT_*.png.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import header
 from torch import Tensor
 
 from blinddps.core import Solution, Step, UniformPrior, Unknown
@@ -29,6 +28,7 @@ from blinddps.restore.settings import resolve
 from blinddps.samplers import NormGuidance, blind_dps
 from blinddps.simulate import gaussian_kernels, motion_kernels, simulate_blur
 from blinddps.training import read_pictures
+from common import header
 
 SIGMA_Y = 0.02  # on [-1, 1]
 KERNEL_SEED = 1_000_003  # no training run uses it, so the kernels are held out
@@ -135,15 +135,15 @@ def main() -> None:
 
     lines = header(args.seed)
     lines += [
-        f"faces {args.start} to {args.start + args.count - 1} of {Path(args.faces).name}; kernels {args.kernel_size} px; "
-        f"noise {SIGMA_Y} on [-1, 1]; {args.steps} steps; {settings.dtype}",
+        f"faces {args.start} to {args.start + args.count - 1} of {Path(args.faces).name}; kernels {args.kernel_size} "
+        f"px; noise {SIGMA_Y} on [-1, 1]; {args.steps} steps; {settings.dtype}",
         f"Algorithm 1: {settings}",
         f"Algorithm 3: image step {uniform.step_size}, kernel step {uniform.kernel_step_size}",
-        f"image prior: {image_prior.card.training.get('steps')} steps, {image_prior.card.training.get('samples')} samples; "
-        f"kernel prior: {kernel_prior.card.training.get('steps')} steps",
+        f"training: image prior {image_prior.card.training.get('samples')} samples, "
+        f"kernel prior {kernel_prior.card.training.get('samples')}",
         "",
-        f"{'blur':9s} {'method':12s} {'PSNR':>6s} {'aligned':>8s} {'SSIM':>6s} {'MSE sum-one':>12s} {'MSE max-one':>12s} "
-        f"{'MNC':>6s} {'outcomes':>20s} {'s/image':>8s}",
+        f"{'blur':9s} {'method':12s} {'PSNR':>6s} {'aligned':>8s} {'SSIM':>6s} {'MSE sum-one':>12s} "
+        f"{'MSE max-one':>12s} {'MNC':>6s} {'outcomes':>20s} {'s/image':>8s}",
     ]
     n = args.count
     for kind, rows in (("motion", slice(0, n)), ("gaussian", slice(n, 2 * n)), ("both", slice(0, 2 * n))):
@@ -153,8 +153,9 @@ def main() -> None:
             told = ", ".join(f"{status.count(s)} {s}" for s in sorted(set(status)) if s)
             lines.append(
                 f"{kind:9s} {method:12s} {mean['psnr']:6.2f} {mean['psnr_aligned']:8.2f} {mean['ssim']:6.3f} "
-                f"{mean.get('kernel_mse_sum_one', float('nan')):12.2e} {mean.get('kernel_mse_max_one', float('nan')):12.2e} "
-                f"{mean.get('mnc', float('nan')):6.3f} {told:>20s} {seconds[method] / len(names):8.1f}"
+                f"{mean.get('kernel_mse_sum_one', float('nan')):12.2e} "
+                f"{mean.get('kernel_mse_max_one', float('nan')):12.2e} {mean.get('mnc', float('nan')):6.3f} "
+                f"{told:>20s} {seconds[method] / len(names):8.1f}"
             )
     text = "\n".join(lines) + "\n"
     print(text)

@@ -15,21 +15,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
-from common import header
 from torch import Tensor, nn
 
 from blinddps.core import Step, Unknown, linear_schedule, simplex
 from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior, PriorCard
 from blinddps.samplers import blind_dps
+from common import header
 
 SEED = 0
 
 
 def adm(size: int, channels: int, multiples: tuple[int, ...], inputs: int) -> nn.Module:
-    """The guided-diffusion U-Net (Dhariwal & Nichol 2021) as diffusers expresses it: attention at 16 px, learned variance."""
+    """The guided-diffusion U-Net (Dhariwal & Nichol 2021) as diffusers expresses it: attention at 16 px."""
     from diffusers import UNet2DModel
 
     attend = [size // 2**i == 16 for i in range(len(multiples))]
@@ -86,7 +87,7 @@ def step_pass(image: DiffusionPrior, kernel: DiffusionPrior) -> Callable[[int], 
             stamps.append(time.perf_counter())
 
         blind_dps(y, Blur(), unknowns, num_steps=steps, on_step=stamp)
-        return [b - a for a, b in zip(stamps[:-1], stamps[1:], strict=True)]
+        return [b - a for a, b in pairwise(stamps)]
 
     return run
 

@@ -132,7 +132,8 @@ def main() -> None:
     own = [a + b for a, b in zip(times["image"], times["kernel"], strict=True)]
     ratios = [s / o for s, o in zip(times["step"], own, strict=True)]
     for name, values in (*times.items(), ("image + kernel", own)):
-        print(f"{name:16s} median {statistics.median(values):7.3f} s   range {min(values):.3f} - {max(values):.3f}")
+        middle = statistics.median(values)
+        print(f"{name:16s} median {middle:7.3f} s   range {min(values):.3f} - {max(values):.3f}")
     print(
         f"{'step / networks':16s} median {statistics.median(ratios):7.3f}     range {min(ratios):.3f} - {max(ratios):.3f}"
     )

@@ -309,3 +309,9 @@ def test_proximal_refuses_what_does_not_fit() -> None:
 def test_adjoint_refuses_a_residual_of_another_shape() -> None:
     with pytest.raises(InputError, match=r"residual has shape \(1, 1, 7, 8\)"):
         Blur().adjoint(random(1, 1, 7, 8), kernel=random(1, 1, 3, 3), image_shape=(1, 1, 8, 8))
+
+
+def test_proximal_refuses_a_measurement_on_another_device() -> None:
+    image, kernel = random(1, 1, 8, 8), random(1, 1, 3, 3)
+    with pytest.raises(InputError, match="y or residual is on meta and image on cpu"):
+        Blur().proximal(image.to("meta"), center=image, kernel=kernel, noise_variance=1.0, prior_variance=1.0)

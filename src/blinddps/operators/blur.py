@@ -216,9 +216,11 @@ class Blur:
         expected = self.measurement_shape(image.shape, kernel.shape)
         if tuple(residual.shape) != expected:
             raise InputError(
-                f"measurement or residual has shape {tuple(residual.shape)}, but image {tuple(image.shape)} and kernel "
+                f"y or residual has shape {tuple(residual.shape)}, but image {tuple(image.shape)} and kernel "
                 f"{tuple(kernel.shape)} with boundary '{self.boundary}' give {expected}; see Blur.image_shape"
             )
+        if residual.device != image.device:
+            raise InputError(f"y or residual is on {residual.device} and image on {image.device}; move one of them")
 
     def _check_sizes(self, height: int, width: int, h: int, w: int) -> None:
         if self.boundary in ("circular", "valid") and (h > height or w > width):

@@ -192,7 +192,10 @@ def test_proximal_in_float32_at_a_realistic_size() -> None:
 def test_proximal_shows_nan_of_its_sample_only(boundary: str) -> None:
     y, kernel = random(2, 1, 8, 8), random(2, 1, 3, 3, seed=1)
     y[0, 0, 4, 4] = math.nan
-    u = Blur(boundary).proximal(y, center=0 * random(2, 1, 8, 8), kernel=kernel, noise_variance=1, prior_variance=1)
+    center, variances = torch.zeros_like(y), {"noise_variance": 1.0, "prior_variance": 1.0}
+    alone = Blur(boundary).proximal(y[:1], center=center[:1], kernel=kernel[:1], **variances)
+    assert alone.isnan().any()
+    u = Blur(boundary).proximal(y, center=center, kernel=kernel, **variances)
     assert u[0].isnan().any()
     assert u[1].isfinite().all()
 

@@ -28,9 +28,9 @@ class Denoiser(Protocol):
 class VarianceDenoiser(Protocol):
     """A denoiser whose network also predicts the variance of the reverse step (Nichol & Dhariwal 2021, eq. 15).
 
-    ``denoise_with_variance(x, sigma)`` returns ``(x0_hat, fraction)``; ``fraction`` in [0, 1], shaped like ``x``, places
-    the variance between its lower bound (0) and its upper bound (1) in log space. ``fraction`` is ``None`` when
-    the network at hand predicts none.
+    ``denoise_with_variance(x, sigma)`` returns ``(x0_hat, fraction)``; ``fraction`` in [0, 1], shaped like ``x``,
+    places the variance between its lower bound (0) and its upper bound (1) in log space. ``fraction`` is ``None``
+    when the network at hand predicts none.
     """
 
     def denoise_with_variance(self, x: Tensor, sigma: Tensor, /) -> tuple[Tensor, Tensor | None]: ...

@@ -11,11 +11,13 @@ from typing import Protocol
 
 from torch import Tensor
 
+from .errors import InputError
+
 __all__ = ["L0", "L1", "Penalty"]
 
 
 class Penalty(Protocol):
-    """A regulariser of eq. 20: a differentiable ``value`` per sample, and a proximal map ``prox`` (identity if none)."""
+    """A regulariser of eq. 20: a differentiable ``value`` per sample, or none, and a proximal map ``prox``."""
 
     def value(self, x0_hat: Tensor, /) -> Tensor | None: ...
 
@@ -30,6 +32,9 @@ class L1:
     """
 
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
 
     def value(self, x0_hat: Tensor, /) -> Tensor | None:
         return self.weight * ((x0_hat + 1) / 2).abs().flatten(1).mean(1)
@@ -47,9 +52,17 @@ class L0:
 
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
     def value(self, x0_hat: Tensor, /) -> Tensor | None:
         return None
 
     def prox(self, x0_hat: Tensor, /) -> Tensor:
         threshold = math.sqrt(2 * self.weight / (x0_hat.shape[-2] * x0_hat.shape[-1]))
-        return x0_hat.where((x0_hat + 1) / 2 >= threshold, -1.0)
+        return x0_hat.masked_fill((x0_hat + 1) / 2 < threshold, -1.0)  # false for NaN, which so stays NaN
+
+
+def _check_weight(weight: float) -> None:
+    if not (weight >= 0 and math.isfinite(weight)):
+        raise InputError(f"weight of a penalty is {weight}; give a finite number of at least 0")

@@ -17,11 +17,12 @@ def generator_for(seed: int, *labels: int | str) -> torch.Generator:
     The key is hashed (SHA-256), so streams of neighbouring seeds or samples are unrelated, and adding an unknown or
     a sample does not move the others. Numbers are drawn on the CPU whatever the device, so devices agree.
     """
-    digest = hashlib.sha256(repr((int(seed), *labels)).encode()).digest()
+    key = (int(seed), *(label if isinstance(label, str) else int(label) for label in labels))  # numpy integers too
+    digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
 def normal_like(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Standard normal noise shaped like ``x``, sample ``i`` of the batch drawn from ``generators[i]``."""
-    noise = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators])
+    """Standard normal noise shaped like ``x``, sample ``i`` of the batch drawn in float32 from ``generators[i]``."""
+    noise = torch.stack([torch.randn(x.shape[1:], generator=g, dtype=torch.float32) for g in generators])
     return noise.to(x.device, x.dtype)

@@ -38,7 +38,9 @@ class NoiseSchedule:
         return ((1 - self.alpha_bar) / self.alpha_bar).sqrt()
 
     def levels(self, num_steps: int) -> Tensor:
-        """``(num_steps + 1,)`` decreasing levels: ``num_steps`` of the ``N`` evenly spaced in ``i``, both ends kept, then 0.
+        """``(num_steps + 1,)`` decreasing levels: ``num_steps`` of the ``N``, evenly spaced in ``i``, then 0.
+
+        Both ends of the schedule are kept; a single step starts at the highest level.
 
         Raises:
             InputError: ``num_steps`` is not in 1 ... N.
@@ -50,7 +52,7 @@ class NoiseSchedule:
         return torch.cat([self.sigmas[index], torch.zeros(1, dtype=torch.float64)])
 
     def timestep(self, sigma: Tensor) -> Tensor:
-        """Fractional step index at which the schedule has level ``sigma``; linear in ``log sigma``, held at the ends."""
+        """Fractional index at which the schedule has level ``sigma``: linear in ``log sigma``, held at the ends."""
         table = self.sigmas.log().to(sigma.device, torch.float32)
         value = sigma.to(torch.float32).clamp_min(1e-12).log()
         hi = (
@@ -79,9 +81,10 @@ def ancestral_step(
 ) -> Tensor:
     """One ancestral step (Ho et al. 2020) in the coordinate ``u = x_t / sqrt(alpha_bar)``.
 
-    ``u' = x0_hat + rho^2 (u - x0_hat) + s z`` with ``rho = sigma_next / sigma`` and ``s^2 = sigma_next^2 (1 - rho^2)``, the
-    posterior variance. A learned ``fraction`` in [0, 1] interpolates ``log s^2`` towards its upper bound
-    ``beta (1 + sigma_next^2)``, ``beta = 1 - alpha_bar / alpha_bar_next`` (Nichol & Dhariwal 2021, eq. 15).
+    ``u' = x0_hat + rho^2 (u - x0_hat) + s z`` with ``rho = sigma_next / sigma`` and
+    ``s^2 = sigma_next^2 (1 - rho^2)``, the variance of ``u'`` given ``u`` and ``x_0``.
+    A learned ``fraction`` in [0, 1] interpolates ``log s^2`` towards its upper bound ``beta (1 + sigma_next^2)``,
+    ``beta = 1 - alpha_bar / alpha_bar_next`` (Nichol & Dhariwal 2021, eq. 15).
     """
     rho2 = (sigma_next / sigma) ** 2
     lower = sigma_next**2 * (1 - rho2)

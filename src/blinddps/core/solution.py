@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 __all__ = ["Outcome", "Solution", "Step", "residual_norm"]
 
 
 def residual_norm(y: Tensor, prediction: Tensor) -> Tensor:
-    """``||y - A||_2`` per sample, ``(B,)``; never coupled across the batch. Its gradient at zero is zero."""
+    """``||y - A||_2`` per sample, ``(B,)``; never coupled across the batch. Its gradient at zero is zero; NaN stays."""
     squared = (y - prediction).flatten(1).square().sum(1)
-    return torch.where(squared > 0, squared, 1.0).sqrt() * (squared > 0)
+    zero = squared == 0
+    return squared.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Step:
 class Solution:
     """Estimates in physical range, per-sample residual and outcome, and the cost.
 
-    ``estimate[name]`` has shape ``(B, C, H, W)``; ``residual`` is ``||y - A(estimate)||``, shape ``(B,)``; ``nfe[name]`` counts
-    network evaluations of one sample, ``backward`` says whether each was followed by a backward pass.
+    ``estimate[name]`` has shape ``(B, C, H, W)``; ``residual`` is ``||y - A(estimate)||``, shape ``(B,)``;
+    ``nfe[name]`` counts network evaluations of one sample, ``backward`` says whether each was followed by a backward
+    pass.
     """
 
     estimate: Mapping[str, Tensor]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -34,11 +34,12 @@ class Unknown:
         clip: range the posterior mean is clipped to, or ``None``.
         project: applied to the state of a uniform prior after each step (``P_C``).
         initial: ``(C, H, W)`` or ``(B, C, H, W)`` start of a uniform prior; required there.
-        schedule: noise levels the prior was trained on; linear beta over 1000 steps unless given.
+        schedule: noise levels the prior was trained on: its own ``schedule`` where it has one, else linear beta over
+            1000 steps, unless given.
 
     Raises:
-        InputError: a shape that is not ``(C, H, W)`` of positive numbers, a negative step, a uniform prior without
-            a start.
+        InputError: a shape that is not ``(C, H, W)`` of positive numbers, a negative step, a clip that is no range, a
+            uniform prior without a start, or a start of another shape.
     """
 
     prior: Denoiser
@@ -49,17 +50,38 @@ class Unknown:
     clip: tuple[float, float] | None = (-1.0, 1.0)
     project: Callable[[Tensor], Tensor] = identity
     initial: Tensor | None = None
-    schedule: NoiseSchedule = field(default_factory=linear_schedule)
+    schedule: NoiseSchedule | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise InputError(f"shape of an unknown is {tuple(self.shape)}; give (C, H, W), each at least 1")
         if not self.step_size >= 0:
             raise InputError(f"step_size of an unknown is {self.step_size}; give a number of at least 0")
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise InputError(f"clip of an unknown is {self.clip}; give (low, high) or None")
         if self.is_uniform and self.initial is None:
             raise InputError("an unknown with a uniform prior has no start; give initial=")
+        if self.initial is not None and (
+            self.initial.ndim not in (3, 4) or tuple(self.initial.shape[-3:]) != tuple(self.shape)
+        ):
+            raise InputError(
+                f"initial of an unknown has shape {tuple(self.initial.shape)}; give {tuple(self.shape)}, "
+                "or one of these for each measurement"
+            )
 
     @property
     def is_uniform(self) -> bool:
         """Whether the unknown is moved by the likelihood alone, without diffusion."""
         return isinstance(self.prior, UniformPrior)
+
+    def levels(self, num_steps: int) -> list[float]:
+        """``num_steps`` decreasing noise levels and a final 0; all 0 for a uniform prior, which is not diffused.
+
+        Raises:
+            InputError: ``num_steps`` is beyond the schedule's.
+        """
+        if self.is_uniform:
+            return [0.0] * (num_steps + 1)
+        schedule = self.schedule or getattr(self.prior, "schedule", None) or linear_schedule()
+        levels: list[float] = schedule.levels(num_steps).tolist()
+        return levels

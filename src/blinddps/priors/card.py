@@ -15,8 +15,9 @@ class PriorCard(BaseModel):
     """Description of a prior: which unknown it models, in which range and units, at which sizes.
 
     ``channels`` are the unknown's, before pixel unshuffling; ``sizes`` are the heights (= widths) it was trained at;
-    ``any_size`` says that other sizes are in its range too; ``grey`` how a one-channel image passes a three-channel
-    network (``replicate``: trained on grey pictures whose noise is equal in all channels; ``none``: not trained for it).
+    ``any_size`` says that other sizes are in its range too; ``grey`` whether a three-channel network was trained on
+    grey pictures whose noise is equal in all channels, as it sees one-channel images (``replicate``), or not
+    (``none``).
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -63,11 +64,11 @@ class DiffusionPrior:
         """``(x0_hat, fraction)``: see :class:`blinddps.core.VarianceDenoiser`.
 
         Raises:
-            PriorError: the channels of ``x`` do not fit the prior, or ``x`` is smaller than its border needs.
+            PriorError: the channels of ``x`` do not fit the prior.
         """
         b, c, h, w = x.shape
         channels = self.card.channels
-        if c not in (1, channels) and channels != 1:
+        if c != channels and channels != 1 and (c, channels) != (1, 3):
             raise PriorError(
                 f"prior '{self.card.name}' models {channels} channels, the {self.card.unknown} has {c}; "
                 "convert the picture to grey or RGB, or choose another prior"
@@ -84,7 +85,8 @@ class DiffusionPrior:
 
     def _on_blocks(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         h, w = x.shape[-2:]
-        pad = (-w % self.card.size_multiple, -h % self.card.size_multiple)
+        multiple = math.lcm(self.card.size_multiple, self.card.pixel_unshuffle)
+        pad = (-w % multiple, -h % multiple)
         mode = "reflect" if pad[0] < w and pad[1] < h else "replicate"
         padded = F.pad(x, (0, pad[0], 0, pad[1]), mode=mode) if any(pad) else x
         x0_hat, fraction = self._network(F.pixel_unshuffle(padded, self.card.pixel_unshuffle), sigma)
@@ -103,6 +105,11 @@ class DiffusionPrior:
         output = getattr(output, "sample", output).to(x.dtype)
         c = x.shape[1]
         fraction = None
+        if output.shape[1] not in (c, 2 * c):
+            raise PriorError(
+                f"the network of prior '{self.card.name}' gives {output.shape[1]} channels for {c}; "
+                "it must give as many, or twice as many with a learned variance"
+            )
         if output.shape[1] == 2 * c:
             output, raw = output.chunk(2, dim=1)
             fraction = ((raw + 1) / 2).clamp(0, 1)

@@ -1,8 +1,9 @@
-"""Priors on disk: a diffusers unconditional pipeline folder plus ``blinddps.json``. Safetensors only, nothing is unpickled."""
+"""Priors on disk: a diffusers unconditional pipeline folder plus ``blinddps.json``. Nothing is unpickled."""
 
 from __future__ import annotations
 
 import json
+import uuid
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from blinddps.core import NoiseSchedule, PriorError, unknown_name
+from blinddps.core import NoiseSchedule, PriorError, linear_schedule, unknown_name
 
 from .card import CARD_NAME, PriorCard
 from .diffusion import DiffusionPrior
@@ -49,27 +50,28 @@ def load_prior(
 ) -> DiffusionPrior:
     """Load a prior from a diffusers unconditional pipeline folder, or a shipped one by name.
 
-    A folder without ``blinddps.json`` is taken for an image prior of its own channels and ``sample_size``. Its scheduler
-    may be any that records ``num_train_timesteps`` and ``beta_*`` (DDPM, DDIM, DPM-Solver, ...) with ``prediction_type``
-    ``epsilon``, ``v_prediction`` or ``sample``.
+    A folder without ``blinddps.json`` is taken for an image prior of its own channels and ``sample_size``. Its
+    scheduler may be any that records ``num_train_timesteps`` and betas (DDPM, DDIM, DPM-Solver, ...) with
+    ``prediction_type`` ``epsilon``, ``v_prediction`` or ``sample``.
 
     Args:
         name: shipped name (see :func:`shipped_priors`) or folder.
         device, dtype: where the network runs and in which arithmetic.
 
     Raises:
-        PriorError: missing, damaged or unsafe files, or a scheduler that states no noise schedule.
+        PriorError: missing, damaged or unsafe files, a scheduler that states no noise schedule, a network that is not
+            unconditional or not of the channels that ``blinddps.json`` says.
     """
     folder = find_prior(name)
-    network = _load_network(folder / "unet")
+    card = read_card(folder)
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
-    schedule = NoiseSchedule(_alpha_bar(scheduler, folder))
+    schedule = _schedule(scheduler, folder)
     prediction = scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         raise PriorError(
             f"prior '{folder}' has prediction_type '{prediction}'; supported are epsilon, v_prediction and sample"
         )
-    card = read_card(folder)
+    network = _load_network(folder / "unet", card.channels * card.pixel_unshuffle**2)
     network.eval().requires_grad_(False).to(device)
     return DiffusionPrior(network, schedule, prediction, card, dtype)
 
@@ -101,60 +103,71 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
     that no half-written prior is ever seen.
     """
     import shutil
-    import tempfile
 
     from diffusers import DDPMScheduler
+    from diffusers import __version__ as diffusers_version
 
     target = Path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (target.parent / f".{target.name}-{uuid.uuid4().hex}{end}" for end in ("", "-old"))
     beta = 1 - torch.cat([prior.schedule.alpha_bar[:1], prior.schedule.alpha_bar[1:] / prior.schedule.alpha_bar[:-1]])
+    config: Any = prior.network.config
     scheduler = DDPMScheduler(
-        num_train_timesteps=len(prior.schedule), prediction_type=prior.prediction, **_beta_config(beta)
+        num_train_timesteps=len(prior.schedule),
+        prediction_type=prior.prediction,
+        variance_type="learned_range" if config.out_channels == 2 * config.in_channels else "fixed_small",
+        **_beta_config(beta),
     )
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    temporary.mkdir(parents=True)
     try:
         _save_network(prior.network, temporary / "unet", half)
         scheduler.save_pretrained(temporary / "scheduler")
         index = {
             "_class_name": "DDPMPipeline",
-            "_diffusers_version": __import__("diffusers").__version__,
+            "_diffusers_version": diffusers_version,
             "scheduler": ["diffusers", "DDPMScheduler"],
             "unet": ["diffusers", type(prior.network).__name__],
         }
         (temporary / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
         (temporary / CARD_NAME).write_text(prior.card.model_dump_json(indent=2) + "\n")
-        temporary.chmod(0o755)
-        if target.exists():
+        if target.is_dir():
             for item in target.iterdir():  # model card, samples: not ours to lose
                 if not (temporary / item.name).exists():
-                    shutil.move(str(item), temporary / item.name)
-            shutil.rmtree(target)
+                    (shutil.copytree if item.is_dir() else shutil.copy2)(item, temporary / item.name)
+            target.rename(old)
         temporary.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
 def _save_network(network: nn.Module, folder: Path, half: bool) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True)
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    save_file(state, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    # save_file would make a file that only its owner can read, whatever the umask
+    (folder / "diffusion_pytorch_model.safetensors").write_bytes(save(state, metadata={"format": "pt"}))
     network.save_config(folder)  # type: ignore[operator]  # a diffusers ConfigMixin
 
 
-def _load_network(folder: Path) -> nn.Module:
+def _load_network(folder: Path, channels: int) -> nn.Module:
     import diffusers
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     config = _read_json(folder / "config.json")
     kind = config.get("_class_name", "UNet2DModel")
-    if kind != "UNet2DModel":
+    if kind != "UNet2DModel" or config.get("num_class_embeds") or config.get("class_embed_type"):
         raise PriorError(f"prior network '{folder}' is a {kind}; only unconditional UNet2DModel networks are supported")
+    inner, outer = config.get("in_channels", 3), config.get("out_channels", 3)
+    if inner != channels or outer not in (channels, 2 * channels):
+        raise PriorError(
+            f"prior network '{folder}' has {inner} channels in and {outer} out, its {CARD_NAME} says {channels} "
+            f"(or twice that out, with a learned variance); one of the two files is of another prior"
+        )
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         pickled = [p.name for p in folder.glob("*") if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
@@ -162,16 +175,25 @@ def _load_network(folder: Path) -> nn.Module:
         raise PriorError(f"prior network '{folder}' has no .safetensors weights{found}")
     try:
         network: nn.Module = diffusers.UNet2DModel.from_config(config)
-        state = {k: v.float() if v.is_floating_point() else v for p in weights for k, v in load_file(p).items()}
+        loaded = {_present_name(k): v for p in weights for k, v in load_file(p).items()}
+        state = {k: v.float() if v.is_floating_point() else v for k, v in loaded.items()}
         network.load_state_dict(state)
     except (SafetensorError, RuntimeError, TypeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise PriorError(
-            f"prior network '{folder}' cannot be loaded ({reason}); the file is damaged or not of this network: get it again"
+            f"prior network '{folder}' cannot be loaded ({reason}); a file is damaged or not of this network: "
+            "get the folder again"
         ) from None
     if not all(bool(torch.isfinite(v).all()) for v in state.values() if v.is_floating_point()):
         raise PriorError(f"prior network '{folder}' has weights that are not finite; get the folder again")
     return network
+
+
+def _present_name(key: str) -> str:
+    """Parameter name since diffusers 0.14; priors published before call those of their attention otherwise."""
+    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
+        key = key.replace(f".{old}.", f".{new}.")
+    return key
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -188,25 +210,28 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _alpha_bar(config: dict[str, Any], folder: Path) -> torch.Tensor:
-    """``alpha_bar`` from a scheduler configuration, through diffusers' own DDPMScheduler where it knows the schedule."""
-    import numpy as np
+def _schedule(config: dict[str, Any], folder: Path) -> NoiseSchedule:
+    """Noise levels from a scheduler's configuration, its betas by diffusers' own DDPMScheduler."""
     from diffusers import DDPMScheduler
 
-    if config.get("num_train_timesteps") is None:
-        raise PriorError(f"prior '{folder}' has a scheduler without num_train_timesteps; its noise levels are unknown")
-    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     chosen = {k: config[k] for k in keys if config.get(k) is not None}
-    if chosen.get("rescale_betas_zero_snr"):
+    if "num_train_timesteps" not in chosen or len(chosen) == 1:
+        raise PriorError(
+            f"prior '{folder}' has a scheduler without num_train_timesteps or betas; its noise levels are unknown, "
+            "only variance-preserving schedules are supported"
+        )
+    if config.get("rescale_betas_zero_snr"):
         raise PriorError(f"prior '{folder}' has a zero terminal SNR schedule, whose last noise level is infinite")
-    if chosen.get("trained_betas") is None and chosen.get("beta_schedule", "linear") == "linear":
-        n = int(chosen["num_train_timesteps"])  # float64: diffusers' float32 loses the first levels' digits
-        beta = np.linspace(chosen.get("beta_start", 1e-4), chosen.get("beta_end", 0.02), n)
-        return torch.from_numpy(np.cumprod(1 - beta))
     try:
-        return DDPMScheduler(**chosen).alphas_cumprod.double()
-    except (NotImplementedError, ValueError, TypeError) as error:
-        raise PriorError(f"prior '{folder}' has a noise schedule that diffusers does not know ({error})") from None
+        if "trained_betas" not in chosen and chosen.get("beta_schedule", "linear") == "linear":
+            # diffusers' float32 betas are right to 6e-8; these are exact
+            n, first, last = chosen["num_train_timesteps"], chosen.get("beta_start", 1e-4), chosen.get("beta_end", 0.02)
+            return linear_schedule(n, first, last)
+        beta = DDPMScheduler(**chosen).betas.double()
+        return NoiseSchedule(torch.cumprod(1 - beta, 0))  # diffusers' own product is rounded to float32
+    except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
+        raise PriorError(f"prior '{folder}' has a noise schedule that cannot be used ({error})") from None
 
 
 def _beta_config(beta: torch.Tensor) -> dict[str, Any]:
@@ -218,6 +243,13 @@ def _beta_config(beta: torch.Tensor) -> dict[str, Any]:
 
 
 def _foreign_card(folder: Path) -> PriorCard:
+    index = folder / "model_index.json"
+    parts = {k for k, v in _read_json(index).items() if isinstance(v, list) and any(v)} if index.exists() else set()
+    if parts - {"unet", "scheduler"}:
+        raise PriorError(
+            f"prior '{folder}' has the parts {', '.join(sorted(parts))}; only pipelines of a unet and a scheduler, "
+            "which work on pixels, are supported"
+        )
     config = _read_json(folder / "unet" / "config.json")
     channels = int(config.get("in_channels") or 3)
     size = config.get("sample_size") or 64

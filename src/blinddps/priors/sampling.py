@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -26,7 +27,7 @@ def sample_prior(
     streams: Sequence[torch.Generator] = [generator_for(seed, "sample", i) for i in range(count)]
     levels = prior.schedule.levels(num_steps).tolist()
     x = levels[0] * normal_like(torch.empty(count, prior.card.channels, h, w, device=prior.device), streams)
-    for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+    for sigma, sigma_next in itertools.pairwise(levels):
         x0_hat, fraction = prior.denoise_with_variance(x, torch.full((count,), sigma, device=x.device))
         x = ancestral_step(
             x, x0_hat.clamp(*prior.card.value_range), sigma, sigma_next, normal_like(x, streams), fraction

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from blinddps.core import Denoiser, InputError
+from blinddps.core import Denoiser, InputError, NoiseSchedule
 
 __all__ = ["Tiled"]
 
 
 @dataclass(frozen=True)
 class Tiled:
-    """Evaluate ``prior`` on overlapping tiles of ``tile`` pixels and blend them with linear ramps over ``overlap`` pixels.
+    """Evaluate ``prior`` on overlapping tiles of ``tile`` pixels, blended with linear ramps over ``overlap`` pixels.
 
     Only the network sees tiles: state, measurement and operator stay global, so all tiles share one kernel. Each
     tile is recomputed in the backward pass, so memory is that of one tile, for one more forward pass. A learned
@@ -27,8 +27,16 @@ class Tiled:
     overlap: int = 32
 
     def __post_init__(self) -> None:
-        if not 0 <= 2 * self.overlap <= self.tile:
-            raise InputError(f"overlap {self.overlap} does not fit tile {self.tile}; give at most half of the tile")
+        if self.tile < 1 or not 0 <= 2 * self.overlap <= self.tile:
+            raise InputError(
+                f"tile {self.tile} and overlap {self.overlap} do not fit; give a tile of at least 1 pixel and an "
+                "overlap of at most half of it"
+            )
+
+    @property
+    def schedule(self) -> NoiseSchedule | None:
+        """Noise levels of ``prior``, if it has any of its own."""
+        return getattr(self.prior, "schedule", None)
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
         h, w = x.shape[-2:]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -43,8 +44,8 @@ def blind_dps(
     """One reverse diffusion per unknown, in parallel, coupled by the measurement ``y = operator(**unknowns) + n``.
 
     Per step, for each unknown ``u`` at level ``sigma``: posterior mean ``u0_hat = D_u(u, sigma)``, ancestral step from
-    ``(u, u0_hat)``, minus ``step_size`` times the gradient of ``||y - A(u0_hat, ...)|| + R(u0_hat)`` through the network.
-    An unknown with a uniform prior is its own estimate: ``k <- P_C(k - step grad)``. Non-blind DPS is the
+    ``(u, u0_hat)``, minus ``step_size`` times the gradient of ``||y - A(u0_hat, ...)|| + R(u0_hat)`` through the
+    network. An unknown with a uniform prior is its own estimate: ``k <- P_C(k - step grad)``. Non-blind DPS is the
     same call with fewer unknowns and an operator that knows the rest (``functools.partial(blur, kernel=k)``).
 
     Args:
@@ -52,30 +53,34 @@ def blind_dps(
         operator: called with each unknown's physical estimate by name.
         unknowns: by the operator's argument name.
         num_steps: of the prior's N, evenly spaced.
-        samples: posterior samples of each measurement; results have ``B * samples`` rows, those of one measurement adjacent.
-        seed: one, or one per measurement. Draw ``j`` of a measurement depends on ``(seed, unknown, j)`` alone: not on its
-            place in the batch, so the same measurement gives the same result alone or among others.
+        samples: posterior samples of each measurement; results have ``B * samples`` rows, those of one measurement
+            adjacent.
+        seed: one, or one per measurement. Draw ``j`` of a measurement depends on ``(seed, unknown, j)`` alone: not on
+            its place in the batch, so the same measurement gives the same result alone or among others.
         guidance: the paper's :class:`NormGuidance` unless given.
-        sigma_y: measurement noise on the scale of ``y``; only judges the outcome.
+        sigma_y: measurement noise on the scale of ``y``, one or one per measurement; only judges the outcome.
         tolerance: largest residual called converged, in units of the expected ``sigma_y sqrt(n)``.
         on_step: listener; see :class:`~blinddps.core.Step`.
 
     Returns:
-        :class:`~blinddps.core.Solution`; ``outcome[b]`` says whether sample ``b`` converged, was rejected, or diverged and when.
+        :class:`~blinddps.core.Solution`; ``outcome[b]`` says whether sample ``b`` converged, was rejected, or diverged
+        and when.
 
     Raises:
-        InputError: no unknowns, ``num_steps`` beyond the prior's, seeds that do not fit the batch, or operator output
-            of another shape than ``y``.
+        InputError: no unknowns, names that the operator does not take, ``num_steps`` beyond the prior's, a ``y`` that
+            is empty or not finite, seeds, noise levels or starts that do not fit the batch, or operator output of
+            another shape than ``y``.
 
     Source: Algorithm 1 (blind deblurring), 2 (turbulence) and 3 (uniform prior) of arXiv:2211.10656.
     """
-    seeds = _check(y, unknowns, samples, seed)
+    seeds = _check(y, operator, unknowns, num_steps, samples, seed)
+    noise_levels = _noise_levels(sigma_y, len(y), samples)
     y = y.repeat_interleave(samples, dim=0)
     guidance = guidance or NormGuidance()
-    batch = y.shape[0]
+    batch = len(y)
     streams = {name: [generator_for(s, name, j) for s in seeds for j in range(samples)] for name in unknowns}
-    levels = {name: u.schedule.levels(num_steps).tolist() for name, u in unknowns.items()}
-    state = {name: _start(u, levels[name][0], y, streams[name]) for name, u in unknowns.items()}
+    levels = {name: u.levels(num_steps) for name, u in unknowns.items()}
+    state = {name: _start(name, u, levels[name][0], y, streams[name], samples) for name, u in unknowns.items()}
     diverged_at = torch.full((batch,), -1, device=y.device)
 
     for i in range(num_steps):
@@ -112,17 +117,22 @@ def blind_dps(
     with torch.no_grad():
         estimate = {name: _physical(u, _clip(u, state[name].detach())) for name, u in unknowns.items()}
         residual = residual_norm(y, operator(**estimate))
-    outcome = _judge(residual, diverged_at, num_steps, y, sigma_y, tolerance, unknowns)
+    outcome = _judge(residual, diverged_at, num_steps, y, noise_levels, tolerance, unknowns)
     nfe = {name: (i + 1) * (not u.is_uniform) for name, u in unknowns.items()}
     return Solution(estimate, residual, outcome, nfe, backward=True)
 
 
-def _start(u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
-    shape = (y.shape[0], *u.shape)
-    if u.is_uniform:
-        assert u.initial is not None  # Unknown checks it
-        return u.initial.to(y.device, y.dtype).expand(shape).clone()
-    return sigma * normal_like(torch.empty(shape, device=y.device, dtype=y.dtype), streams)
+def _start(name: str, u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator], samples: int) -> Tensor:
+    if not u.is_uniform:
+        return sigma * normal_like(y.new_empty(len(y), *u.shape), streams)
+    assert u.initial is not None  # Unknown checks it
+    measurements = len(y) // samples
+    if u.initial.ndim == 4 and len(u.initial) not in (1, measurements):
+        raise InputError(
+            f"initial of unknown '{name}' holds {len(u.initial)} starts for {measurements} measurements; "
+            "give one, or one for each"
+        )
+    return u.initial.to(y).expand(measurements, *u.shape).repeat_interleave(samples, dim=0)
 
 
 def _posterior_mean(u: Unknown, state: Tensor, sigma: float) -> tuple[Tensor, Tensor | None]:
@@ -149,19 +159,43 @@ def _penalty(u: Unknown, mean: Tensor) -> Tensor:
     return mean.new_zeros(mean.shape[0]) if value is None else value
 
 
-def _check(y: Tensor, unknowns: Mapping[str, Unknown], samples: int, seed: int | Sequence[int]) -> list[int]:
+def _check(
+    y: Tensor,
+    operator: Callable[..., Tensor],
+    unknowns: Mapping[str, Unknown],
+    num_steps: int,
+    samples: int,
+    seed: int | Sequence[int],
+) -> list[int]:
     if not unknowns:
         raise InputError("there are no unknowns to find; bind at least one by the operator's argument name")
-    if samples < 1:
-        raise InputError(f"samples is {samples}; give at least 1")
-    if not y.is_floating_point() or y.ndim < 2:
+    try:
+        inspect.signature(operator).bind(**unknowns)
+    except TypeError as error:
+        names = ", ".join(unknowns)
+        raise InputError(f"the operator cannot be called with the unknowns {names}: {error}") from None
+    if num_steps < 1 or samples < 1:
+        raise InputError(f"num_steps is {num_steps} and samples {samples}; give at least 1 of each")
+    if not y.is_floating_point() or y.ndim < 2 or y.numel() == 0:
         raise InputError(f"y is {y.dtype} of shape {tuple(y.shape)}; give a floating-point batch (B, ...)")
     if not bool(torch.isfinite(y).all()):
         raise InputError("y holds values that are not finite; repair or mask the measurement first")
-    seeds = [seed] * y.shape[0] if isinstance(seed, int) else list(seed)
-    if len(seeds) != y.shape[0]:
-        raise InputError(f"{len(seeds)} seeds were given for {y.shape[0]} measurements; give one, or one for each")
+    seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(y)
+    if len(seeds) != len(y):
+        raise InputError(f"{len(seeds)} seeds were given for {len(y)} measurements; give one, or one for each")
     return seeds
+
+
+def _noise_levels(sigma_y: float | Tensor | None, measurements: int, samples: int) -> list[float] | None:
+    """``sigma_y`` of each row of the result."""
+    if sigma_y is None:
+        return None
+    sigma = torch.as_tensor(sigma_y, dtype=torch.float64).flatten()
+    if len(sigma) not in (1, measurements) or not bool(((sigma >= 0) & sigma.isfinite()).all()):
+        raise InputError(
+            f"sigma_y is {sigma_y}; give a finite number of at least 0, or one for each of {measurements} measurements"
+        )
+    return sigma.expand(measurements).repeat_interleave(samples).tolist()
 
 
 def _check_prediction(y: Tensor, prediction: Tensor) -> None:
@@ -177,13 +211,12 @@ def _judge(
     diverged_at: Tensor,
     num_steps: int,
     y: Tensor,
-    sigma_y: float | Tensor | None,
+    noise: list[float] | None,
     tolerance: float,
     unknowns: Mapping[str, Unknown],
 ) -> tuple[Outcome, ...]:
     steps = ", ".join(f"step_size['{name}'] ({u.step_size:g})" for name, u in unknowns.items())
     n = y[0].numel()
-    noise = None if sigma_y is None else torch.as_tensor(sigma_y).expand(y.shape[0]).tolist()
     outcomes = []
     for b, (r, at) in enumerate(zip(residual.tolist(), diverged_at.tolist(), strict=True)):
         if at >= 0 or r != r or r == float("inf"):

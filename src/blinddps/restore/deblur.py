@@ -101,23 +101,23 @@ def deblur(
 
     chosen = with_options(settings or DeblurSettings(), options)
     device = find_device(chosen.device)
-    y01 = _pixels(picture)
+    notes: list[str] = []
+    y01 = _pixels(picture, notes)
     if min(y01.shape[-2:]) < MIN_SIDE:
         h, w = y01.shape[-2:]
         raise InputError(f"the picture is {w} x {h} pixels; blind deblurring needs at least {MIN_SIDE} on each side")
-    notes: list[str] = []
     size = tuple(y01.shape[-2:])
     fixed = _fixed_size(chosen.prior, size, notes)
     seen = _resize(y01, fixed) if fixed else y01
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
-    chosen = resolve(chosen, y, device)
+    chosen = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
     image_prior, kernel_prior = _load_priors(chosen, device)
     y = y.to(device)
     begun = time.monotonic()
     solution, attempts, chosen = _solve_or_restart(y, chosen, image_prior, kernel_prior, on_step, notes)
     seconds = time.monotonic() - begun
     assert isinstance(chosen.noise, float)
-    expected = max(2 * chosen.noise, 1e-6) * math.sqrt(y[0].numel())
+    expected = 2 * chosen.noise * math.sqrt(y[0].numel())
     images = (_crop(solution.estimate["image"], y.shape) + 1) / 2
     images = to_display(images.clamp(0, 1)) if chosen.linear_light else images
     images = _resize(images, size) if fixed else images
@@ -260,19 +260,38 @@ def _fixed_size(prior: str, size: tuple[int, ...], notes: list[str]) -> tuple[in
         )
     notes.append(
         f"prior '{prior}' works at {own} x {own}: the picture was resized from {size[1]} x {size[0]}, restored, and "
-        "resized back, so it holds no finer detail than that"
+        "resized back, so it holds no finer detail than that; kernel and noise are those of the resized picture"
     )
     return own, own
 
 
-def _pixels(picture: str | os.PathLike[str] | np.ndarray) -> Tensor:
-    """``(1, C, H, W)`` float32 in [0, 1]."""
+def _fit_kernel(settings: DeblurSettings, free: bool, side: int) -> DeblurSettings:
+    """``settings`` with a kernel size that the kernel's prior knows: the nearest, where the user left it ``free``."""
+    if settings.kernel_prior == "uniform":
+        return settings
+    card, size = read_card(settings.kernel_prior), settings.kernel_size
+    assert not isinstance(size, str)
+    if card.any_size or size in card.sizes:
+        return settings
+    fitting = [s for s in card.sizes if s <= side]
+    if not free or not fitting:
+        raise PriorError(
+            f"kernel prior '{settings.kernel_prior}' works on kernels of {', '.join(map(str, card.sizes))} pixels a "
+            f"side, not {size}; " + (f"give --kernel-size {fitting[-1]}" if fitting else "choose a larger picture")
+        )
+    return replace(settings, kernel_size=min((abs(s - size), s) for s in fitting)[1])
+
+
+def _pixels(picture: str | os.PathLike[str] | np.ndarray, notes: list[str]) -> Tensor:
+    """``(1, C, H, W)`` float32 in [0, 1]; what a file's reading left out is added to ``notes``."""
     import numpy as np
 
     from ..io import read_image, to_float
 
     if isinstance(picture, (str, os.PathLike)):
-        array = read_image(picture, warn=False).data
+        read = read_image(picture, warn=False)
+        array = read.data
+        notes += read.notes
     else:
         array = np.asarray(picture)
         array = array[..., None] if array.ndim == 2 else array
@@ -293,7 +312,7 @@ def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def _crop(x: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """The part of a larger latent image that lies under the measurement."""
+    """The part of a larger latent image that lies under the measurement: from ``h - 1 - h // 2`` of the kernel on."""
     h, w = shape[-2:]
-    top, left = (x.shape[-2] - h + 1) // 2, (x.shape[-1] - w + 1) // 2
+    top, left = (x.shape[-2] - h) // 2, (x.shape[-1] - w) // 2
     return x[..., top : top + h, left : left + w]

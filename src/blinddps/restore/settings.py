@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from ..operators import estimate_sigma
 __all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
 
 MAX_KERNEL = 64  # of the shipped prior
+MIN_NOISE = 1e-6  # the outcome is judged against it
+ROUNDING = 1 / 255 / math.sqrt(12)  # standard deviation of the rounding to 8 bit: the least an estimate can be trusted
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class DeblurSettings:
         kernel_prior: ``kernel``, a folder, or ``uniform`` (Algorithm 3: the likelihood alone).
         kernel_size: pixels, one side of the square support, or ``auto``: a quarter of the picture's shorter side, in
             steps of 8, from 16 to 64.
-        noise: standard deviation in [0, 1] units, or ``auto``: wavelet MAD of the picture.
+        noise: standard deviation in [0, 1] units of what is solved (linear light with ``linear_light``), or ``auto``:
+            wavelet MAD of the picture, at least the 0.0011 of rounding to 8 bit.
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
             assumed: the image behind the measurement is larger, and cropped at the end).
         num_steps: of the priors' N.
@@ -66,14 +70,15 @@ class DeblurSettings:
         _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
         _choice("projection", self.projection, ("simplex", "normalise"))
         _choice("dtype", self.dtype, ("auto", "float32", "bfloat16"))
-        _number("kernel_size", self.kernel_size, 2, math.inf)
-        _number("noise", self.noise, 0, 1)
-        _number("num_steps", self.num_steps, 1, math.inf)
+        _number("kernel_size", self.kernel_size, 2, math.inf, whole=True)
+        _number("noise", self.noise, MIN_NOISE, 1)
+        _number("num_steps", self.num_steps, 1, math.inf, whole=True)
         _number("step_size", self.step_size, 0, math.inf)
         _number("kernel_step_size", self.kernel_step_size, 0, math.inf)
         _number("sparsity", self.sparsity, 0, math.inf)
-        _number("samples", self.samples, 1, math.inf)
-        _number("tile", self.tile, 64, math.inf)
+        _number("samples", self.samples, 1, math.inf, whole=True)
+        _number("seed", self.seed, -math.inf, math.inf, whole=True)
+        _number("tile", self.tile, 64, math.inf, whole=True)
 
 
 def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSettings:
@@ -89,12 +94,16 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
         raise InputError(unknown_name(name, str(value), known))
 
 
-def _number(name: str, value: float | str, lowest: float, highest: float) -> None:
-    if value == "auto" and name in ("kernel_size", "noise", "step_size", "kernel_step_size", "tile"):
+def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = False) -> None:
+    auto = name in ("kernel_size", "noise", "step_size", "kernel_step_size", "tile")
+    if value == "auto" and auto:
         return
-    if isinstance(value, str) or not lowest <= value <= highest:
-        limit = f"{lowest:g} to {highest:g}" if math.isfinite(highest) else f"at least {lowest:g}"
-        raise InputError(f"{name} is {value!r}; give a number, {limit}")
+    right = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
+    if not right or not (math.isfinite(value) and lowest <= value <= highest):
+        kind = "a whole number" if whole else "a number"
+        low, high = math.isfinite(lowest), math.isfinite(highest)
+        limit = f" from {lowest:g} to {highest:g}" if high else f" of at least {lowest:g}" if low else ""
+        raise InputError(f"{name} is {value!r}; give {kind}{limit}{', or auto' if auto else ''}")
 
 
 def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> DeblurSettings:
@@ -106,7 +115,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     noise = settings.noise
     if noise == "auto":
-        noise = float(estimate_sigma(y)[0]) / 2
+        noise = max(ROUNDING, float(estimate_sigma(y)[0]) / 2)
     step, kernel_step = default_steps(settings)
     tile = settings.tile
     if tile == "auto":
@@ -137,9 +146,9 @@ def find_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].partition(". ")[0][:200]
         raise InputError(f"device '{name}' is not usable here ({reason}); choose cpu or auto") from None
     return device
 

@@ -1,0 +1,252 @@
+"""``blinddps deblur``."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from .errors import note, report, usage
+from .files import claim, expand, file_hash, output_names, write_json, write_kernel
+from .progress import Frames, progress_bar
+
+if TYPE_CHECKING:
+    from ..core import Step
+    from ..io import Picture
+    from ..restore import Deblurred, DeblurSettings
+
+__all__ = ["deblur"]
+
+
+def deblur(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
+    out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
+    prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
+    kernel_prior: Annotated[
+        str, Option(help="kernel, a folder, or uniform (no network: Algorithm 3 of the paper).")
+    ] = "kernel",
+    kernel_size: Annotated[
+        str, Option(metavar="auto|N", help="Side of the kernel's support, pixels; it must hold the whole blur.")
+    ] = "auto",
+    noise: Annotated[
+        str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
+    ] = "auto",
+    boundary: Annotated[
+        str, Option(help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (nothing assumed).")
+    ] = "replicate",
+    samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
+    num_steps: Annotated[int, Option("--steps", help="Of the reverse diffusion; time is proportional.")] = 250,
+    step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",
+    kernel_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the kernel's data step.")] = "auto",
+    step_schedule: Annotated[
+        str, Option(help="constant (the paper) or sqrt_alpha_bar (the authors' code).")
+    ] = "constant",
+    sparsity: Annotated[float, Option(help="Weight of the kernel's penalty; 0 is none.")] = 1.0,
+    sparsity_norm: Annotated[str, Option(help="l1 or l0.")] = "l1",
+    projection: Annotated[
+        str, Option(help="Of the kernel onto non-negative, sum one: simplex (Euclidean) or normalise.")
+    ] = "simplex",
+    linear_light: Annotated[
+        bool, Option("--linear-light", help="Undo the sRGB curve first, as a lens blurs light.")
+    ] = False,
+    seed: Annotated[int, Option(help="The result depends on it alone, not on the other inputs.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[str, Option(help="Of the networks: auto, float32 or bfloat16.")] = "auto",
+    tile: Annotated[
+        str, Option(metavar="auto|N", help="Larger pictures pass the network in tiles of N pixels.")
+    ] = "auto",
+    frames: Annotated[
+        bool, Option("--frames", help="Also draw how the estimates evolve: a strip and an animation.")
+    ] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of an earlier call.")] = False,
+    quiet: Annotated[bool, Option("--quiet", help="No progress and no summary; notes and errors remain.")] = False,
+) -> None:
+    """Restore pictures blurred by a kernel that is not known.
+
+    Each INPUT leaves in DIR, with NAME its file name without suffix (NAME-2, ... for further inputs of one name):
+
+    \b
+      NAME_restored.png   the picture, in the input's size, depth, profile and alpha
+                          (.tif for TIFF and .npy for NPY inputs)
+      NAME_kernel.npy     the kernel: float32, non-negative, sum one
+      NAME_kernel.png     the kernel for the eye: maximum white, enlarged
+      NAME_figure.png     input, restored picture and kernel side by side
+      NAME_frames.png, NAME_frames.gif      with --frames
+      NAME_restored_sample2.png, NAME_kernel_sample2.npy, ...   with --samples
+      NAME_result.json    settings, versions, noise, residual, outcome; written last
+
+    Of a folder all pictures are taken, except files named like these results. The outcome is 'converged', 'rejected'
+    (written, with a warning: the residual is not explained by the noise) or 'diverged' (no picture is written, only
+    NAME_result.json, and the exit code is 1). An input that fails leaves the others to be done; the exit code is
+    then 1.
+    """
+    from ..io import ensure_output_dir
+    from ..priors import load_prior
+    from ..restore import DeblurSettings
+    from ..restore.settings import find_device
+
+    settings = usage(
+        DeblurSettings,
+        prior=prior,
+        kernel_prior=kernel_prior,
+        kernel_size=_number(kernel_size, int),
+        noise=_number(noise, float),
+        boundary=boundary,
+        num_steps=num_steps,
+        step_size=_number(step_size, float),
+        kernel_step_size=_number(kernel_step_size, float),
+        step_schedule=step_schedule,
+        sparsity=sparsity,
+        sparsity_norm=sparsity_norm,
+        projection=projection,
+        linear_light=linear_light,
+        samples=samples,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        tile=_number(tile, int),
+    )
+    usage(find_device, device)
+    ensure_output_dir(out)
+    for name in {prior, kernel_prior} - {"uniform"}:
+        load_prior(name)  # a damaged one is one error, not one for each input
+    paths, failures = expand(inputs)
+    for path, name in zip(paths, output_names(paths), strict=True):
+        try:
+            failures += not _restore(path, out, name, settings, frames, overwrite, quiet)
+        except Exception as error:
+            report(error, path)
+            failures += 1
+    if failures:
+        raise typer.Exit(1)
+
+
+def _number(text: str, kind: type[int] | type[float]) -> Any:
+    """The number; or the text itself, ``auto`` or something that the settings refuse by name."""
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+def _restore(
+    path: Path, out: Path, name: str, settings: DeblurSettings, frames: bool, overwrite: bool, quiet: bool
+) -> bool:
+    """Restore one input and write its results; false if a sample diverged."""
+    from ..io import read_image
+    from ..restore import deblur as solve
+
+    old = claim(out, name, "restored|kernel|figure|frames|result", overwrite)
+    picture = read_image(path, warn=False)
+    for sentence in picture.notes:
+        note("note", sentence, path)
+    evolution = Frames(settings.linear_light) if frames else None
+    with progress_bar(path.name, settings, quiet) as show:
+
+        def on_step(step: Step) -> None:
+            show(step)
+            if evolution is not None:
+                evolution(step)
+
+        result = solve(picture.data, settings, on_step=on_step)
+    for sentence in result.notes:
+        note("note", sentence, path)
+    written = _write(path, out, name, picture, result, evolution, old)
+    for j, outcome in enumerate(result.outcome):
+        which = f"sample {j + 1}: " if settings.samples > 1 else ""
+        if outcome.status == "diverged":
+            note("error", f"{which}diverged: {outcome.message}", path)
+        elif outcome.status == "rejected":
+            note("warning", f"{which}rejected: {outcome.message}", path)
+        if not quiet:
+            typer.echo(
+                f"{path}: {which}{outcome.status}, residual {result.residual[j]:.2f} x noise {result.noise:.4f}, "
+                f"{result.seconds:.1f} s" + (f", {written[j]}" if j in written else "")
+            )
+    return all(outcome.status != "diverged" for outcome in result.outcome)
+
+
+def _write(
+    path: Path,
+    out: Path,
+    name: str,
+    picture: Picture,
+    result: Deblurred,
+    evolution: Frames | None,
+    old: list[Path],
+) -> dict[int, Path]:
+    """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
+    from ..io import comparison_figure, output_suffix, strip_and_gif, write_image
+
+    report_path = out / f"{name}_result.json"
+    report_path.unlink(missing_ok=True)  # it says that all results are there and belong together
+    pictures: dict[int, Path] = {}
+    files: dict[int, list[Path]] = {}
+    shared: list[Path] = []
+    for j, outcome in enumerate(result.outcome):
+        if outcome.status == "diverged":
+            continue
+        number = f"_sample{j + 1}" if j else ""
+        pictures[j] = out / f"{name}_restored{number}{output_suffix(picture)}"
+        write_image(pictures[j], result.images[j], like=picture)
+        files[j] = [pictures[j], *write_kernel(out / f"{name}_kernel{number}", result.kernels[j])]
+    if pictures:
+        first = min(pictures)
+        shared = [out / f"{name}_figure.png"]
+        columns = [("input", picture.data), ("restored", result.images[first]), ("kernel", result.kernels[first])]
+        comparison_figure(columns, shared[0])
+        if evolution is not None and evolution.frames:
+            strip, animation = out / f"{name}_frames.png", out / f"{name}_frames.gif"
+            strip_and_gif(evolution.frames, strip, animation)
+            shared += [strip, animation]
+    for stale in {*old} - {report_path, *shared, *(f for group in files.values() for f in group)}:
+        stale.unlink()
+    write_json(report_path, _record(path, picture, result, files, shared))
+    return pictures
+
+
+def _record(
+    path: Path, picture: Picture, result: Deblurred, files: dict[int, list[Path]], shared: list[Path]
+) -> dict[str, Any]:
+    from ..provenance import environment
+
+    height, width, channels = picture.data.shape
+    return {
+        "input": {
+            "path": os.fspath(path.absolute()),
+            "sha256": file_hash(path),
+            "format": picture.format,
+            "width": width,
+            "height": height,
+            "channels": channels,
+            "dtype": picture.dtype.name,
+            "alpha": picture.alpha is not None,
+            "icc_profile": picture.icc_profile is not None,
+        },
+        "samples": [
+            {
+                "outcome": outcome.status,
+                "message": outcome.message,
+                "step": outcome.step,
+                "residual_over_noise": residual if math.isfinite(residual) else None,
+                "files": [file.name for file in files.get(j, [])],
+            }
+            for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
+        ],
+        "files": [file.name for file in shared],
+        "noise": result.noise,
+        "notes": [*picture.notes, *result.notes],
+        "attempts": result.attempts,
+        "seconds": round(result.seconds, 3),
+        "nfe": result.nfe,
+        "seed": result.settings.seed,
+        "device": result.settings.device,
+        "settings": asdict(result.settings),
+        "priors": result.priors,
+        "environment": environment(result.settings.device),
+    }

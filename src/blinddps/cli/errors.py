@@ -1,0 +1,51 @@
+"""Failures as one line on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+import typer
+
+__all__ = ["INTERRUPTED", "note", "report", "usage"]
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells do
+
+T = TypeVar("T")
+
+
+def report(error: BaseException, subject: object = None) -> None:
+    """Print ``error: ...``: the sentence of an error raised on purpose, or what went wrong and how to see where.
+
+    ``subject``, a file, is named where the message does not.
+    """
+    from ..core import BlinddpsError
+
+    if os.environ.get("BLINDDPS_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    message = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
+        message = "out of memory; give a smaller picture, tile or batch, or fewer samples"
+    elif not isinstance(error, BlinddpsError):
+        kind = type(error).__name__
+        message = f"unexpected {kind}: {message or 'no message'} (BLINDDPS_DEBUG=1 shows the traceback)"
+    prefix = "" if subject is None or str(subject) in message else f"{subject}: "
+    print(f"error: {prefix}{message}", file=sys.stderr)
+
+
+def note(kind: str, sentence: str, subject: object = None) -> None:
+    """Print ``note: ...`` or ``warning: ...`` on standard error."""
+    print(f"{kind}: {'' if subject is None else f'{subject}: '}{sentence}", file=sys.stderr)
+
+
+def usage(make: Callable[..., T], *args: object, **options: object) -> T:
+    """``make(...)``, whose refusal of an option's value is wrong usage (exit code 2)."""
+    from ..core import InputError
+
+    try:
+        return make(*args, **options)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -1,0 +1,97 @@
+"""Which files go in, and what the files that come out are called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import note, report
+
+__all__ = ["claim", "expand", "file_hash", "output_names", "write_json", "write_kernel"]
+
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".npy"}
+_OWN = re.compile(r"_(restored|kernel|figure|frames)(_sample\d+)?$")
+
+
+def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:
+    """Each input file once, a folder replaced by its pictures in name order; and how many folders had none.
+
+    In folders, files named like our own results are left out, so that results may lie beside their inputs.
+    """
+    from ..core import InputError
+
+    found: dict[Path, Path] = {}
+    failures = 0
+    for given in inputs:
+        if not given.is_dir():
+            found.setdefault(given.resolve(), given)
+            continue
+        pictures = sorted(p for p in given.iterdir() if p.suffix.lower() in _PICTURES and not p.name.startswith("."))
+        fresh = [p for p in pictures if p.is_file() and not _OWN.search(p.stem)]
+        if len(fresh) < len(pictures):
+            note("note", f"{len(pictures) - len(fresh)} files named like results were left out", given)
+        if not fresh:
+            report(InputError(f"folder '{given}' has no pictures ({', '.join(sorted(_PICTURES))})"))
+            failures += 1
+        for picture in fresh:
+            found.setdefault(picture.resolve(), picture)
+    return list(found.values()), failures
+
+
+def output_names(paths: Sequence[Path]) -> list[str]:
+    """The stem of each file; of several with one stem the second gets ``-2`` and so on, in the order given."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        name, count = path.stem, 1
+        while name.casefold() in taken:  # file systems may not tell cases apart
+            count += 1
+            name = f"{path.stem}-{count}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def claim(out: Path, name: str, kinds: str, overwrite: bool) -> list[Path]:
+    """Results that earlier calls left for ``name``; ``kinds`` is a pattern of what follows ``name_``.
+
+    Raises:
+        InputError: there are some and ``overwrite`` is false.
+    """
+    from ..core import InputError
+
+    own = re.compile(rf"{re.escape(name)}_({kinds})(_sample\d+)?\.\w+")
+    old = sorted(p for p in out.iterdir() if own.fullmatch(p.name))
+    if old and not overwrite:
+        raise InputError(f"results are there already ('{old[0]}'); give --overwrite or another --out")
+    return old
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Strict JSON, whole or not at all."""
+    from ..io import atomic_write
+
+    text = json.dumps(value, indent=2, allow_nan=False, default=str) + "\n"
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_kernel(stem: Path, kernel: Any) -> list[Path]:
+    """``stem.npy``, exact, and ``stem.png``, divided by its maximum and enlarged to about 256 pixels, for the eye."""
+    import numpy as np
+
+    from ..io import atomic_write, kernel_picture, write_image
+
+    array, picture = stem.with_name(f"{stem.name}.npy"), stem.with_name(f"{stem.name}.png")
+    with atomic_write(array) as temporary:
+        np.save(temporary, kernel.astype(np.float32), allow_pickle=False)
+    write_image(picture, kernel_picture(kernel, scale=max(1, 256 // max(kernel.shape))))
+    return [array, picture]

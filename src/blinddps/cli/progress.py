@@ -1,0 +1,76 @@
+"""Listeners of a running restoration: the bar on the terminal, and the estimates on their way."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..core import Step
+    from ..restore import DeblurSettings
+
+__all__ = ["Frames", "progress_bar"]
+
+_FRAMES = 30  # at most so many are kept
+_FRAME_SIDE = 512  # pixels; larger estimates are reduced
+
+
+@contextmanager
+def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[Callable[[Step], None]]:
+    """A bar on standard error with the residual of the first sample, root mean square in [0, 1] units.
+
+    A noise level stated by the user is set beside it; an automatic one is known when the restoration has ended.
+    """
+    from tqdm import tqdm
+
+    with tqdm(desc=label, unit="step", disable=quiet, leave=False, file=sys.stderr) as bar:
+
+        def show(step: Step) -> None:
+            if step.index == 0:  # also after a restart
+                bar.reset(total=step.total)
+            if not quiet and step.index % 10 == 0:  # reading the residual waits for the device
+                _, c, h, w = step.estimate["image"].shape
+                if settings.boundary == "valid":
+                    k = step.estimate["kernel"].shape[-1] - 1
+                    h, w = h - k, w - k
+                rms = float(step.residual[0]) / 2 / math.sqrt(c * h * w)
+                known = f" ({rms / settings.noise:.2f} x noise)" if isinstance(settings.noise, float) else ""
+                bar.set_postfix_str(f"residual {rms:.4f}{known}", refresh=False)
+            bar.update()
+
+        yield show
+
+
+class Frames:
+    """Keeps the first sample's denoised image and kernel at evenly spaced steps, the last included."""
+
+    def __init__(self, linear_light: bool) -> None:
+        self.linear_light = linear_light
+        self.frames: list[tuple[str, list[Any]]] = []
+
+    def __call__(self, step: Step) -> None:
+        from torch.nn.functional import interpolate
+
+        from ..io import to_display
+
+        if step.index == 0:  # also after a restart
+            self.frames.clear()
+        every = -(-step.total // _FRAMES)
+        if (step.total - 1 - step.index) % every:
+            return
+        image, kernel = (
+            (step.estimate[name][:1] + 1) / 2 if name == "image" else step.estimate[name][:1]
+            for name in ("image", "kernel")
+        )
+        if not bool(image.isfinite().all() & kernel.isfinite().all()):
+            return
+        shrink = _FRAME_SIDE / max(image.shape[-2:])
+        if shrink < 1:
+            image = interpolate(image, scale_factor=shrink, mode="area")
+        image = image.clamp(0, 1)
+        image = to_display(image) if self.linear_light else image
+        seen = image[0].permute(1, 2, 0).float().cpu().numpy()
+        self.frames.append((f"step {step.index + 1} / {step.total}", [seen, kernel[0, 0].float().cpu().numpy()]))

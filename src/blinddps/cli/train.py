@@ -1,0 +1,144 @@
+"""``blinddps train``: a prior of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Option
+
+__all__ = ["train"]
+
+
+class Unknown(str, Enum):
+    """What a prior can be trained for."""
+
+    kernel = "kernel"
+    image = "image"
+
+
+def train(
+    unknown: Annotated[Unknown, typer.Argument(help="What the prior models.")],
+    out: Annotated[Path, Option(metavar="DIR", help="Folder of the run; the prior will be DIR/prior.")],
+    recipe: Annotated[
+        str | None, Option(help="Settings to start from: kernel, faces-128, photos. Default: kernel or photos.")
+    ] = None,
+    config: Annotated[
+        Path | None, Option(metavar="FILE", help="JSON of settings in place of a recipe, as a run's config.json.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, Option(metavar="PATH", help="Folder or tar of pictures; repeat for more.")
+    ] = None,
+    name: Annotated[str | None, Option(help="Of the prior.")] = None,
+    steps: Annotated[int | None, Option(help="Optimiser steps of the whole run.")] = None,
+    batch_size: Annotated[int | None, Option()] = None,
+    size: Annotated[list[int] | None, Option(help="Side of the training items, pixels; repeat for several.")] = None,
+    learning_rate: Annotated[float | None, Option()] = None,
+    seed: Annotated[int | None, Option(help="Decides weights, batches and noise.")] = None,
+    licence: Annotated[str | None, Option(help="Of the prior, as its data allow.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", metavar="KEY=VALUE", help="Any other setting, the value as JSON: network.channels=[32,64]."),
+    ] = None,
+    minutes: Annotated[float | None, Option(help="Save and stop after so long; --resume goes on.")] = None,
+    resume: Annotated[bool, Option("--resume", help="Go on with the run in DIR, with its own settings.")] = False,
+    start_from: Annotated[str | None, Option("--from", metavar="PRIOR", help="Begin with the weights of this.")] = None,
+    device: Annotated[str, Option(help="auto, cpu, cuda, ...")] = "auto",
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, and what it would cost.")] = False,
+    quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Train a diffusion prior.
+
+    Settings come from the recipe (or --config, or with --resume the run's own config.json), then the options, then
+    --set. Several processes: torchrun -m blinddps train ...
+
+    \b
+    DIR holds: config.json, environment.json, log.jsonl, checkpoint.pt, samples/ and
+    prior/, a folder that 'blinddps deblur --prior' takes.
+    """
+    from ..core import InputError
+    from ..restore.settings import find_device
+    from ..training import configure
+    from ..training import dry_run as plan
+    from ..training import train as run
+
+    if config is not None and recipe is not None:
+        raise typer.BadParameter("give --recipe or --config, not both")
+    base = _base(unknown.value, out, recipe, config, resume)
+    if base.get("unknown", unknown.value) != unknown.value:
+        raise InputError(f"these settings are for a prior of the {base['unknown']}, not of the {unknown.value}")
+    given = {
+        "data": data or None,
+        "name": name,
+        "steps": steps,
+        "batch_size": batch_size,
+        "sizes": size or None,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "licence": licence,
+    }
+    chosen = _plain(base) | {"unknown": unknown.value} | {k: v for k, v in given.items() if v is not None}
+    if size and len(size) != len(chosen.get("size_weights", ())):
+        chosen["size_weights"] = ()
+    for assignment in settings or ():
+        _assign(chosen, assignment)
+    checked = configure(chosen)
+    where = str(find_device(device))
+    if dry_run:
+        typer.echo(json.dumps(plan(checked, device=where), indent=2, default=str))
+        return
+    folder = run(
+        checked,
+        out,
+        resume=resume,
+        start_from=start_from,
+        max_minutes=minutes,
+        device=where,
+        progress=not quiet,
+    )
+    typer.echo(folder)
+
+
+def _base(unknown: str, out: Path, recipe: str | None, config: Path | None, resume: bool) -> Mapping[str, Any]:
+    from ..core import InputError
+    from ..training import recipe as recipe_of
+
+    own = out / "config.json"
+    if resume and config is None and recipe is None and own.exists():
+        config = own
+    if config is None:
+        return recipe_of(recipe or {"kernel": "kernel", "image": "photos"}[unknown])
+    try:
+        value = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read settings '{config}' ({error}); give a JSON file like a run's config.json"
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError(f"settings '{config}' are not a JSON object; give a file like a run's config.json")
+    return value
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested models as dictionaries, so that single fields of them can be set."""
+    return {k: v.model_dump() if hasattr(v, "model_dump") else v for k, v in settings.items()}
+
+
+def _assign(settings: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"'{assignment}' is not of the form KEY=VALUE", param_hint="--set")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    *path, last = key.split(".")
+    for part in path:
+        inner = settings.get(part)
+        settings[part] = dict(inner) if isinstance(inner, dict) else {}
+        settings = settings[part]
+    settings[last] = value

@@ -1,7 +1,19 @@
 """Training of priors: data, loss, EMA, loop."""
 
-from .config import NetworkConfig, TrainConfig, recipe
-from .data import ImageData, KernelData, read_pictures
-from .loop import make_data, train
+from .config import NetworkConfig, TrainConfig, configure, recipe
+from .data import ImageData, KernelData, make_data, read_pictures
+from .dry_run import dry_run
+from .loop import train
 
-__all__ = ["ImageData", "KernelData", "NetworkConfig", "TrainConfig", "make_data", "read_pictures", "recipe", "train"]
+__all__ = [
+    "ImageData",
+    "KernelData",
+    "NetworkConfig",
+    "TrainConfig",
+    "configure",
+    "dry_run",
+    "make_data",
+    "read_pictures",
+    "recipe",
+    "train",
+]

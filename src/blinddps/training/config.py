@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-__all__ = ["NetworkConfig", "TrainConfig", "recipe"]
+from blinddps.core import InputError, unknown_name
+
+__all__ = ["NetworkConfig", "TrainConfig", "configure", "recipe"]
 
 
 class NetworkConfig(BaseModel):
-    """A diffusers ``UNet2DModel``: channels per level, residual blocks per level, attention at the coarsest level."""
+    """A diffusers ``UNet2DModel``: channels per level, residual blocks per level, attention (heads of ``head_dim``
+    channels) at the coarsest level, group normalisation in ``groups``; it sees blocks of ``pixel_unshuffle`` pixels as
+    channels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: tuple[PositiveInt, ...] = (32, 64, 128)
+    channels: tuple[PositiveInt, ...] = Field(default=(32, 64, 128), min_length=1)
     layers: PositiveInt = 1
     attention: bool = True
     head_dim: PositiveInt = 32
@@ -23,20 +28,34 @@ class NetworkConfig(BaseModel):
 
     @property
     def size_multiple(self) -> int:
+        """What heights and widths must be multiples of: each level but the first halves them."""
         return self.pixel_unshuffle * 2 ** (len(self.channels) - 1)
+
+    @model_validator(mode="after")
+    def _divides(self) -> NetworkConfig:
+        for channels in self.channels:
+            if channels % self.groups:
+                raise ValueError(f"{channels} channels do not split into {self.groups} groups; choose other groups")
+        if self.attention and self.channels[-1] % self.head_dim:
+            raise ValueError(
+                f"{self.channels[-1]} channels do not split into attention heads of {self.head_dim}; "
+                "choose another head_dim or attention = false"
+            )
+        return self
 
 
 class TrainConfig(BaseModel):
-    """All settings of one run. ``sizes`` are drawn per step with ``size_weights``; noise levels as in Karras et al. 2022:
-    ``log sigma ~ N(p_mean, p_std^2)``, a share ``uniform_share`` uniform in the schedule's step instead."""
+    """All settings of one run. ``sizes`` are drawn per step with ``size_weights``; noise levels as in Karras et al.
+    2022: ``log sigma ~ N(p_mean, p_std^2)``, a share ``uniform_share`` uniform in the schedule's step instead.
+    ``tensorboard`` also writes the log for TensorBoard (extra ``train``)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     unknown: Literal["kernel", "image"]
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
     data: tuple[str, ...] = ()
     channels: PositiveInt = 3
-    sizes: tuple[PositiveInt, ...] = (64,)
+    sizes: tuple[PositiveInt, ...] = Field(default=(64,), min_length=1)
     size_weights: tuple[float, ...] = ()
     any_size: bool = False
     random_scale: float = Field(default=1.0, gt=0, le=1, description="smallest scale a picture is reduced to first")
@@ -60,6 +79,7 @@ class TrainConfig(BaseModel):
     log_every: PositiveInt = 50
     save_every: PositiveInt = 250
     sample_every: PositiveInt = 2000
+    tensorboard: bool = False
     units: str = "[-1, 1]"
     licence: str = "unknown"
 
@@ -70,14 +90,47 @@ class TrainConfig(BaseModel):
             if size % multiple:
                 raise ValueError(f"size {size} is no multiple of {multiple}, which the network's levels need")
         if self.size_weights and len(self.size_weights) != len(self.sizes):
-            raise ValueError(f"{len(self.size_weights)} size_weights for {len(self.sizes)} sizes")
+            raise ValueError(f"{len(self.size_weights)} size_weights for {len(self.sizes)} sizes; give one for each")
+        if self.size_weights and (min(self.size_weights) < 0 or sum(self.size_weights) <= 0):
+            raise ValueError(f"size_weights {self.size_weights} must not be negative and not all zero")
+        if self.unknown == "kernel" and self.channels != 1:
+            raise ValueError(f"a kernel has one channel, not {self.channels}; set channels = 1")
         if self.unknown == "image" and not self.data:
             raise ValueError("an image prior needs data: give a folder or a tar of images")
         return self
 
+    @property
+    def main_size(self) -> int:
+        """The size most steps have."""
+        weights = self.size_weights or (1.0,) * len(self.sizes)
+        return self.sizes[weights.index(max(weights))]
+
+
+def configure(settings: Mapping[str, Any]) -> TrainConfig:
+    """``TrainConfig(**settings)``, with what is wrong told in one sentence.
+
+    Raises:
+        InputError: an unknown or missing setting, or a value out of its range.
+    """
+    try:
+        return TrainConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        *parents, field = [str(part) for part in first["loc"]] or ["settings"]
+        if first["type"] == "extra_forbidden":
+            known = NetworkConfig.model_fields if parents == ["network"] else TrainConfig.model_fields
+            raise InputError(unknown_name("training setting", field, known)) from None
+        message = first["msg"].removeprefix("Value error, ")
+        where = ".".join([*parents, field])
+        raise InputError(f"training setting {where} does not fit: {message[:1].lower()}{message[1:]}") from None
+
 
 def recipe(name: str) -> dict[str, object]:
-    """Settings of the shipped priors; anything can be overridden. Chosen for two CPU cores."""
+    """Settings of the shipped priors; anything can be overridden. Chosen for two CPU cores.
+
+    Raises:
+        InputError: no recipe has this name.
+    """
     recipes: dict[str, dict[str, object]] = {
         "kernel": {
             "unknown": "kernel",
@@ -110,4 +163,6 @@ def recipe(name: str) -> dict[str, object]:
             "p_std": 1.5,
         },
     }
+    if name not in recipes:
+        raise InputError(unknown_name("training recipe", name, recipes))
     return recipes[name] | {"name": name}

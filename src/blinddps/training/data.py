@@ -1,22 +1,30 @@
-"""Training data as functions of ``(seed, item number)``: the same batches after a resume and for any number of workers."""
+"""Training data as functions of ``(seed, item)``: the same after a resume and for any number of processes."""
 
 from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from blinddps.core import InputError, from_simplex, generator_for
+from blinddps.io.image import from_float, read_image
 from blinddps.simulate import kernel_set
 
-__all__ = ["Data", "ImageData", "KernelData", "read_pictures"]
+if TYPE_CHECKING:
+    from .config import TrainConfig
+
+__all__ = ["Data", "ImageData", "KernelData", "Pictures", "make_data", "read_pictures"]
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+_LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 
 
 class Data(Protocol):
@@ -25,19 +33,55 @@ class Data(Protocol):
     def batch(self, items: Sequence[int], size: int) -> Tensor: ...
 
 
+def make_data(config: TrainConfig) -> Data:
+    """The data a configuration names: generated kernels, or pictures.
+
+    Raises:
+        InputError: as :func:`read_pictures`, or an unknown class of kernels.
+    """
+    if config.unknown == "kernel" and not config.data:
+        return KernelData(config.mixture, config.seed)
+    return ImageData(
+        read_pictures(config.data),
+        seed=config.seed,
+        channels=config.channels,
+        flip=config.flip,
+        random_scale=config.random_scale,
+        grey_share=config.grey_share,
+    )
+
+
 class KernelData:
-    """Kernels from the seeded generators, never the same twice; each as ``2 k / max(k) - 1``."""
+    """Kernels from the seeded generators, never the same twice; each as ``2 k / max(k) - 1``.
+
+    Raises:
+        InputError: as :func:`blinddps.simulate.kernel_set` for ``mixture``.
+    """
 
     def __init__(self, mixture: dict[str, float], seed: int) -> None:
         self.mixture, self.seed = mixture, seed
+        self.batch([0], 16)  # a wrong mixture is told now, not at the first step
 
     def batch(self, items: Sequence[int], size: int) -> Tensor:
-        kernels = kernel_set(len(items), size, seed=self.seed, start=items[0], mixture=self.mixture)
+        first, count = items[0], len(items)
+        if list(items) == list(range(first, first + count)):
+            kernels = kernel_set(count, size, seed=self.seed, start=first, mixture=self.mixture)
+        else:
+            each = [kernel_set(1, size, seed=self.seed, start=i, mixture=self.mixture) for i in items]
+            kernels = torch.cat(each)
         return from_simplex(kernels)
 
 
 class ImageData:
-    """Random crops of pictures held in memory as 8-bit arrays; each picture once per epoch, in seeded order."""
+    """Random square crops of 8-bit pictures ``(C, H, W)`` in [-1, 1]; each picture once per epoch, in seeded order.
+
+    A picture is first reduced (bicubic, antialiased) by a factor uniform in ``[random_scale, 1]``, but never below the
+    crop's size; a smaller picture is enlarged to it. Half of the crops are mirrored (``flip``); a share ``grey_share``
+    of colour crops, and all of them for ``channels=1``, become Rec. 601 luma.
+
+    Raises:
+        InputError: there are no pictures.
+    """
 
     def __init__(
         self,
@@ -49,7 +93,7 @@ class ImageData:
         random_scale: float = 1.0,
         grey_share: float = 0.0,
     ) -> None:
-        if not pictures:
+        if not len(pictures):
             raise InputError(
                 "the training data hold no pictures; give a folder or tar with PNG, JPEG, WebP or TIFF files"
             )
@@ -80,47 +124,96 @@ class ImageData:
         if self.flip and u[3] < 0.5:
             crop = crop.flip(-1)
         if c == 3 and (self.channels == 1 or u[4] < self.grey_share):
-            weights = torch.tensor([0.299, 0.587, 0.114]).reshape(3, 1, 1)  # Rec. 601 luma
-            crop = (crop * weights).sum(0, keepdim=True)
+            crop = (crop * torch.tensor(_LUMA).reshape(3, 1, 1)).sum(0, keepdim=True)
         return crop.expand(self.channels, -1, -1)
 
 
-def read_pictures(sources: Sequence[str | Path], channels: int = 3) -> list[Tensor]:
-    """All pictures of folders (searched in depth) and tars as ``(C, H, W)`` uint8 tensors, in name order.
+class Pictures(Sequence[Tensor]):
+    """Pictures as ``(C, H, W)`` uint8 tensors, C = 1 or 3, decoded when asked for; those used last are kept, in up to
+    ``memory`` bytes. What is kept changes the time, never the result.
+
+    Args:
+        files: name for messages, and a function that gives the file's bytes, of each picture.
 
     Raises:
-        InputError: a source that is missing, is neither folder nor tar, or a picture that cannot be decoded.
+        InputError: (by indexing) a picture cannot be read.
     """
-    from PIL import Image, UnidentifiedImageError
 
-    pictures = []
-    for name, data in _files(sources):
-        try:
-            with Image.open(io.BytesIO(data)) as opened:
-                picture = opened.convert("L" if channels == 1 else "RGB")
-        except (UnidentifiedImageError, OSError, ValueError) as error:
-            raise InputError(f"training picture '{name}' cannot be read ({error}); remove or replace it") from None
-        array = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-        pictures.append(array.reshape(picture.height, picture.width, channels).permute(2, 0, 1).contiguous())
+    def __init__(self, files: Sequence[tuple[str, Callable[[], bytes]]], *, memory: int = 8 * 2**30) -> None:
+        self._files, self._memory = files, memory
+        self._kept: OrderedDict[int, Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # no slices
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
+        picture = _decode(*self._files[index])
+        self._kept[index] = picture
+        self._bytes += picture.numel()
+        while self._bytes > self._memory and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].numel()
+        return picture
+
+
+def read_pictures(sources: Sequence[str | Path], *, memory: int = 8 * 2**30) -> Pictures:
+    """All pictures of folders (searched in depth) and tars, in name order; hidden files are left out.
+
+    Every picture is decoded once, so that a damaged one is told before training begins. Decoded pictures stay in memory
+    up to ``memory`` bytes; a larger set is decoded again whenever it comes round. Tars are held in memory as they are.
+
+    Raises:
+        InputError: a source that is missing, is neither folder nor tar, or has no pictures; a damaged picture or tar.
+    """
+    pictures = Pictures(list(_files(sources)), memory=memory)
+    for i in range(len(pictures)):
+        pictures[i]
     return pictures
 
 
-def _files(sources: Sequence[str | Path]) -> Iterator[tuple[str, bytes]]:
+def _decode(name: str, load: Callable[[], bytes]) -> Tensor:
+    try:
+        data = read_image(io.BytesIO(load()), warn=False).data
+    except (InputError, OSError) as error:
+        reason = str(error).removeprefix("cannot read '<stream>': ")
+        raise InputError(f"training picture '{name}' cannot be used: {reason}; or remove it from the set") from None
+    return torch.from_numpy(from_float(data, "uint8")).permute(2, 0, 1).contiguous()
+
+
+def _files(sources: Sequence[str | Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
     for source in map(Path, sources):
         if source.is_dir():
-            found = sorted(p for p in source.rglob("*") if p.suffix.lower() in _EXTENSIONS and p.is_file())
-            if not found:
-                raise InputError(f"training folder '{source}' has no pictures ({', '.join(sorted(_EXTENSIONS))})")
-            yield from ((str(p), p.read_bytes()) for p in found)
-        elif source.is_file() and tarfile.is_tarfile(source):
-            with tarfile.open(source) as tar:
-                members = sorted((m for m in tar if m.isfile()), key=lambda m: m.name)
-                wanted = [m for m in members if Path(m.name).suffix.lower() in _EXTENSIONS]
-                if not wanted:
-                    raise InputError(f"training tar '{source}' has no pictures ({', '.join(sorted(_EXTENSIONS))})")
-                for member in wanted:
+            found = sorted(p for p in source.rglob("*") if _is_picture(p) and p.is_file())
+            files = [(str(p), p.read_bytes) for p in found]
+        elif source.is_file():
+            files = _members(source)
+        else:
+            raise InputError(f"training data '{source}' do not exist; check the path")
+        if not files:
+            raise InputError(f"training data '{source}' have no pictures ({', '.join(sorted(_EXTENSIONS))})")
+        yield from files
+
+
+def _members(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
+    held = []
+    try:
+        with tarfile.open(source) as tar:
+            for member in tar:  # in the archive's order: a compressed tar cannot be read in any other at this speed
+                if member.isfile() and _is_picture(Path(member.name)):
                     stream = tar.extractfile(member)
                     assert stream is not None  # isfile() was true
-                    yield f"{source}:{member.name}", stream.read()
-        else:
-            raise InputError(f"training data '{source}' is neither a folder nor a tar of pictures; check the path")
+                    held.append((member.name, stream.read()))
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"training data '{source}' cannot be read as a tar of pictures ({reason}); give a folder or a whole tar"
+        ) from None
+    held.sort(key=lambda pair: pair[0])
+    return [(f"{source}:{name}", partial(bytes, content)) for name, content in held]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _EXTENSIONS and not path.name.startswith(".")

@@ -1,27 +1,30 @@
-"""README.md of a prior folder: what it is, what it was trained on, how, and its limits."""
+"""README.md of a prior folder: what it is, what it was trained on, and how."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+from typing import Any
 
+from blinddps.io.atomic import atomic_write
 from blinddps.priors import PriorCard
 
 __all__ = ["write_model_card"]
+
+_MARK = "<!-- written by blinddps train -->"
 
 
 def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> None:
     """Write ``README.md`` into a prior folder unless a hand-written one (without our first line) is there."""
     path = folder / "README.md"
-    mark = "<!-- written by blinddps train -->"
-    if path.exists() and not path.read_text().startswith(mark):
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(_MARK):
         return
     run = card.training
-    config, machine = run["config"], run["environment"]
-    curve = _curve(log) if log is not None else []
+    config, session = run["config"], run["environment"]
+    data = ", ".join(Path(d).name for d in config["data"]) or f"generated: {json.dumps(config['mixture'])}"
+    command = [Path(word).name if i == 0 else word for i, word in enumerate(session["command"])]
     lines = [
-        mark,
+        _MARK,
         f"# {card.name}",
         "",
         f"Diffusion prior of the unknown `{card.unknown}` for blinddps: a diffusers unconditional pipeline folder with "
@@ -31,28 +34,37 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
         f"* trained at {', '.join(map(str, card.sizes))} px; other sizes: {'yes' if card.any_size else 'no'}",
         f"* {run['parameters'] / 1e6:.2f} M parameters, {config['prediction']}, blocks of {card.pixel_unshuffle} x "
         f"{card.pixel_unshuffle} pixels",
-        f"* data: {', '.join(config['data']) or 'generated: ' + json.dumps(config['mixture'])}; licence: {card.licence}",
-        f"* {run['steps']} steps, {run['samples']} samples, {run['seconds'] / 60:.0f} minutes on {machine['device']} "
-        f"({machine['machine']}), seed {config['seed']}, commit {machine['commit']}",
-        f"* command: `{' '.join([os.path.basename(machine['command'][0]), *machine['command'][1:]])}`",
+        f"* data: {data}; licence: {card.licence}",
+        f"* {run['steps']} steps, {run['samples']} samples, {run['seconds'] / 60:.0f} minutes on {session['device']} "
+        f"({session['machine']}), seed {config['seed']}, {_commits(session)}",
+        f"* command: `{' '.join(command)}`",
         "",
         "| step | loss | by noise quartile, low to high |",
         "|---|---|---|",
-        *curve,
+        *(_curve(log) if log is not None else []),
         "",
         "All settings are in `blinddps.json`.",
         "",
     ]
-    path.write_text("\n".join(lines))
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _commits(session: dict[str, Any]) -> str:
+    """``commit a``, or after a resume ``commit a from step 0, b from step 500``."""
+    sessions = [*session.get("earlier", []), session]
+    if len(sessions) == 1:
+        return f"commit {session['commit']}"
+    return "commit " + ", ".join(f"{s['commit']} from step {s.get('from_step', 0)}" for s in sessions)
 
 
 def _curve(log: Path, rows: int = 10) -> list[str]:
+    """Up to ``rows`` lines of the log, evenly spaced, the last one among them."""
     if not log.exists():
         return []
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    picked = entries[:: max(1, len(entries) // rows)][-rows:] if entries else []
-    if entries and picked[-1] is not entries[-1]:
-        picked.append(entries[-1])
+    count = min(rows, len(entries))
+    picked = [entries[(i + 1) * len(entries) // count - 1] for i in range(count)]
     return [
         f"| {e['step']} | {e['loss']:.4f} | "
         + ", ".join("-" if q is None else f"{q:.4f}" for q in e["loss_by_noise_quartile"])

@@ -16,27 +16,32 @@ if TYPE_CHECKING:
 __all__ = ["build_network", "draw_sigma", "losses"]
 
 
-def build_network(config: NetworkConfig, channels: int, size: int) -> nn.Module:
-    """``UNet2DModel`` for ``channels`` (before pixel unshuffling) at ``size``; attention at the coarsest level only."""
+def build_network(config: NetworkConfig, channels: int, size: int, *, seed: int = 0) -> nn.Module:
+    """``UNet2DModel`` for ``channels`` (before pixel unshuffling) at ``size``; attention at the coarsest level only.
+
+    The initial weights depend on ``seed`` alone; torch's global random state is left as it was.
+    """
     from diffusers import UNet2DModel
 
     levels = len(config.channels)
     attend = [config.attention and i == levels - 1 for i in range(levels)]
     inner = channels * config.pixel_unshuffle**2
-    network: nn.Module = UNet2DModel(
-        sample_size=size // config.pixel_unshuffle,
-        in_channels=inner,
-        out_channels=inner,
-        block_out_channels=config.channels,
-        layers_per_block=config.layers,
-        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attend),
-        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attend)),
-        add_attention=config.attention,
-        attention_head_dim=config.head_dim,
-        norm_num_groups=config.groups,
-        norm_eps=1e-5,
-        resnet_time_scale_shift="scale_shift",
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        network: nn.Module = UNet2DModel(
+            sample_size=size // config.pixel_unshuffle,
+            in_channels=inner,
+            out_channels=inner,
+            block_out_channels=config.channels,
+            layers_per_block=config.layers,
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attend),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attend)),
+            add_attention=config.attention,
+            attention_head_dim=config.head_dim,
+            norm_num_groups=config.groups,
+            norm_eps=1e-5,
+            resnet_time_scale_shift="scale_shift",
+        )
     return network
 
 
@@ -54,8 +59,8 @@ def losses(
 ) -> tuple[Tensor, Tensor]:
     """Per-sample denoising loss ``(B,)`` and its noise levels: squared error of the network's own target, averaged.
 
-    For ``v = sqrt(a) n - sqrt(1 - a) x_0`` that is the error of ``x0_hat`` weighted by ``1 + 1 / sigma^2``. Noise and level of
-    a sample are drawn from ``(seed, item)``, so that resuming or splitting a batch changes nothing.
+    For ``v = sqrt(a) n - sqrt(1 - a) x_0`` that is the error of ``x0_hat`` weighted by ``1 + 1 / sigma^2``. Noise and
+    level of a sample are drawn from ``(seed, item)``, so that resuming or splitting a batch changes nothing.
     """
     streams = [generator_for(config.seed, "noise", i) for i in items]
     sigma = draw_sigma(config, schedule, torch.stack([torch.rand(2, generator=g) for g in streams])).to(x0.device)

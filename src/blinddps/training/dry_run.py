@@ -1,0 +1,76 @@
+"""What a run would cost, found out by a few steps of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import torch
+
+from .config import TrainConfig
+from .data import ImageData, make_data
+from .optimisation import Optimisation
+
+__all__ = ["dry_run"]
+
+
+def dry_run(config: TrainConfig, *, device: str = "cpu") -> dict[str, Any]:
+    """Read the data, build the network, take two steps at each size, the second one timed. Writes nothing.
+
+    Returns:
+        ``parameters``; ``pictures`` (``None`` for generated kernels); ``gflop_per_sample``, of one forward pass, by
+        size, counting two operations per multiplication and addition; ``seconds_per_step`` by size;
+        ``seconds_per_step_mean`` over the sizes as they are drawn; ``estimated_hours`` for all ``steps`` at that rate,
+        without samples and saves; ``peak_memory_gib``, of the process (CPU) or allocated on the GPU; ``loss`` of the
+        untrained network.
+
+    Raises:
+        InputError: as :func:`make_data`, or the gradient is not finite.
+    """
+    data = make_data(config)
+    run = Optimisation(config, device)
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    items = range(config.batch_size)
+    seconds, flop, first_loss = {}, {}, None
+    for size in dict.fromkeys(config.sizes):
+        flop[size] = _flop_per_sample(run, config, size) / 1e9
+        for _ in range(2):  # the first also pays for what is set up once
+            begun = time.perf_counter()
+            rows, _, _ = run.advance(data.batch(items, size), items)
+            if on_gpu:
+                torch.cuda.synchronize(device)
+            seconds[size] = time.perf_counter() - begun
+            first_loss = float(rows[0].mean()) if first_loss is None else first_loss
+    weights = config.size_weights or (1.0,) * len(config.sizes)
+    mean = sum(w * seconds[s] for w, s in zip(weights, config.sizes, strict=True)) / sum(weights)
+    return {
+        "parameters": sum(p.numel() for p in run.network.parameters()),
+        "pictures": len(data.pictures) if isinstance(data, ImageData) else None,
+        "gflop_per_sample": flop,
+        "seconds_per_step": seconds,
+        "seconds_per_step_mean": mean,
+        "estimated_hours": mean * config.steps / 3600,
+        "peak_memory_gib": torch.cuda.max_memory_allocated(device) / 2**30 if on_gpu else _peak_memory_gib(),
+        "loss": first_loss,
+    }
+
+
+@torch.no_grad()
+def _flop_per_sample(run: Optimisation, config: TrainConfig, size: int) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    block = config.network.pixel_unshuffle
+    shape = (1, config.channels * block**2, size // block, size // block)
+    with FlopCounterMode(display=False) as counter:
+        run.network(torch.zeros(shape, device=run.device), torch.zeros(1, device=run.device))
+    return int(counter.get_total_flops())
+
+
+def _peak_memory_gib() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes on macOS, KiB elsewhere

@@ -1,0 +1,135 @@
+"""One optimisation step, and the state it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from blinddps.core import InputError, generator_for, linear_schedule
+from blinddps.priors import load_prior
+
+from .config import TrainConfig
+from .network import build_network, losses
+
+__all__ = ["Optimisation", "learning_rate", "size_of_step", "update_average"]
+
+
+class Optimisation:
+    """Network, running average of its weights, and optimizer (AdamW), after ``step`` steps.
+
+    The average ``w <- d w + (1 - d) network`` has ``d = min(ema, (1 + step) / (10 + step))``, so that it forgets the
+    initial weights soon. Gradients are clipped to norm 1.
+    """
+
+    def __init__(self, config: TrainConfig, device: str = "cpu") -> None:
+        self.config, self.device, self.step = config, device, 0
+        self.schedule = linear_schedule()
+        network = build_network(config.network, config.channels, config.main_size, seed=config.seed)
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: nn.Module = self.network
+        self.average = self._copy()
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+
+    def start_from(self, prior: str | Path) -> None:
+        """Take the weights of a prior folder, or of a shipped prior by name.
+
+        Raises:
+            PriorError: there is no such prior.
+            InputError: its network or what it predicts is another than the configuration's.
+        """
+        loaded = load_prior(prior)
+        ours, theirs = _plain_config(self.network), _plain_config(loaded.network)
+        ours["prediction"], theirs["prediction"] = self.config.prediction, loaded.prediction
+        for key in ours.keys() & theirs.keys():
+            if ours[key] != theirs[key]:
+                raise InputError(
+                    f"prior '{prior}' has {key} = {theirs[key]}, the configuration {ours[key]}; "
+                    "start from it with a configuration of the same network"
+                )
+        self.network.load_state_dict(loaded.network.state_dict())
+        self.average = self._copy()
+
+    def distribute(self) -> None:
+        """Average the gradients over all processes from now on."""
+        self.model = nn.parallel.DistributedDataParallel(self.network)
+
+    def advance(self, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, float, float]:
+        """One step on ``x0``; returns ``(2, B)`` losses and noise levels of the samples, learning rate, gradient norm.
+
+        Raises:
+            InputError: the gradient is not finite; weights, average and optimizer are as before.
+        """
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        per_sample, sigma = losses(self.model, self.config, self.schedule, x0.to(self.device), items)
+        self.optimizer.zero_grad(set_to_none=True)
+        per_sample.mean().backward()
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), 1.0))
+        if not norm < float("inf"):
+            raise InputError(
+                f"the gradient became {norm} at step {self.step + 1} (loss {float(per_sample.mean()):.4g}); lower "
+                f"learning_rate ({self.config.learning_rate}) and begin a new run, from the last saved prior if you "
+                "like: what was saved is whole"
+            )
+        self.optimizer.step()
+        self.step += 1
+        update_average(self.average, self.network, min(self.config.ema, (1 + self.step) / (10 + self.step)))
+        return torch.stack([per_sample.detach(), sigma]), rate, norm
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        self.network.load_state_dict(state["network"])
+        self.average = {k: v.to(self.device) for k, v in state["average"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up over ``warmup`` steps, constant, then linear decay to zero over the last ``decay_steps``."""
+    rate = config.learning_rate * min(1.0, (step + 1) / config.warmup)
+    if config.decay_steps:
+        rate *= min(1.0, (config.steps - step) / config.decay_steps)
+    return rate
+
+
+def size_of_step(config: TrainConfig, step: int) -> int:
+    """The size of all items of a step, drawn with ``size_weights`` from ``(seed, step)``."""
+    if len(config.sizes) == 1:
+        return config.sizes[0]
+    weights = torch.tensor(config.size_weights or [1.0] * len(config.sizes))
+    return config.sizes[int(torch.multinomial(weights, 1, generator=generator_for(config.seed, "size", step)))]
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
+    """``average <- decay average + (1 - decay) weights``, in place."""
+    for key, value in network.state_dict().items():
+        average[key].lerp_(value, 1 - decay)
+
+
+def _plain_config(network: nn.Module) -> dict[str, Any]:
+    """The diffusers configuration that decides the function a network computes (its lists may be tuples)."""
+    config = dict(network.config)  # type: ignore[arg-type]  # a diffusers FrozenDict
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in config.items()
+        if not key.startswith("_") and key != "sample_size"
+    }

@@ -26,8 +26,8 @@ def test_l1_is_the_mean_size_of_the_max_one_kernel() -> None:
 
 @pytest.mark.parametrize("weight", [0.1, 1.0, 5.0])
 def test_l0_prox_minimises_its_objective(weight: float) -> None:
-    """``argmin_v (v - u)^2 / 2 + weight / (h w) [v != 0]`` over ``v >= 0``, each pixel on its own."""
-    u = torch.linspace(0, 1.5, 16, dtype=torch.float64).reshape(1, 1, 4, 4)
+    """``argmin_v (v - u)^2 / 2 + weight / (h w) [v != 0]`` over ``v >= 0``, pixel by pixel of a max-one kernel."""
+    u = torch.linspace(0, 1, 16, dtype=torch.float64).reshape(1, 1, 4, 4)
     v = (L0(weight).prox(2 * u - 1) + 1) / 2
     cost = weight / 16
     keep = u.square() / 2 > cost  # the cost of zero against that of staying
@@ -38,10 +38,20 @@ def test_l0_prox_minimises_its_objective(weight: float) -> None:
 def test_l0_passes_the_gradient_of_what_it_keeps() -> None:
     x = state().requires_grad_()
     (g,) = torch.autograd.grad(L0(1.0).prox(x).sum(), x)
-    kept = (x.detach() + 1) / 2 >= math.sqrt(2 / 16)
+    v = (x.detach() + 1) / 2
+    kept = v >= math.sqrt(2 / 16) * v.amax((2, 3), keepdim=True)
     assert torch.equal(g, kept.double())
     assert 0 < int(kept.sum()) < 32
     assert L0(1.0).value(x) is None
+
+
+@pytest.mark.parametrize("weight", [1.0, 50.0])
+def test_l0_keeps_the_largest_pixel_however_faint(weight: float) -> None:
+    """A kernel of which nothing is left would be a uniform one without gradient."""
+    v = 1e-3 * torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kept = L0(weight).prox(2 * v - 1) > -1
+    assert bool(kept.flatten(1).gather(1, v.flatten(1).argmax(1, keepdim=True)).all())
+    assert bool((~kept).any())
 
 
 @pytest.mark.parametrize("penalty", [L0(1.0), L1(1.0)])

@@ -41,10 +41,11 @@ def simplex(x: Tensor) -> Tensor:
 def normalise(x: Tensor) -> Tensor:
     """The authors' map: clip ``(x + 1) / 2`` at zero and divide by the sum, which turns noise around zero into a floor.
 
-    Offered for comparison with :func:`simplex`.
+    Offered for comparison with :func:`simplex`; like that one, uniform where nothing is left.
     """
     v = ((x + 1) / 2).clamp_min(0)
-    return v / v.sum((-2, -1), keepdim=True).clamp_min(1e-8)
+    v = v.masked_fill(v.sum((-2, -1), keepdim=True) == 0, 1.0)
+    return v / v.sum((-2, -1), keepdim=True)
 
 
 def from_simplex(kernel: Tensor) -> Tensor:

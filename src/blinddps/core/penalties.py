@@ -47,7 +47,8 @@ class L1:
 class L0:
     """``R(v) = weight * ||v||_0 / (h w)``; acts as a proximal step, the hard threshold at ``sqrt(2 weight / (h w))``.
 
-    Pixels below the threshold (relative to the kernel's maximum) become zero and pass no gradient.
+    The threshold is relative to the kernel's maximum and at most 1, so that the largest pixel always stays. Pixels
+    below it become zero and pass no gradient.
     """
 
     weight: float = 1.0
@@ -59,8 +60,10 @@ class L0:
         return None
 
     def prox(self, x0_hat: Tensor, /) -> Tensor:
-        threshold = math.sqrt(2 * self.weight / (x0_hat.shape[-2] * x0_hat.shape[-1]))
-        return x0_hat.masked_fill((x0_hat + 1) / 2 < threshold, -1.0)  # false for NaN, which so stays NaN
+        v = (x0_hat + 1) / 2
+        threshold = min(1.0, math.sqrt(2 * self.weight / (v.shape[-2] * v.shape[-1])))
+        cut = v < threshold * v.amax((-2, -1), keepdim=True).clamp_min(0)  # false for NaN, which so stays NaN
+        return x0_hat.masked_fill(cut, -1.0)
 
 
 def _check_weight(weight: float) -> None:

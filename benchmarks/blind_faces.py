@@ -36,7 +36,7 @@ KERNEL_SEED = 1_000_003  # no training run uses it, so the kernels are held out
 
 def measurements(tar: str, start: int, count: int, size: int, seed: int) -> tuple[Tensor, Tensor, Tensor, list[str]]:
     """``count`` faces under motion (intensity 0.5) and the same under Gaussian blur (standard deviation 3 px)."""
-    faces = torch.stack(read_pictures([tar])[start : start + count]).float() / 127.5 - 1
+    faces = torch.stack(list(read_pictures([tar]))[start : start + count]).float() / 127.5 - 1
     motion = motion_kernels(count, size, intensity=0.5, seed=KERNEL_SEED + seed, start=start)
     gaussian = gaussian_kernels(count, size, std=3.0, seed=KERNEL_SEED + seed)
     truth, kernels = faces.repeat(2, 1, 1, 1), torch.cat([motion, gaussian])

@@ -117,9 +117,7 @@ def main() -> None:
     for line in header(SEED):
         print(line)
     parameters = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (image_net, kernel_net)]
-    print(
-        f"networks image {parameters[0]:.1f} M at 256 px, kernel {parameters[1]:.1f} M at 64 px; {args.dtype}, batch 1\n"
-    )
+    print(f"networks image {parameters[0]:.1f} M at 256 px, kernel {parameters[1]:.1f} M at 64 px; {args.dtype}\n")
     times: dict[str, list[float]] = {"image": [], "kernel": [], "step": []}
     for i in range(args.rounds + 1):
         for name, run in (("image", image_pass), ("kernel", kernel_pass)):
@@ -134,9 +132,8 @@ def main() -> None:
     for name, values in (*times.items(), ("image + kernel", own)):
         middle = statistics.median(values)
         print(f"{name:16s} median {middle:7.3f} s   range {min(values):.3f} - {max(values):.3f}")
-    print(
-        f"{'step / networks':16s} median {statistics.median(ratios):7.3f}     range {min(ratios):.3f} - {max(ratios):.3f}"
-    )
+    middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+    print(f"{'step / networks':16s} median {middle:7.3f}     range {low:.3f} - {high:.3f}")
     for only in ("networks", "step"):
         command = [sys.executable, __file__, "--only", only, "--dtype", args.dtype]
         peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]

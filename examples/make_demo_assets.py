@@ -1,6 +1,8 @@
-"""Makes the pictures of ``blinddps demo`` from scikit-image's.
+"""Makes the pictures of ``blinddps demo`` from two of scikit-image's.
 
-``pip install scikit-image && python examples/make_demo_assets.py``. The kernels come from a seed that no training run uses; the blurred pictures are rounded to 8 bit like a photograph.
+``pip install scikit-image && python examples/make_demo_assets.py``
+
+The kernels come from a seed that no training run uses; the blurred pictures are rounded to 8 bit like a photograph.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 ``python benchmarks/real_pictures.py --pictures A.jpg B.jpg --crop 400 --out DIR > benchmarks/results/real.txt``
 ``python benchmarks/real_pictures.py --levin FOLDER --out DIR > benchmarks/results/levin.txt``
 
-FOLDER is the unpacked ``levin_2009.tar``; one picture for each of its eight kernels is taken. Prints a line per picture and
-draws input, restoration, kernel (and truth) into DIR, which is not for the repository: the pictures are not ours.
+FOLDER is the unpacked ``levin_2009.tar``; one picture for each of its eight kernels is taken. Prints a line per
+picture and draws input, restoration, kernel (and truth) into DIR, which is not for the repository: the pictures
+are not ours.
 """
 
 from __future__ import annotations

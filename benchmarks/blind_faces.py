@@ -24,8 +24,9 @@ from blinddps.metrics import aligned_psnr, kernel_mse, mnc, psnr, ssim
 from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior, load_prior
 from blinddps.restore import DeblurSettings, solve_blur
+from blinddps.restore.deblur import guidance_of
 from blinddps.restore.settings import resolve
-from blinddps.samplers import NormGuidance, blind_dps
+from blinddps.samplers import blind_dps
 from blinddps.simulate import gaussian_kernels, motion_kernels, simulate_blur
 from blinddps.training import read_pictures
 from common import header
@@ -59,7 +60,7 @@ def non_blind(
         {"image": image},
         num_steps=settings.num_steps,
         seed=seeds,
-        guidance=NormGuidance(settings.step_schedule),
+        guidance=guidance_of(settings),
         sigma_y=SIGMA_Y,
         on_step=progress("DPS"),
     )

@@ -29,7 +29,7 @@ from ..core import (
 from ..core.constraints import project_simplex
 from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled, load_prior, read_card
-from ..samplers import NormGuidance, blind_dps
+from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, isotropic_precision
 from .settings import DeblurSettings, find_device, resolve, with_options
 
 if TYPE_CHECKING:
@@ -167,7 +167,6 @@ def solve_blur(
     assert not isinstance(tile, str)
     blur = Blur(boundary=settings.boundary)
     image_shape = blur.image_shape(y.shape, (size, size))
-    norm = NormGuidance(settings.step_schedule)
     unknowns = {
         "image": Unknown(
             Tiled(image_prior, tile) if max(image_shape[-2:]) > tile else image_prior,
@@ -184,10 +183,18 @@ def solve_blur(
         num_steps=settings.num_steps,
         samples=settings.samples,
         seed=settings.seed if seed is None else seed,
-        guidance=norm,
+        guidance=guidance_of(settings),
         sigma_y=sigma_y,
         on_step=on_step,
     )
+
+
+def guidance_of(settings: DeblurSettings) -> Guidance:
+    """The step rule a resolved ``step_schedule`` names."""
+    if settings.step_schedule == "likelihood":
+        assert not isinstance(settings.noise, str)
+        return GaussianGuidance(isotropic_precision(2 * settings.noise))
+    return NormGuidance(settings.step_schedule)
 
 
 def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:

@@ -35,7 +35,8 @@ class DeblurSettings:
             assumed: the image behind the measurement is larger, and cropped at the end).
         num_steps: of the priors' N.
         step_size: of the image; ``kernel_step_size`` of the kernel. ``auto``: see :func:`default_steps`.
-        step_schedule: ``constant`` (the paper) or ``sqrt_alpha_bar`` (the authors' code).
+        step_schedule: ``constant`` (the paper), ``sqrt_alpha_bar`` (the authors' code) or ``likelihood`` (in place of the
+            norm's gradient that of the Gaussian log-likelihood, with the reverse SDE's own step; steps are then 1).
         sparsity: weight of the kernel's penalty ``sparsity_norm`` (``l1`` or ``l0``); 0 is none.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
         linear_light: undo the display gamma (sRGB) around the solver.
@@ -53,7 +54,7 @@ class DeblurSettings:
     num_steps: int = 250
     step_size: float | Literal["auto"] = "auto"
     kernel_step_size: float | Literal["auto"] = "auto"
-    step_schedule: Literal["constant", "sqrt_alpha_bar"] = "constant"
+    step_schedule: Literal["constant", "sqrt_alpha_bar", "likelihood"] = "constant"
     sparsity: float = 1.0
     sparsity_norm: Literal["l1", "l0"] = "l1"
     projection: Literal["simplex", "normalise"] = "simplex"
@@ -66,7 +67,7 @@ class DeblurSettings:
 
     def __post_init__(self) -> None:
         _choice("boundary", self.boundary, ("circular", "zero", "replicate", "reflect", "valid"))
-        _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar"))
+        _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar", "likelihood"))
         _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
         _choice("projection", self.projection, ("simplex", "normalise"))
         _choice("dtype", self.dtype, ("auto", "float32", "bfloat16"))
@@ -137,7 +138,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
 
 def default_steps(settings: DeblurSettings) -> tuple[float, float]:
     """Step sizes of image and kernel where none is given: the paper's 0.3 at 1000 steps, growing as steps get fewer."""
-    base = 0.3 * 1000 / settings.num_steps
+    base = 1.0 if settings.step_schedule == "likelihood" else 0.3 * 1000 / settings.num_steps
     return base, base if settings.kernel_prior != "uniform" else 1e-3
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blinddps.core import InputError, residual_norm, unknown_name
 
-__all__ = ["GaussianGuidance", "Guidance", "NormGuidance"]
+__all__ = ["GaussianGuidance", "Guidance", "NormGuidance", "isotropic_precision"]
 
 
 class Guidance(Protocol):
@@ -68,3 +68,17 @@ class GaussianGuidance:
 
     def scale(self, sigma: float, sigma_next: float, /) -> float:
         return sigma**2 - sigma_next**2
+
+
+def isotropic_precision(sigma_y: float, unknown: str = "image") -> Callable[[Tensor, Mapping[str, float]], Tensor]:
+    """``S = sigma_y^2 + r^2`` with ``r^2 = sigma^2 / (1 + sigma^2)``, the variance that a unit-variance ``unknown`` keeps.
+
+    The choice of PiGDM for an operator of gain at most one, as a blur is; it trusts the data less while the image is
+    uncertain. ``sigma_y`` is on the scale of ``y``.
+    """
+
+    def precision(r: Tensor, sigma: Mapping[str, float]) -> Tensor:
+        level = sigma[unknown] ** 2
+        return r / (sigma_y**2 + level / (1 + level))
+
+    return precision

@@ -35,8 +35,8 @@ class DeblurSettings:
             assumed: the image behind the measurement is larger, and cropped at the end).
         num_steps: of the priors' N.
         step_size: of the image; ``kernel_step_size`` of the kernel. ``auto``: see :func:`default_steps`.
-        step_schedule: ``constant`` (the paper), ``sqrt_alpha_bar`` (the authors' code) or ``likelihood`` (in place of the
-            norm's gradient that of the Gaussian log-likelihood, with the reverse SDE's own step; steps are then 1).
+        step_schedule: ``constant`` (the paper), ``sqrt_alpha_bar`` (the authors' code) or ``likelihood`` (the Gaussian
+            log-likelihood's gradient instead of the norm's, with the reverse SDE's own step; step sizes are then 1).
         sparsity: weight of the kernel's penalty ``sparsity_norm`` (``l1`` or ``l0``); 0 is none.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
         linear_light: undo the display gamma (sRGB) around the solver.

@@ -71,7 +71,7 @@ class GaussianGuidance:
 
 
 def isotropic_precision(sigma_y: float, unknown: str = "image") -> Callable[[Tensor, Mapping[str, float]], Tensor]:
-    """``S = sigma_y^2 + r^2`` with ``r^2 = sigma^2 / (1 + sigma^2)``, the variance that a unit-variance ``unknown`` keeps.
+    """``S = sigma_y^2 + r^2`` with ``r^2 = sigma^2 / (1 + sigma^2)``, what a unit-variance ``unknown`` leaves open.
 
     The choice of PiGDM for an operator of gain at most one, as a blur is; it trusts the data less while the image is
     uncertain. ``sigma_y`` is on the scale of ``y``.

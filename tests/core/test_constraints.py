@@ -104,6 +104,15 @@ def test_the_scale_before_the_projection_is_not_moved_by_noise() -> None:
     assert float(scale.mean()) == pytest.approx(21, abs=4 * 1.6 / 8)
 
 
+@pytest.mark.parametrize("size", [1e4, 1e9, 1e28])
+def test_large_values_do_not_round_the_kernel_away(size: float) -> None:
+    v = size * random(4, 1, 3, 3).float()
+    k = project_simplex(v)
+    assert torch.allclose(k.sum((-2, -1)), torch.ones(4, 1), rtol=0, atol=1e-6)
+    assert torch.equal(k.flatten(1).argmax(1), v.flatten(1).argmax(1))
+    assert torch.allclose(project_simplex(v[:1] * 0 + size), torch.full((1, 1, 3, 3), 1 / 9))
+
+
 def test_nan_stays_nan() -> None:
     x = random(2, 1, 3, 3)
     x[1, 0, 1, 1] = torch.nan

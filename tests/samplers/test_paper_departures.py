@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_1_configured_step_sizes_are_honoured(name: str, schedule: Any) -> None:
     y, states = measurements(1), {}
     for step in (0.0, 0.1, 0.7):
         chosen = unknowns(step_size=0.2)
-        object.__setattr__(chosen[name], "step_size", step)
+        chosen[name] = replace(chosen[name], step_size=step)
         seen: list[Tensor] = []
         blind_dps(
             y,

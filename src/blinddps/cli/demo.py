@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,8 +64,6 @@ def demo(
 
 
 def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[str, Any]:
-    from importlib.resources import files
-
     import numpy as np
     import torch
 
@@ -72,9 +71,8 @@ def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[s
     from ..metrics import aligned_psnr, mnc, psnr
     from ..restore import deblur
 
-    assets = Path(str(files("blinddps"))) / "assets"
-    blurred, sharp = (read_image(assets / f"{case.name}_{kind}.png") for kind in ("blurred", "sharp"))
-    true_kernel = np.load(assets / f"{case.name}_kernel.npy")
+    blurred, sharp = (read_image(assets() / f"{case.name}_{kind}.png") for kind in ("blurred", "sharp"))
+    true_kernel = np.load(assets() / f"{case.name}_kernel.npy")
     with progress_bar(case.name, settings, quiet) as show:
         result = deblur(blurred.data, settings, on_step=show)
     for sentence in result.notes:
@@ -111,6 +109,11 @@ def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[s
         f"{record['seconds']:.1f} s"
     )
     return record
+
+
+def assets() -> Path:
+    """Folder of the pictures that come with the package."""
+    return Path(str(files("blinddps"))) / "assets"
 
 
 def _db(value: float | None) -> str:

@@ -35,7 +35,7 @@ def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:
         if len(fresh) < len(pictures):
             note("note", f"{len(pictures) - len(fresh)} files named like results were left out", given)
         if not fresh:
-            report(InputError(f"folder '{given}' has no pictures ({', '.join(sorted(_PICTURES))})"))
+            report(InputError(f"folder '{given}' has no pictures; give one with {', '.join(sorted(_PICTURES))} files"))
             failures += 1
         for picture in fresh:
             found.setdefault(picture.resolve(), picture)

@@ -69,19 +69,20 @@ class Optimisation:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         per_sample, sigma = losses(self.model, self.config, self.schedule, x0.to(self.device), items)
+        rows = torch.stack([per_sample.detach(), sigma])
         self.optimizer.zero_grad(set_to_none=True)
         per_sample.mean().backward()
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), 1.0))
         if not norm < float("inf"):
             raise InputError(
-                f"the gradient became {norm} at step {self.step + 1} (loss {float(per_sample.mean()):.4g}); lower "
+                f"the gradient became {norm} at step {self.step + 1} (loss {float(rows[0].mean()):.4g}); lower "
                 f"learning_rate ({self.config.learning_rate}) and begin a new run, from the last saved prior if you "
                 "like: what was saved is whole"
             )
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.network, min(self.config.ema, (1 + self.step) / (10 + self.step)))
-        return torch.stack([per_sample.detach(), sigma]), rate, norm
+        return rows, rate, norm
 
     def state(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,131 @@
+"""Tiny priors with random weights, and the command line run as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from blinddps.core import linear_schedule
+from blinddps.priors import DiffusionPrior, PriorCard, save_prior
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+ENVIRONMENT.pop("BLINDDPS_DEBUG", None)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a call ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    return ENVIRONMENT
+
+
+@pytest.fixture(scope="session")
+def blinddps() -> Callable[..., Done]:
+    """One call, one process."""
+    return _one
+
+
+@pytest.fixture(scope="session")
+def several() -> Callable[[Sequence[Sequence[object]]], list[Done]]:
+    """Several calls of the entry point in one process: importing torch takes longer than all of them."""
+    return _several
+
+
+def _one(*arguments: object) -> Done:
+    call = [sys.executable, "-m", "blinddps", *map(str, arguments)]
+    done = subprocess.run(call, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+_MANY = """
+import contextlib, io, json, sys
+from blinddps.cli import main
+for arguments in json.load(sys.stdin):
+    sys.argv[1:] = arguments
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+def _several(calls: Sequence[Sequence[object]]) -> list[Done]:
+    asked = json.dumps([[str(a) for a in call] for call in calls])
+    done = subprocess.run(
+        [sys.executable, "-c", _MANY], input=asked, capture_output=True, text=True, env=ENVIRONMENT, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return [Done(*json.loads(line)) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def make_prior(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
+    from diffusers import UNet2DModel
+
+    def make(unknown: str, channels: int) -> Path:
+        torch.manual_seed(channels)
+        network = UNet2DModel(
+            sample_size=32,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
+            norm_num_groups=4,
+            add_attention=False,
+        )
+        card = PriorCard(
+            name=f"tiny-{unknown}",
+            unknown=unknown,
+            channels=channels,
+            units="[-1, 1]",
+            sizes=(32,),
+            any_size=True,
+            size_multiple=2,
+            grey="replicate",
+            licence="CC0-1.0",
+            training={"steps": 0},
+        )
+        prior = DiffusionPrior(network, linear_schedule(), "v_prediction", card)
+        return save_prior(prior, tmp_path_factory.mktemp("prior") / f"tiny-{unknown}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def image_prior(make_prior: Callable[[str, int], Path]) -> Path:
+    return make_prior("image", 3)
+
+
+@pytest.fixture(scope="session")
+def kernel_prior(make_prior: Callable[[str, int], Path]) -> Path:
+    return make_prior("kernel", 1)
+
+
+@pytest.fixture(scope="session")
+def tiny(image_prior: Path, kernel_prior: Path) -> list[object]:
+    """Options of ``deblur`` that make it fast."""
+    return ["--prior", image_prior, "--kernel-prior", kernel_prior, "--steps", 3, "--quiet"]

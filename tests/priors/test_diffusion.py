@@ -89,6 +89,7 @@ def test_a_step_with_learned_variance_is_that_of_diffusers(
         assert not torch.allclose(without, expected, rtol=1e-4, atol=2e-4)
 
 
+@torch.no_grad()
 def test_the_fraction_is_held_in_its_range() -> None:
     network = Answers(lambda x: torch.cat([x, 5 * x], dim=1))
     prior = DiffusionPrior(network, linear_schedule(), "sample", CARD)
@@ -165,5 +166,5 @@ def test_channels_that_do_not_fit(channels: int) -> None:
 
 def test_a_network_of_other_channels() -> None:
     prior = DiffusionPrior(Answers(lambda x: x[:, :2]), linear_schedule(), "sample", CARD)
-    with pytest.raises(PriorError, match="^the network of prior 'tiny' gives 2 channels for 3; it must give as many"):
+    with pytest.raises(PriorError, match=r"^the network of prior 'tiny' gives 2 channels for 3; it must give as many"):
         prior(noisy(), torch.ones(2))

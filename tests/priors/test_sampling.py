@@ -44,5 +44,7 @@ def test_shape_and_range(make_prior: Callable[..., DiffusionPrior], size: int | 
 
 
 def test_more_steps_than_the_schedule_has(make_prior: Callable[..., DiffusionPrior]) -> None:
-    with pytest.raises(InputError, match="^num_steps is 1001; the prior's schedule has 1000 steps, so give 1 to 1000$"):
+    with pytest.raises(
+        InputError, match=r"^num_steps is 1001; the prior's schedule has 1000 steps, so give 1 to 1000$"
+    ):
         sample_prior(make_prior(1), 1, 8, num_steps=1001)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from blinddps.core import InputError
+from blinddps.restore import DeblurSettings
+from blinddps.restore.settings import find_device, resolve, with_options
+
+CPU = torch.device("cpu")
+
+
+def resolved(height: int = 64, width: int = 64, sigma: float = 0.0, **options: Any) -> DeblurSettings:
+    noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    return resolve(DeblurSettings(**options), sigma * noise, CPU)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(16, 16, 16), (40, 300, 16), (96, 96, 24), (128, 200, 32), (200, 128, 32), (256, 256, 64), (600, 400, 64)],
+)
+def test_kernel_size_is_a_quarter_of_the_shorter_side(height: int, width: int, size: int) -> None:
+    assert resolved(height, width).kernel_size == size
+    assert resolved(height, width, kernel_size=11).kernel_size == 11
+
+
+def test_a_kernel_larger_than_the_picture() -> None:
+    with pytest.raises(InputError, match=r"^kernel_size 33 is larger than the picture \(48 x 32\); give at most 32$"):
+        resolved(32, 48, kernel_size=33)
+    assert resolved(32, 48, kernel_size=32).kernel_size == 32
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.2])
+def test_noise_is_estimated_in_units_of_0_to_1(sigma: float) -> None:
+    assert resolved(128, 128, sigma).noise == pytest.approx(sigma / 2, rel=0.05)
+    assert resolved(128, 128, sigma, noise=0.3).noise == 0.3
+
+
+def test_noise_is_at_least_that_of_rounding_to_8_bit() -> None:
+    assert resolved(sigma=0.0).noise == pytest.approx(1 / 255 / math.sqrt(12))
+    assert resolved(sigma=1e-4).noise == pytest.approx(1 / 255 / math.sqrt(12))
+    assert resolved(sigma=0.0, noise=1e-5).noise == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "step", "kernel_step"),
+    [
+        ({"num_steps": 1000}, 0.3, 0.3),
+        ({"num_steps": 250}, 1.2, 1.2),
+        ({"num_steps": 250, "kernel_prior": "uniform"}, 1.2, 1e-3),
+        ({"num_steps": 250, "step_schedule": "likelihood"}, 1.0, 1.0),
+        ({"num_steps": 1000, "step_size": 0.7}, 0.7, 0.3),
+        ({"num_steps": 1000, "kernel_step_size": 0.7}, 0.3, 0.7),
+    ],
+)
+def test_steps(options: dict[str, Any], step: float, kernel_step: float) -> None:
+    found = resolved(**options)
+    assert (found.step_size, found.kernel_step_size) == (pytest.approx(step), pytest.approx(kernel_step))
+
+
+def test_nothing_is_left_open_and_nothing_else_changed() -> None:
+    given = DeblurSettings(seed=3, sparsity=0.5, boundary="valid")
+    found = resolve(given, torch.zeros(1, 1, 64, 64), CPU)
+    assert "auto" not in vars(found).values()
+    assert {k: v for k, v in vars(given).items() if v != "auto"}.items() <= vars(found).items()
+    assert (found.device, found.tile) == ("cpu", 512)
+    assert resolve(found, torch.ones(1, 1, 64, 64), CPU) == found
+
+
+def test_options_replace_settings() -> None:
+    settings = DeblurSettings(seed=1)
+    assert with_options(settings, {"samples": 2}) == DeblurSettings(seed=1, samples=2)
+    assert with_options(settings, {}) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("kernelsize", "kernel_size"), ("step", "step_size"), ("seeds", "seed"), ("tiles", "tile")]
+)
+def test_an_unknown_option(name: str, nearest: str) -> None:
+    with pytest.raises(InputError, match=f"^unknown option '{name}'; did you mean '{nearest}'\\? \\(known: boundary, "):
+        with_options(DeblurSettings(), {name: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"boundary": "wrap"}, r"unknown boundary 'wrap'; .*\(known: circular, reflect, replicate, valid, zero\)"),
+        ({"boundary": "reflekt"}, "did you mean 'reflect'"),
+        ({"step_schedule": "likelyhood"}, "unknown step_schedule 'likelyhood'; did you mean 'likelihood'"),
+        ({"sparsity_norm": "l2"}, "unknown sparsity_norm 'l2'"),
+        ({"projection": "simplx"}, "did you mean 'simplex'"),
+        ({"dtype": "float64"}, "unknown dtype 'float64'"),
+        ({"kernel_size": 1}, "kernel_size is 1; give a whole number of at least 2, or auto"),
+        ({"kernel_size": 8.0}, r"kernel_size is 8.0; give a whole number"),
+        ({"kernel_size": "large"}, "kernel_size is 'large'; give a whole number of at least 2, or auto"),
+        ({"noise": 0}, "noise is 0; give a number from 1e-06 to 1, or auto"),
+        ({"noise": 1.5}, "noise is 1.5"),
+        ({"noise": math.nan}, "noise is nan"),
+        ({"num_steps": 0}, "num_steps is 0; give a whole number of at least 1$"),
+        ({"num_steps": "auto"}, "num_steps is 'auto'; give a whole number of at least 1$"),
+        ({"num_steps": True}, "num_steps is True"),
+        ({"step_size": -1}, "step_size is -1; give a number of at least 0, or auto"),
+        ({"kernel_step_size": math.inf}, "kernel_step_size is inf"),
+        ({"sparsity": -0.1}, "sparsity is -0.1"),
+        ({"samples": 0}, "samples is 0"),
+        ({"seed": 0.5}, "seed is 0.5; give a whole number$"),
+        ({"tile": 63}, "tile is 63; give a whole number of at least 64, or auto"),
+    ],
+)
+def test_a_value_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        DeblurSettings(**options)
+
+
+def test_values_at_the_limits() -> None:
+    DeblurSettings(kernel_size=2, noise=1e-6, num_steps=1, step_size=0, sparsity=0, samples=1, seed=-5, tile=64)
+    DeblurSettings(noise=1)
+
+
+def test_devices() -> None:
+    assert find_device("cpu") == CPU
+    assert find_device("auto").type in ("cpu", "cuda")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(InputError, match=f"^device '{name}' is not usable here .*; choose cpu or auto$"):
+            find_device(name)

@@ -20,7 +20,16 @@ def resolved(height: int = 64, width: int = 64, sigma: float = 0.0, **options: A
 
 @pytest.mark.parametrize(
     ("height", "width", "size"),
-    [(16, 16, 16), (40, 300, 16), (96, 96, 24), (128, 200, 32), (200, 128, 32), (256, 256, 64), (600, 400, 64)],
+    [
+        (16, 16, 16),
+        (40, 300, 16),
+        (96, 96, 24),
+        (120, 200, 32),
+        (200, 130, 32),
+        (180, 180, 48),
+        (256, 256, 64),
+        (600, 400, 64),
+    ],
 )
 def test_kernel_size_is_a_quarter_of_the_shorter_side(height: int, width: int, size: int) -> None:
     assert resolved(height, width).kernel_size == size

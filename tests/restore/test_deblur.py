@@ -83,7 +83,7 @@ def test_the_seed_alone_decides(tiny: dict[str, Any], picture: Picture) -> None:
 def test_the_recorded_settings_repeat_the_result(tiny: dict[str, Any], picture: Picture) -> None:
     result = deblur(picture(), **tiny, seed=3)
     assert "auto" not in vars(result.settings).values()
-    assert result.settings.step_size == pytest.approx(100)  # 0.3 * 1000 / 3
+    assert result.settings.step_size == pytest.approx(24)  # 1.2 * 1000 / 50
     assert np.array_equal(deblur(picture(), result.settings).image, result.image)
 
 

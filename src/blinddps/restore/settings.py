@@ -139,9 +139,9 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
 def default_steps(settings: DeblurSettings) -> tuple[float, float]:
     """Step sizes of image and kernel where none is given: (1.2, 0.2) at 1000 steps, more in proportion at fewer.
 
-    Fewer than 50 steps take those of 50. The paper has 0.3 for both at 1000 steps; with the shipped priors and 250 steps
-    that leaves the measurement unexplained, and a kernel step as large as the image's drives the kernel into the limits
-    of its range (``benchmarks/results/step_sizes.txt``).
+    Below 50 steps they stay those of 50. The paper has 0.3 for both at 1000 steps; with the shipped priors that leaves
+    the measurement unexplained, and a kernel step as large as the image's drives the kernel into the limits of its
+    range (``benchmarks/step_sizes.py``).
     """
     if settings.step_schedule == "likelihood":
         return 1.0, 0.3

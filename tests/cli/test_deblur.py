@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import signal
 import struct
 import subprocess
 import sys
+import termios
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -371,7 +374,7 @@ def test_bad_priors_options_and_outputs(
 
     out = tmp_path / "out"
     cases: list[tuple[list[object], int, str]] = [  # options, exit code, what the sentence holds
-        (["--prior", "facs-128"], 1, "unknown prior 'facs-128'"),
+        (["--prior", "kernl"], 1, "unknown prior 'kernl'; did you mean 'kernel'?"),
         (["--prior", damaged], 1, "damaged"),
         (["--prior", pickled], 1, "a pickle, which is not loaded"),
         (["--prior", tmp_path / "weights.ckpt"], 1, "pickled checkpoints are not loaded"),
@@ -415,15 +418,26 @@ def test_an_interrupt_leaves_nothing(
     out = tmp_path / "out"
     call = [sys.executable, "-m", "blinddps", "deblur", tmp_path / "y.npy", "--out", out, "--steps", "1000"]
     call += ["--prior", image_prior, "--kernel-prior", kernel_prior, "--frames"]
-    with subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stderr is not None
-        seen = b""
-        while b"/1000" not in seen:  # the bar: it runs
-            piece = process.stderr.read1()
-            assert piece, seen
+    screen, terminal = os.openpty()  # the bar is for terminals
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    seen = b""
+    with subprocess.Popen(call, stderr=terminal, stdout=subprocess.DEVNULL, env=environment) as process:
+        os.close(terminal)
+        interrupted = False
+        while piece := read_terminal(screen):
             seen += piece
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Traceback" not in seen + rest
+            if b"/1000" in seen and b"residual" in seen and not interrupted:
+                process.send_signal(signal.SIGINT)
+                interrupted = True
+        assert process.wait(timeout=60) == 130, seen
+    os.close(screen)
+    assert b"Traceback" not in seen
     assert list(out.iterdir()) == []
+
+
+def read_terminal(screen: int) -> bytes:
+    """What the terminal shows next; nothing once nobody writes to it."""
+    try:
+        return os.read(screen, 4096)
+    except OSError:  # on Linux the end of the last writer is an error
+        return b""

@@ -67,6 +67,14 @@ def test_the_residual_does_not_depend_on_how_the_picture_is_given(
     assert np.array_equal(deblur(grey, **tiny).image, deblur(grey[..., 0], **tiny).image)
 
 
+def test_what_reading_left_out_is_noted(tiny: dict[str, Any], picture: Picture, tmp_path: Path) -> None:
+    from PIL import Image
+
+    first, second = (Image.fromarray((picture() * v).astype(np.uint8)) for v in (255, 128))
+    first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
+    assert deblur(tmp_path / "two.tif", **tiny).notes == ("the file holds 2 pages; only the first is used",)
+
+
 def test_the_seed_alone_decides(tiny: dict[str, Any], picture: Picture) -> None:
     y = picture()
     first = deblur(y, **tiny, seed=3)

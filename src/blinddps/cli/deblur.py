@@ -44,7 +44,7 @@ def deblur(
     step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",
     kernel_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the kernel's data step.")] = "auto",
     step_schedule: Annotated[
-        str, Option(help="constant (the paper) or sqrt_alpha_bar (the authors' code).")
+        str, Option(help="constant (the paper), sqrt_alpha_bar (the authors' code) or likelihood.")
     ] = "constant",
     sparsity: Annotated[float, Option(help="Weight of the kernel's penalty; 0 is none.")] = 1.0,
     sparsity_norm: Annotated[str, Option(help="l1 or l0.")] = "l1",

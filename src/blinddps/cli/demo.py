@@ -47,11 +47,14 @@ def demo(
     whatever the numbers are.
     """
     from ..io import ensure_output_dir
+    from ..priors import read_card
     from ..provenance import environment
     from ..restore import DeblurSettings
     from ..restore.settings import find_device
 
     where = str(usage(find_device, device))
+    for case in CASES:
+        read_card(case.options["prior"])  # a missing one is told before the first case has run for minutes
     ensure_output_dir(out)
     (out / "result.json").unlink(missing_ok=True)
     record: dict[str, Any] = {}

@@ -20,18 +20,19 @@ _FRAME_SIDE = 512  # pixels; larger estimates are reduced
 
 @contextmanager
 def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """A bar on standard error with the residual of the first sample, root mean square in [0, 1] units.
+    """A bar on standard error, where that is a terminal.
 
-    A noise level stated by the user is set beside it; an automatic one is known when the restoration has ended.
+    It shows the residual of the first sample, root mean square in [0, 1] units. A noise level stated by the
+    user is set beside it; an automatic one is known when the restoration has ended.
     """
     from tqdm import tqdm
 
-    with tqdm(desc=label, unit="step", disable=quiet, leave=False, file=sys.stderr) as bar:
+    with tqdm(desc=label, unit="step", disable=True if quiet else None, leave=False, file=sys.stderr) as bar:
 
         def show(step: Step) -> None:
             if step.index == 0:  # also after a restart
                 bar.reset(total=step.total)
-            if not quiet and step.index % 10 == 0:  # reading the residual waits for the device
+            if not bar.disable and step.index % 10 == 0:  # reading the residual waits for the device
                 _, c, h, w = step.estimate["image"].shape
                 if settings.boundary == "valid":
                     k = step.estimate["kernel"].shape[-1] - 1

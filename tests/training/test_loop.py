@@ -116,7 +116,7 @@ class TestBroken:
     def test_killed_and_resumed_equals_unbroken(self, tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
         # the log's windows straddle the saves, and sizes vary
         config = tiny(
-            steps=50, log_every=7, save_every=3, sample_every=20, sizes=(8, 16), decay_steps=10, mixture={"motion": 1.0}
+            steps=40, log_every=7, save_every=3, sample_every=20, sizes=(8, 16), decay_steps=10, mixture={"motion": 1.0}
         )
         done = subprocess.run(
             [sys.executable, "-c", KILLED, config.model_dump_json(), str(tmp_path)],
@@ -128,15 +128,15 @@ class TestBroken:
         assert done.returncode == 0, done.stderr
         assert "kills: 3" in done.stdout
         assert_same_run(tmp_path / "broken", tmp_path / "unbroken")
-        assert [line["step"] for line in log(tmp_path / "broken")] == [7, 14, 21, 28, 35, 42, 49, 50]
+        assert [line["step"] for line in log(tmp_path / "broken")] == [7, 14, 21, 28, 35, 40]
         sheets = [(tmp_path / name / "samples" / "00000040.png").read_bytes() for name in ("broken", "unbroken")]
         assert sheets[0] == sheets[1]
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(("number", "dtype"), [(signal.SIGINT, "float32"), (signal.SIGTERM, "bfloat16")])
     def test_a_request_to_stop_ends_the_step_and_saves(
-        self, tiny: Callable[..., TrainConfig], tmp_path: Path, number: signal.Signals
+        self, tiny: Callable[..., TrainConfig], tmp_path: Path, number: signal.Signals, dtype: str
     ) -> None:
-        config = tiny(save_every=5, mixture={"gaussian": 1.0})
+        config = tiny(save_every=5, mixture={"gaussian": 1.0}, dtype=dtype)
         before = signal.getsignal(number)
         stop = Scripted(3, lambda: os.kill(os.getpid(), number))
         with pytest.raises(KeyboardInterrupt):
@@ -338,23 +338,26 @@ class TestPrior:
         config = tiny(
             unknown="image",
             data=("black and white",),
-            steps=120,
+            steps=80,
             batch_size=16,
-            learning_rate=5e-3,
+            learning_rate=1e-2,
             ema=0.9,
             decay_steps=40,
             log_every=10,
             save_every=200,
+            # levels at which 64 pixels tell black from white for certain, so that the least loss is zero
+            p_mean=-0.5,
+            p_std=0.5,
+            uniform_share=0.0,
         )
         prior = load_prior(train(config, tmp_path, progress=False, data=ImageData(pictures, seed=0, channels=1)))
         lines = log(tmp_path)
-        assert lines[0]["loss"] > 0.6
-        assert lines[-1]["loss"] < 0.35
-        # the averaged network tells black from white where the noise is as strong as the picture
+        assert lines[0]["loss"] > 0.4
+        assert lines[-1]["loss"] < 0.1
         x0 = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1).expand(2, 1, 8, 8)
-        noisy = x0 + torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
-        x0_hat = prior(noisy, torch.ones(2))
-        assert (x0_hat - x0).abs().mean() < 0.4  # the noise itself: 0.8
+        noisy = x0 + 0.6 * torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+        x0_hat = prior(noisy, torch.full((2,), 0.6))
+        assert (x0_hat - x0).square().mean().sqrt() < 0.2  # the noise: 0.6
 
     def test_the_prior_is_a_diffusers_pipeline(self, tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
         from diffusers import DDPMPipeline

@@ -146,7 +146,7 @@ def default_steps(settings: DeblurSettings) -> tuple[float, float]:
     if settings.step_schedule == "likelihood":
         return 1.0, 0.3
     scale = 1000 / max(50, settings.num_steps)
-    return 1.2 * scale, 1e-4 * scale if settings.kernel_prior == "uniform" else 0.2 * scale
+    return 1.2 * scale, 1e-6 * scale if settings.kernel_prior == "uniform" else 0.2 * scale
 
 
 def find_device(name: str) -> torch.device:

@@ -60,16 +60,13 @@ def dry_run(config: TrainConfig, *, device: str = "cpu") -> dict[str, Any]:
 
 @torch.no_grad()
 def _flop_per_sample(run: Optimisation, config: TrainConfig, size: int) -> int:
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
 
-    def cpu_attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(query, key, value))
-
-    # the counter knows the attention kernels of GPUs only
-    known = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention}
     block = config.network.pixel_unshuffle
     shape = (1, config.channels * block**2, size // block, size // block)
-    with FlopCounterMode(display=False, custom_mapping=known) as counter:
+    # the counter does not know the CPU's fused attention
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         run.network(torch.zeros(shape, device=run.device), torch.zeros(1, device=run.device))
     return int(counter.get_total_flops())
 

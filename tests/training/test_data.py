@@ -126,6 +126,12 @@ class TestCrops:
         luma = (0.299 * 200 + 0.587 * 100) / 127.5 - 1  # Rec. 601
         assert torch.allclose(crops[grey], torch.tensor(luma), atol=1e-6)
 
+    def test_whether_it_is_mirrored_and_whether_it_is_grey_are_unrelated(self) -> None:
+        crops = ImageData([coordinates(8, 8)], seed=0, grey_share=0.5).batch(range(400), 8)
+        mirrored = crops[:, 1, 0].diff(dim=1).mean(1) < 0
+        grey = (crops == crops[:, :1]).flatten(1).all(1)
+        assert 70 < int((mirrored & grey).sum()) < 130  # 100, 3.5 standard deviations either way
+
     @pytest.mark.parametrize("channels", [1, 3])
     def test_one_channel_from_grey_and_from_colour(self, channels: int) -> None:
         crop = ImageData(flat(50, channels=channels), seed=0, channels=1).batch([0], 8)

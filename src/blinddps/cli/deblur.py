@@ -141,7 +141,7 @@ def _restore(
     from ..io import read_image
     from ..restore import deblur as solve
 
-    old = claim(out, name, "restored|kernel|figure|frames|result", overwrite)
+    old = claim(out, name, "restored|kernel|figure|frames|result", overwrite, settings.samples)
     picture = read_image(path, warn=False)
     for sentence in picture.notes:
         note("note", sentence, path)

@@ -18,28 +18,40 @@ _OWN = re.compile(r"_(restored|kernel|figure|frames)(_sample\d+)?$")
 
 
 def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:
-    """Each input file once, a folder replaced by its pictures in name order; and how many folders had none.
+    """Each input file once, a folder replaced by its pictures in name order; and how many inputs failed.
 
-    In folders, files named like our own results are left out, so that results may lie beside their inputs.
+    In folders, files named like our own results are left out, so that results may lie beside their inputs. A folder
+    without pictures and a path that cannot be looked at are reported and leave the others.
     """
     from ..core import InputError
 
     found: dict[Path, Path] = {}
     failures = 0
     for given in inputs:
-        if not given.is_dir():
-            found.setdefault(given.resolve(), given)
-            continue
-        pictures = sorted(p for p in given.iterdir() if p.suffix.lower() in _PICTURES and not p.name.startswith("."))
-        fresh = [p for p in pictures if p.is_file() and not _OWN.search(p.stem)]
-        if len(fresh) < len(pictures):
-            note("note", f"{len(pictures) - len(fresh)} files named like results were left out", given)
-        if not fresh:
-            report(InputError(f"folder '{given}' has no pictures; give one with {', '.join(sorted(_PICTURES))} files"))
+        try:
+            pictures = _pictures(given) if given.is_dir() else [given]
+            for resolved, picture in [(p.resolve(), p) for p in pictures]:
+                found.setdefault(resolved, picture)
+        except InputError as error:
+            report(error)
             failures += 1
-        for picture in fresh:
-            found.setdefault(picture.resolve(), picture)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself, before Python 3.13
+            reason = (error.strerror if isinstance(error, OSError) else None) or "its links lead in a circle"
+            report(InputError(f"cannot use input '{given}': {reason}; check the path and its permissions"))
+            failures += 1
     return list(found.values()), failures
+
+
+def _pictures(folder: Path) -> list[Path]:
+    from ..core import InputError
+
+    pictures = sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES and not p.name.startswith("."))
+    fresh = [p for p in pictures if p.is_file() and not _OWN.search(p.stem)]
+    if len(fresh) < len(pictures):
+        note("note", f"{len(pictures) - len(fresh)} files named like results were left out", folder)
+    if not fresh:
+        raise InputError(f"folder '{folder}' has no pictures; give one with {', '.join(sorted(_PICTURES))} files")
+    return fresh
 
 
 def output_names(paths: Sequence[Path]) -> list[str]:
@@ -56,14 +68,21 @@ def output_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def claim(out: Path, name: str, kinds: str, overwrite: bool) -> list[Path]:
-    """Results that earlier calls left for ``name``; ``kinds`` is a pattern of what follows ``name_``.
+def claim(out: Path, name: str, kinds: str, overwrite: bool, samples: int = 1) -> list[Path]:
+    """Results that earlier calls left for ``name``; ``kinds``, separated by ``|``, are what follows ``name_``.
 
     Raises:
-        InputError: there are some and ``overwrite`` is false.
+        InputError: there are some and ``overwrite`` is false; or a result's name is too long for the file system.
     """
     from ..core import InputError
 
+    longest = f"{name}_{max(kinds.split('|'), key=len)}{f'_sample{samples}' if samples > 1 else ''}.tiff"
+    try:
+        (out / longest).lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"cannot name results like '{longest}': {error.strerror}; rename the input") from None
     own = re.compile(rf"{re.escape(name)}_({kinds})(_sample\d+)?\.\w+")
     old = sorted(p for p in out.iterdir() if own.fullmatch(p.name))
     if old and not overwrite:

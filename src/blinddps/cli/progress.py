@@ -70,7 +70,7 @@ class Frames:
             return
         shrink = _FRAME_SIDE / max(image.shape[-2:])
         if shrink < 1:
-            image = interpolate(image, scale_factor=shrink, mode="area")
+            image = interpolate(image, size=[max(1, round(n * shrink)) for n in image.shape[-2:]], mode="area")
         image = image.clamp(0, 1)
         image = to_display(image) if self.linear_light else image
         seen = image[0].permute(1, 2, 0).float().cpu().numpy()

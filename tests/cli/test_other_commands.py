@@ -193,6 +193,9 @@ def test_demo(cases: Path, diverges: bool, monkeypatch: pytest.MonkeyPatch, caps
 
     if diverges:
         module = import_module("blinddps.cli.demo")
+        cases.mkdir()
+        for kind in ("restored.png", "kernel.npy", "kernel.png", "figure.png"):
+            (cases / f"face_{kind}").write_bytes(b"of an earlier run")
         wild = tuple(module.Case(case.name, case.options | {"step_size": 1e38}) for case in module.CASES)
         monkeypatch.setattr(module, "CASES", wild)
     with pytest.raises(SystemExit) as end:
@@ -207,6 +210,7 @@ def test_demo(cases: Path, diverges: bool, monkeypatch: pytest.MonkeyPatch, caps
         if diverges:
             assert numbers["outcome"] == "diverged"
             assert numbers["psnr"] is numbers["psnr_aligned"] is numbers["kernel_mnc"] is None
+            assert [path.name for path in cases.iterdir()] == ["result.json"]
             continue
         assert numbers["outcome"] in ("converged", "rejected")
         restored = np.asarray(Image.open(cases / f"{name}_restored.png")) / 255

@@ -28,6 +28,7 @@ class Case:
     options: dict[str, Any]
 
 
+_KINDS = ("restored.png", "kernel.npy", "kernel.png", "figure.png")
 CASES = (Case("face", {"prior": "faces-128"}), Case("photo", {"prior": "photos"}))
 
 
@@ -56,7 +57,8 @@ def demo(
     for case in CASES:
         read_card(case.options["prior"])  # a missing one is told before the first case has run for minutes
     ensure_output_dir(out)
-    (out / "result.json").unlink(missing_ok=True)
+    for old in ("result.json", *(f"{case.name}_{kind}" for case in CASES for kind in _KINDS)):
+        (out / old).unlink(missing_ok=True)  # a case that diverges writes none
     record: dict[str, Any] = {}
     for case in CASES:
         options = case.options | {"seed": seed, "device": device} | ({} if steps is None else {"num_steps": steps})

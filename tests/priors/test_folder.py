@@ -127,6 +127,23 @@ def test_a_failed_save_leaves_the_old_prior(
     assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
 
 
+def test_a_failed_rename_puts_the_old_prior_back(
+    make_prior: Callable[..., DiffusionPrior], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = (folder / WEIGHTS).read_bytes(), Path.rename
+
+    def fails(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith("-old"):
+            raise OSError("Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        save_prior(make_prior(seed=1), folder)
+    assert (folder / WEIGHTS).read_bytes() == before
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
+
+
 def test_every_shipped_prior_loads() -> None:
     assert "kernel" in shipped_priors()
     for name in shipped_priors():
@@ -332,6 +349,9 @@ def test_a_scheduler_that_cannot_be_used(folder: Path, changes: dict[str, Any], 
         ({"in_channels": 1}, "has 1 channels in and 3 out, its blinddps.json says 3"),
         ({"out_channels": 4}, "has 3 channels in and 4 out"),
         ({"down_block_types": ["Wrong", "DownBlock2D"]}, "cannot be loaded ("),
+        ({"block_out_channels": []}, "cannot be loaded ("),
+        ({"norm_num_groups": 0}, "cannot be loaded ("),
+        ({"time_embedding_type": "wavy"}, "cannot be loaded ("),
     ],
 )
 def test_a_network_that_cannot_be_used(folder: Path, changes: dict[str, Any], words: str) -> None:
@@ -339,6 +359,23 @@ def test_a_network_that_cannot_be_used(folder: Path, changes: dict[str, Any], wo
     message = refuses(folder)
     assert message.startswith(f"prior network '{folder / 'unet'}' ")
     assert words in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"in_channels": "abc"}, {"in_channels": -1}, {"sample_size": "large"}, {"sample_size": {}, "in_channels": [3]}],
+)
+def test_a_foreign_network_that_cannot_be_described(folder: Path, changes: dict[str, Any]) -> None:
+    (folder / "blinddps.json").unlink()
+    edit(folder / "unet" / "config.json", **changes)
+    assert refuses(folder).startswith(f"prior network '{folder / 'unet'}' has in_channels, sample_size or block_out")
+
+
+def test_another_range(folder: Path) -> None:
+    edit(folder / "blinddps.json", value_range=[0, 1])
+    assert refuses(folder) == (
+        f"prior '{folder}' has value_range (0.0, 1.0); only priors of values in (-1, 1) are supported"
+    )
 
 
 def test_a_latent_pipeline(folder: Path) -> None:

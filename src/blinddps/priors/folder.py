@@ -60,10 +60,14 @@ def load_prior(
 
     Raises:
         PriorError: missing, damaged or unsafe files, a scheduler that states no noise schedule, a network that is not
-            unconditional or not of the channels that ``blinddps.json`` says.
+            unconditional or not of the channels that ``blinddps.json`` says, a range other than [-1, 1].
     """
     folder = find_prior(name)
     card = read_card(folder)
+    if card.value_range != (-1, 1):
+        raise PriorError(
+            f"prior '{folder}' has value_range {card.value_range}; only priors of values in (-1, 1) are supported"
+        )
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
     schedule = _schedule(scheduler, folder)
     prediction = scheduler.get("prediction_type", "epsilon")
@@ -100,7 +104,8 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
     """Write ``prior`` as a diffusers pipeline folder with ``blinddps.json``; the network must be a diffusers model.
 
     Weights are safetensors, float16 when ``half``. Everything is written to a temporary folder, then renamed, so
-    that no half-written prior is ever seen.
+    that no half-written prior is ever seen. An old prior is set aside as ``.NAME-...-old`` until the new one is in
+    place: a failure puts it back, a kill between the two renames leaves both, whole, under hidden names.
     """
     import shutil
 
@@ -135,8 +140,10 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
                     (shutil.copytree if item.is_dir() else shutil.copy2)(item, temporary / item.name)
             target.rename(old)
         temporary.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
     finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
     return target
 
@@ -155,7 +162,6 @@ def _save_network(network: nn.Module, folder: Path, half: bool) -> None:
 
 def _load_network(folder: Path, channels: int) -> nn.Module:
     import diffusers
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     config = _read_json(folder / "config.json")
@@ -178,7 +184,9 @@ def _load_network(folder: Path, channels: int) -> nn.Module:
         loaded = {_present_name(k): v for p in weights for k, v in load_file(p).items()}
         state = {k: v.float() if v.is_floating_point() else v for k, v in loaded.items()}
         network.load_state_dict(state)
-    except (SafetensorError, RuntimeError, TypeError, ValueError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # diffusers checks little: a bad configuration raises whatever it leads to
         reason = " ".join(str(error).split())[:200]
         raise PriorError(
             f"prior network '{folder}' cannot be loaded ({reason}); a file is damaged or not of this network: "
@@ -251,15 +259,18 @@ def _foreign_card(folder: Path) -> PriorCard:
             "which work on pixels, are supported"
         )
     config = _read_json(folder / "unet" / "config.json")
-    channels = int(config.get("in_channels") or 3)
     size = config.get("sample_size") or 64
-    size = int(size[0] if isinstance(size, (list, tuple)) else size)
-    levels = len(config.get("block_out_channels") or [0])
-    return PriorCard(
-        name=folder.name,
-        unknown="image",
-        channels=channels,
-        units="[-1, 1]",
-        sizes=(size,),
-        size_multiple=2 ** (levels - 1),
-    )
+    try:
+        return PriorCard(
+            name=folder.name,
+            unknown="image",
+            channels=int(config.get("in_channels") or 3),
+            units="[-1, 1]",
+            sizes=(int(size[0] if isinstance(size, list) else size),),
+            size_multiple=2 ** (len(config.get("block_out_channels") or [0]) - 1),
+        )
+    except (LookupError, TypeError, ValueError):
+        raise PriorError(
+            f"prior network '{folder / 'unet'}' has in_channels, sample_size or block_out_channels that are no numbers "
+            "above zero; get the folder again"
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -214,11 +215,35 @@ def test_database_round_trip(tmp_path: Path) -> None:
     assert about["mixture"] == {"motion": pytest.approx(5 / 6), "gaussian": pytest.approx(1 / 6)}
 
 
-def test_database_leaves_nothing_behind_when_it_fails(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()  # a file cannot be renamed over a folder
-    with pytest.raises((IsADirectoryError, PermissionError)):
-        write_kernel_database(tmp_path / "taken", 3, 8, progress=False)
-    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+def test_database_leaves_nothing_behind_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "k.safetensors"
+    path.write_bytes(b"of an earlier call")
+
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(InputError, match=r"^cannot write '.*k\.safetensors': No space left on device; choose another"):
+        write_kernel_database(path, 3, 8, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["k.safetensors"]
+    assert path.read_bytes() == b"of an earlier call"
+
+
+def test_database_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def works(*_: object, **__: object) -> None:
+        raise AssertionError("kernels were made")
+
+    monkeypatch.setattr("blinddps.simulate.kernels.kernel_set", works)
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "k", Path("/proc/blinddps/k"), tmp_path / ("n" * 300)):
+        with pytest.raises(InputError, match=r"^cannot write '.*': .*; choose another"):
+            write_kernel_database(path, 3, 8, progress=False)
+    for count in (0, -1):
+        with pytest.raises(InputError, match=f"^count is {count}; a database holds at least one kernel"):
+            write_kernel_database(tmp_path / "k", count, 8, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_database_errors_are_named(tmp_path: Path) -> None:

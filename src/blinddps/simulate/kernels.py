@@ -7,9 +7,11 @@ same part of the whole.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -170,13 +172,22 @@ def write_kernel_database(
     is written under a temporary name and renamed, so an interrupted run leaves no half-written ``path``.
 
     Raises:
-        InputError: as :func:`kernel_set`.
+        InputError: as :func:`kernel_set`; ``count`` is less than 1; or the file cannot be written.
     """
     from safetensors.numpy import save_file
     from tqdm import tqdm
 
     path = Path(path)
     shape = _shape(size)
+    if count < 1:
+        raise InputError(f"count is {count}; a database holds at least one kernel.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _told(path):  # before the work, which may take minutes
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary.touch()
+        temporary.unlink()
     stored = np.empty((count, 1, *shape), dtype=np.uint16)
     with tqdm(total=count, unit="kernel", disable=not progress) as bar:
         for first in range(0, count, 4 * _CHUNK):
@@ -191,14 +202,27 @@ def write_kernel_database(
         "seed": seed,
         "mixture": dict(mixture),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file({"kernels": stored}, temporary, metadata={"blinddps": json.dumps(about)})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _told(path):
+        try:
+            save_file({"kernels": stored}, temporary, metadata={"blinddps": json.dumps(about)})
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn a failure to write ``path`` into a sentence."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"cannot write '{path}': {reason}; choose another folder or name.") from error
 
 
 def read_kernel_database(
@@ -222,7 +246,7 @@ def read_kernel_database(
             kernels = file.get_slice("kernels")[start:stop].astype(np.float32)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; write it with write_kernel_database.") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not a kernel database; write one with write_kernel_database.") from error
     return torch.from_numpy(kernels / kernels.sum(axis=(2, 3), keepdims=True)), about
 

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from blinddps.core import InputError
-from blinddps.training import ImageData, KernelData, TrainConfig, make_data, read_pictures
+from blinddps.core import InputError, from_simplex
+from blinddps.simulate import read_kernel_database, write_kernel_database
+from blinddps.training import ImageData, KernelData, KernelDatabase, TrainConfig, make_data, read_pictures
 
 MIXTURE = {"motion": 0.6, "gaussian": 0.3, "defocus": 0.1}
 
@@ -56,6 +57,35 @@ class TestKernels:
     def test_a_wrong_mixture_is_told_before_training(self) -> None:
         with pytest.raises(InputError, match="unknown kernel class 'motoin'; did you mean 'motion'"):
             KernelData({"motoin": 1.0}, seed=0)
+
+
+class TestKernelDatabase:
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Path:
+        return write_kernel_database(tmp_path / "k.safetensors", 5, 8, seed=2, progress=False)
+
+    def test_an_item_is_a_row_of_the_file(self, database: Path, tiny: Callable[..., TrainConfig]) -> None:
+        data = make_data(tiny(data=(str(database),)))
+        assert isinstance(data, KernelDatabase)
+        rows = from_simplex(read_kernel_database(database)[0])
+        assert torch.equal(data.batch(range(3, 8), 8), rows[[3, 4, 0, 1, 2]])
+        assert torch.equal(data.batch([11, 4], 8), rows[[1, 4]])
+
+    def test_another_size_is_told_before_training(self, database: Path, tiny: Callable[..., TrainConfig]) -> None:
+        with pytest.raises(InputError, match=r"k\.safetensors' are 8 x 8, the configuration asks for size 16; give"):
+            make_data(tiny(data=(str(database),), sizes=(8, 16)))
+
+    def test_pictures_of_kernels_and_other_files_are_refused(
+        self, database: Path, pictures: Path, tmp_path: Path, tiny: Callable[..., TrainConfig]
+    ) -> None:
+        for data in ((str(pictures),), (str(database), str(database))):
+            with pytest.raises(InputError, match=r"no kernel database, and crops .* give one \.safetensors file"):
+                make_data(tiny(data=data))
+        (tmp_path / "text.safetensors").write_text("no database")
+        with pytest.raises(InputError, match="is not a kernel database"):
+            make_data(tiny(data=(str(tmp_path / "text.safetensors"),)))
+        with pytest.raises(InputError, match="does not exist"):
+            make_data(tiny(data=(str(tmp_path / "none.safetensors"),)))
 
 
 class TestCrops:

@@ -31,7 +31,8 @@ def train(
         Path | None, Option(metavar="FILE", help="JSON of settings in place of a recipe, as a run's config.json.")
     ] = None,
     data: Annotated[
-        list[str] | None, Option(metavar="PATH", help="Folder or tar of pictures; repeat for more.")
+        list[str] | None,
+        Option(metavar="PATH", help="Folder or tar of pictures (repeat for more), or file of 'simulate kernels'."),
     ] = None,
     name: Annotated[str | None, Option(help="Of the prior.")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps of the whole run.")] = None,

@@ -1,13 +1,14 @@
 """Training of priors: data, loss, EMA, loop."""
 
 from .config import NetworkConfig, TrainConfig, configure, recipe
-from .data import ImageData, KernelData, make_data, read_pictures
+from .data import ImageData, KernelData, KernelDatabase, make_data, read_pictures
 from .dry_run import dry_run
 from .loop import train
 
 __all__ = [
     "ImageData",
     "KernelData",
+    "KernelDatabase",
     "NetworkConfig",
     "TrainConfig",
     "configure",

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from blinddps.core import InputError, from_simplex, generator_for
 from blinddps.io.image import from_float, read_image
-from blinddps.simulate import kernel_set
+from blinddps.simulate import kernel_set, read_kernel_database
 
 if TYPE_CHECKING:
     from .config import TrainConfig
 
-__all__ = ["Data", "ImageData", "KernelData", "Pictures", "make_data", "read_pictures"]
+__all__ = ["Data", "ImageData", "KernelData", "KernelDatabase", "Pictures", "make_data", "read_pictures"]
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
@@ -34,13 +34,24 @@ class Data(Protocol):
 
 
 def make_data(config: TrainConfig) -> Data:
-    """The data a configuration names: generated kernels, or pictures.
+    """The data a configuration names: generated kernels, a database of kernels, or pictures.
 
     Raises:
-        InputError: as :func:`read_pictures`, or an unknown class of kernels.
+        InputError: as :func:`read_pictures`; an unknown class of kernels; or ``data`` of a kernel prior that are not
+            one database of kernels of the configuration's size.
     """
     if config.unknown == "kernel" and not config.data:
         return KernelData(config.mixture, config.seed)
+    if config.unknown == "kernel":
+        if len(config.data) != 1 or Path(config.data[0]).suffix != ".safetensors":
+            raise InputError(
+                f"training data {', '.join(map(repr, config.data))} are no kernel database, and crops of pictures "
+                "would be fragments of kernels; give one .safetensors file of 'blinddps simulate kernels', or no data"
+            )
+        database = KernelDatabase(config.data[0])
+        for size in config.sizes:
+            database.batch([0], size)  # another size is told now, not at its first step
+        return database
     return ImageData(
         read_pictures(config.data),
         seed=config.seed,
@@ -69,6 +80,29 @@ class KernelData:
         else:
             each = [kernel_set(1, size, seed=self.seed, start=i, mixture=self.mixture) for i in items]
             kernels = torch.cat(each)
+        return from_simplex(kernels)
+
+
+class KernelDatabase:
+    """Kernels of a file of :func:`blinddps.simulate.write_kernel_database`; item ``i`` is kernel ``i`` modulo their
+    number, as ``2 k / max(k) - 1``. They are read when asked for.
+
+    Raises:
+        InputError: as :func:`blinddps.simulate.read_kernel_database`; (by ``batch``) kernels of another size.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        self.count = int(read_kernel_database(path, 0, 1)[1]["count"])
+
+    def batch(self, items: Sequence[int], size: int) -> Tensor:
+        kernels = torch.cat([read_kernel_database(self.path, i % self.count, 1)[0] for i in items])
+        h, w = kernels.shape[-2:]
+        if (h, w) != (size, size):
+            raise InputError(
+                f"the kernels of '{self.path}' are {h} x {w}, the configuration asks for size {size}; "
+                "give the database's size as the only one, or write another database"
+            )
         return from_simplex(kernels)
 
 

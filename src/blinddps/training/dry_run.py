@@ -19,7 +19,7 @@ def dry_run(config: TrainConfig, *, device: str = "cpu") -> dict[str, Any]:
     """Read the data, build the network, take two steps at each size, the second one timed. Writes nothing.
 
     Returns:
-        ``parameters``; ``pictures`` (``None`` for generated kernels); ``gflop_per_sample``, of one forward pass, by
+        ``parameters``; ``pictures`` (``None`` for kernels); ``gflop_per_sample``, of one forward pass, by
         size, counting two operations per multiplication and addition; ``seconds_per_step`` by size;
         ``seconds_per_step_mean`` over the sizes as they are drawn; ``estimated_hours`` for all ``steps`` at that rate,
         without samples and saves; ``peak_memory_gib``, of the process (CPU) or allocated on the GPU; ``loss`` of the

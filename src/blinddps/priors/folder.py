@@ -64,7 +64,7 @@ def load_prior(
     """
     folder = find_prior(name)
     card = read_card(folder)
-    if card.value_range != (-1, 1):
+    if card.value_range != (-1.0, 1.0):
         raise PriorError(
             f"prior '{folder}' has value_range {card.value_range}; only priors of values in (-1, 1) are supported"
         )

@@ -57,12 +57,13 @@ def test_noise_is_at_least_that_of_rounding_to_8_bit() -> None:
 @pytest.mark.parametrize(
     ("options", "step", "kernel_step"),
     [
-        ({"num_steps": 1000}, 1.2, 0.2),
-        ({"num_steps": 250}, 4.8, 0.8),
-        ({"num_steps": 3}, 24.0, 4.0),
+        ({"num_steps": 1000, "start": "noise"}, 1.2, 0.2),
+        ({"num_steps": 1000, "start": 0.7}, 1.2, 0.05),
+        ({"num_steps": 250, "start": "noise"}, 4.8, 0.8),
+        ({"num_steps": 3, "start": "noise"}, 24.0, 4.0),
         ({"num_steps": 250, "kernel_prior": "uniform"}, 4.8, 4e-6),
         ({"num_steps": 250, "step_schedule": "likelihood"}, 1.0, 0.3),
-        ({"num_steps": 1000, "step_size": 0.7}, 0.7, 0.2),
+        ({"num_steps": 1000, "start": "noise", "step_size": 0.7}, 0.7, 0.2),
         ({"num_steps": 1000, "kernel_step_size": 0.7}, 1.2, 0.7),
     ],
 )
@@ -136,3 +137,17 @@ def test_devices() -> None:
     for name in ("gpu", "cuda:99"):
         with pytest.raises(InputError, match=f"^device '{name}' is not usable here .*; choose cpu or auto$"):
             find_device(name)
+
+
+@pytest.mark.parametrize(
+    ("prior", "given", "start", "sparsity"),
+    [
+        ("photos", {}, 1.0, 300.0),
+        ("faces-128", {}, "noise", 1.0),
+        ("photos", {"start": "noise"}, "noise", 1.0),
+        ("faces-128", {"start": 0.5, "sparsity": 2.0}, 0.5, 2.0),
+    ],
+)
+def test_start_and_sparsity(prior: str, given: dict[str, Any], start: object, sparsity: float) -> None:
+    found = resolved(prior=prior, **given)
+    assert (found.start, found.sparsity) == (start, sparsity)

@@ -41,12 +41,19 @@ def deblur(
     ] = "replicate",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
     num_steps: Annotated[int, Option("--steps", help="Of the reverse diffusion; time is proportional.")] = 250,
+    start: Annotated[
+        str,
+        Option(
+            metavar="auto|noise|VALUE",
+            help="Noise level at which the image's diffusion begins, from the input; noise: from pure noise.",
+        ),
+    ] = "auto",
     step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",
     kernel_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the kernel's data step.")] = "auto",
     step_schedule: Annotated[
         str, Option(help="constant (the paper), sqrt_alpha_bar (the authors' code) or likelihood.")
     ] = "constant",
-    sparsity: Annotated[float, Option(help="Weight of the kernel's penalty; 0 is none.")] = 1.0,
+    sparsity: Annotated[str, Option(metavar="auto|VALUE", help="Weight of the kernel's penalty; 0 is none.")] = "auto",
     sparsity_norm: Annotated[str, Option(help="l1 or l0.")] = "l1",
     projection: Annotated[
         str, Option(help="Of the kernel onto non-negative, sum one: simplex (Euclidean) or normalise.")
@@ -98,10 +105,11 @@ def deblur(
         noise=_number(noise, float),
         boundary=boundary,
         num_steps=num_steps,
+        start=_number(start, float),
         step_size=_number(step_size, float),
         kernel_step_size=_number(kernel_step_size, float),
         step_schedule=step_schedule,
-        sparsity=sparsity,
+        sparsity=_number(sparsity, float),
         sparsity_norm=sparsity_norm,
         projection=projection,
         linear_light=linear_light,

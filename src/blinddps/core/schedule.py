@@ -37,17 +37,21 @@ class NoiseSchedule:
         """``(N,)`` noise levels, increasing with ``i``."""
         return ((1 - self.alpha_bar) / self.alpha_bar).sqrt()
 
-    def levels(self, num_steps: int) -> Tensor:
+    def levels(self, num_steps: int, highest: float | None = None) -> Tensor:
         """``(num_steps + 1,)`` decreasing levels: ``num_steps`` of the ``N``, evenly spaced in ``i``, then 0.
 
-        Both ends of the schedule are kept; a single step starts at the highest level.
+        Both ends of the schedule are kept; a single step starts at the highest level. With ``highest`` only the levels
+        up to it are used.
 
         Raises:
-            InputError: ``num_steps`` is not in 1 ... N.
+            InputError: ``highest`` is below the lowest level, or ``num_steps`` is not in 1 ... the number of levels.
         """
-        n = len(self)
+        n = len(self) if highest is None else int((self.sigmas <= highest).sum())
+        if n < 1:
+            raise InputError(f"start_sigma {highest} is below the prior's lowest noise level; give a larger one")
         if not 1 <= num_steps <= n:
-            raise InputError(f"num_steps is {num_steps}; the prior's schedule has {n} steps, so give 1 to {n}")
+            whole = "schedule" if highest is None else f"schedule up to start_sigma {highest:g}"
+            raise InputError(f"num_steps is {num_steps}; the prior's {whole} has {n} steps, so give 1 to {n}")
         index = torch.linspace(n - 1, 0, num_steps, dtype=torch.float64).round().long()
         return torch.cat([self.sigmas[index], torch.zeros(1, dtype=torch.float64)])
 

@@ -33,13 +33,16 @@ class Unknown:
         step_size: the ``step`` of Algorithm 1, at least 0.
         clip: range the posterior mean is clipped to, or ``None``.
         project: applied to the state of a uniform prior after each step (``P_C``).
-        initial: ``(C, H, W)`` or ``(B, C, H, W)`` start of a uniform prior; required there.
+        initial: ``(C, H, W)`` or ``(B, C, H, W)``: start of a uniform prior, required there; of another prior with
+            ``start_sigma``.
+        start_sigma: begin the reverse diffusion at this level, from ``initial`` plus its noise, in place of pure noise
+            (Chung et al. 2022, "Come-closer-diffuse-faster").
         schedule: noise levels the prior was trained on: its own ``schedule`` where it has one, else linear beta over
             1000 steps, unless given.
 
     Raises:
         InputError: a shape that is not ``(C, H, W)`` of positive numbers, a negative step, a clip that is no range, a
-            uniform prior without a start, or a start of another shape.
+            uniform prior without a start, a start of another shape, or only one of ``initial`` and ``start_sigma``.
     """
 
     prior: Denoiser
@@ -51,6 +54,7 @@ class Unknown:
     project: Callable[[Tensor], Tensor] = identity
     initial: Tensor | None = None
     schedule: NoiseSchedule | None = None
+    start_sigma: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -61,6 +65,8 @@ class Unknown:
             raise InputError(f"clip of an unknown is {self.clip}; give (low, high) or None")
         if self.is_uniform and self.initial is None:
             raise InputError("an unknown with a uniform prior has no start; give initial=")
+        if not self.is_uniform and (self.initial is None) != (self.start_sigma is None):
+            raise InputError("an unknown that is diffused from a start needs both initial= and start_sigma=; give both")
         if self.initial is not None and (
             self.initial.ndim not in (3, 4) or tuple(self.initial.shape[-3:]) != tuple(self.shape)
         ):
@@ -83,5 +89,5 @@ class Unknown:
         if self.is_uniform:
             return [0.0] * (num_steps + 1)
         schedule = self.schedule or getattr(self.prior, "schedule", None) or linear_schedule()
-        levels: list[float] = schedule.levels(num_steps).tolist()
+        levels: list[float] = schedule.levels(num_steps, self.start_sigma).tolist()
         return levels

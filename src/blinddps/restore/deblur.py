@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +161,8 @@ def solve_blur(
     ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``step_size``, ``kernel_step_size`` or ``tile``.
     """
     size, step, kernel_step, tile = settings.kernel_size, settings.step_size, settings.kernel_step_size, settings.tile
+    start = None if settings.start == "noise" else settings.start
+    assert not isinstance(start, str)
     assert not isinstance(size, str)
     assert not isinstance(step, str)
     assert not isinstance(kernel_step, str)
@@ -173,6 +175,8 @@ def solve_blur(
             (image_shape[1], image_shape[2], image_shape[3]),
             step_size=step,
             schedule=image_prior.schedule,
+            initial=None if start is None else _extend(y, image_shape[-2:]),
+            start_sigma=start,
         ),
         "kernel": kernel_unknown(size, kernel_step, settings, kernel_prior),
     }
@@ -206,6 +210,7 @@ def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: Diff
         start = torch.outer(line, line)
         return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
     penalty: Penalty | None = None
+    assert not isinstance(settings.sparsity, str)
     if settings.sparsity > 0:
         penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
     to_physical = simplex if settings.projection == "simplex" else normalise
@@ -316,6 +321,13 @@ def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return torch.nn.functional.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(
         0, 1
     )
+
+
+def _extend(y: Tensor, size: Sequence[int]) -> Tensor:
+    """``y`` with its edge values repeated to a larger latent ``size``; :func:`_crop` undoes it."""
+    bottom, right = size[0] - y.shape[-2], size[1] - y.shape[-1]
+    top, left = bottom // 2, right // 2
+    return torch.nn.functional.pad(y, (left, right - left, top, bottom - top), mode="replicate")
 
 
 def _crop(x: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core import InputError, unknown_name
 from ..operators import estimate_sigma
+from ..priors import read_card
 
 __all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
 
@@ -34,10 +35,14 @@ class DeblurSettings:
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
             assumed: the image behind the measurement is larger, and cropped at the end).
         num_steps: of the priors' N.
+        start: noise level at which the image's diffusion begins, from the measurement; ``noise`` begins from pure
+            noise as the paper does. ``auto``: 1 for priors of any size, whose pictures are too large for the prior to
+            invent from noise, else ``noise``.
         step_size: of the image; ``kernel_step_size`` of the kernel. ``auto``: see :func:`default_steps`.
         step_schedule: ``constant`` (the paper), ``sqrt_alpha_bar`` (the authors' code) or ``likelihood`` (the Gaussian
             log-likelihood's gradient instead of the norm's, with the reverse SDE's own step).
-        sparsity: weight of the kernel's penalty ``sparsity_norm`` (``l1`` or ``l0``); 0 is none.
+        sparsity: weight of the kernel's penalty ``sparsity_norm``, ``l1`` or ``l0``, as a mean over the support (the
+            paper's lambda times h w); 0 is none. ``auto``: 300 where ``start`` is a level, else 1.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
@@ -52,10 +57,11 @@ class DeblurSettings:
     noise: float | Literal["auto"] = "auto"
     boundary: Literal["circular", "zero", "replicate", "reflect", "valid"] = "replicate"
     num_steps: int = 250
+    start: float | Literal["auto", "noise"] = "auto"
     step_size: float | Literal["auto"] = "auto"
     kernel_step_size: float | Literal["auto"] = "auto"
     step_schedule: Literal["constant", "sqrt_alpha_bar", "likelihood"] = "constant"
-    sparsity: float = 1.0
+    sparsity: float | Literal["auto"] = "auto"
     sparsity_norm: Literal["l1", "l0"] = "l1"
     projection: Literal["simplex", "normalise"] = "simplex"
     linear_light: bool = False
@@ -74,6 +80,8 @@ class DeblurSettings:
         _number("kernel_size", self.kernel_size, 2, math.inf, whole=True)
         _number("noise", self.noise, MIN_NOISE, 1)
         _number("num_steps", self.num_steps, 1, math.inf, whole=True)
+        if self.start != "noise":
+            _number("start", self.start, 0.02, math.inf)
         _number("step_size", self.step_size, 0, math.inf)
         _number("kernel_step_size", self.kernel_step_size, 0, math.inf)
         _number("sparsity", self.sparsity, 0, math.inf)
@@ -96,7 +104,7 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = False) -> None:
-    auto = name in ("kernel_size", "noise", "step_size", "kernel_step_size", "tile")
+    auto = name in ("kernel_size", "noise", "start", "sparsity", "step_size", "kernel_step_size", "tile")
     if value == "auto" and auto:
         return
     right = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
@@ -117,7 +125,11 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     noise = settings.noise
     if noise == "auto":
         noise = max(ROUNDING, float(estimate_sigma(y)[0]) / 2)
-    step, kernel_step = default_steps(settings)
+    start = settings.start
+    if start == "auto":
+        start = 1.0 if read_card(settings.prior).any_size else "noise"
+    from_noise = start == "noise"
+    step, kernel_step = default_steps(settings, from_noise)
     tile = settings.tile
     if tile == "auto":
         tile = 512
@@ -128,6 +140,8 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         settings,
         kernel_size=size,
         noise=float(noise),
+        start=start,
+        sparsity=(1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
         step_size=step if settings.step_size == "auto" else settings.step_size,
         kernel_step_size=kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
         tile=tile,
@@ -136,17 +150,19 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     )
 
 
-def default_steps(settings: DeblurSettings) -> tuple[float, float]:
+def default_steps(settings: DeblurSettings, from_noise: bool) -> tuple[float, float]:
     """Step sizes of image and kernel where none is given: (1.2, 0.2) at 1000 steps, more in proportion at fewer.
 
-    Below 50 steps they stay those of 50. The paper has 0.3 for both at 1000 steps; with the shipped priors that leaves
-    the measurement unexplained, and a kernel step as large as the image's drives the kernel into the limits of its
-    range (``benchmarks/step_sizes.py``).
+    Below 50 steps they stay those of 50; the kernel's is a quarter where the image starts from the measurement. The
+    paper has 0.3 for both at 1000 steps; with the shipped priors that leaves the measurement unexplained, and a kernel
+    step as large as the image's drives the kernel into the limits of its range (``benchmarks/step_sizes.py``).
     """
     if settings.step_schedule == "likelihood":
         return 1.0, 0.3
     scale = 1000 / max(50, settings.num_steps)
-    return 1.2 * scale, 1e-6 * scale if settings.kernel_prior == "uniform" else 0.2 * scale
+    if settings.kernel_prior == "uniform":
+        return 1.2 * scale, 1e-6 * scale
+    return 1.2 * scale, (0.2 if from_noise else 0.05) * scale
 
 
 def find_device(name: str) -> torch.device:

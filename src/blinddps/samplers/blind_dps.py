@@ -123,16 +123,16 @@ def blind_dps(
 
 
 def _start(name: str, u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator], samples: int) -> Tensor:
-    if not u.is_uniform:
-        return sigma * normal_like(y.new_empty(len(y), *u.shape), streams)
-    assert u.initial is not None  # Unknown checks it
+    noise = sigma * normal_like(y.new_empty(len(y), *u.shape), streams)  # zero for a uniform prior
+    if u.initial is None:
+        return noise
     measurements = len(y) // samples
     if u.initial.ndim == 4 and len(u.initial) not in (1, measurements):
         raise InputError(
             f"initial of unknown '{name}' holds {len(u.initial)} starts for {measurements} measurements; "
             "give one, or one for each"
         )
-    return u.initial.to(y).expand(measurements, *u.shape).repeat_interleave(samples, dim=0)
+    return u.initial.to(y).expand(measurements, *u.shape).repeat_interleave(samples, dim=0) + noise
 
 
 def _posterior_mean(u: Unknown, state: Tensor, sigma: float) -> tuple[Tensor, Tensor | None]:

@@ -20,15 +20,15 @@ from common import header
 
 SETTINGS = [
     "step_size=1.2,kernel_step_size=1.2",
-    "step_size=1.2,kernel_step_size=0.4",
-    "step_size=2.4,kernel_step_size=1.2",
-    "step_size=2.4,kernel_step_size=0.4",
+    "step_size=1.2,kernel_step_size=0.2",
     "step_size=4.8,kernel_step_size=0.8",
-    "step_size=2.4,kernel_step_size=0.4,step_schedule=sqrt_alpha_bar",
+    "step_size=4.8,kernel_step_size=0.2",
+    "step_size=4.8,kernel_step_size=0.8,step_schedule=sqrt_alpha_bar",
     "step_size=1,kernel_step_size=0.3,step_schedule=likelihood",
-    "step_size=2.4,kernel_step_size=0.4,sparsity=0",
-    "step_size=2.4,kernel_step_size=0.4,sparsity_norm=l0",
-    "step_size=2.4,kernel_step_size=0.4,projection=normalise",
+    "step_size=4.8,kernel_step_size=0.2,sparsity=300",
+    "step_size=4.8,kernel_step_size=0.2,sparsity=300,start=2",
+    "step_size=4.8,kernel_step_size=0.2,sparsity_norm=l0",
+    "step_size=4.8,kernel_step_size=0.2,projection=normalise",
 ]
 
 

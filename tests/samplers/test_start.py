@@ -25,7 +25,7 @@ def test_levels_up_to_the_highest() -> None:
     assert bool((levels.diff() < 0).all())
     with pytest.raises(InputError, match="lowest noise level"):
         schedule.levels(1, highest=1e-4)
-    with pytest.raises(InputError, match="up to start_sigma 0.1 has"):
+    with pytest.raises(InputError, match=r"up to start_sigma 0\.1 has"):
         schedule.levels(900, highest=0.1)
 
 

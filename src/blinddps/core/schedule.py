@@ -40,20 +40,27 @@ class NoiseSchedule:
     def levels(self, num_steps: int, highest: float | None = None) -> Tensor:
         """``(num_steps + 1,)`` decreasing levels: ``num_steps`` of the ``N``, evenly spaced in ``i``, then 0.
 
-        Both ends of the schedule are kept; a single step starts at the highest level. With ``highest`` only the levels
-        up to it are used.
+        Both ends of the schedule are kept; a single step starts at the highest level. With ``highest`` only the part of
+        the schedule up to that level is used, with levels between the schedule's own where there are too few.
 
         Raises:
-            InputError: ``highest`` is below the lowest level, or ``num_steps`` is not in 1 ... the number of levels.
+            InputError: ``highest`` is below the lowest level, or ``num_steps`` is not in 1 ... N.
         """
-        n = len(self) if highest is None else int((self.sigmas <= highest).sum())
-        if n < 1:
-            raise InputError(f"start_sigma {highest} is below the prior's lowest noise level; give a larger one")
+        n = len(self)
         if not 1 <= num_steps <= n:
-            whole = "schedule" if highest is None else f"schedule up to start_sigma {highest:g}"
-            raise InputError(f"num_steps is {num_steps}; the prior's {whole} has {n} steps, so give 1 to {n}")
-        index = torch.linspace(n - 1, 0, num_steps, dtype=torch.float64).round().long()
-        return torch.cat([self.sigmas[index], torch.zeros(1, dtype=torch.float64)])
+            raise InputError(f"num_steps is {num_steps}; the prior's schedule has {n} steps, so give 1 to {n}")
+        zero = torch.zeros(1, dtype=torch.float64)
+        if highest is None:
+            index = torch.linspace(n - 1, 0, num_steps, dtype=torch.float64).round().long()
+            return torch.cat([self.sigmas[index], zero])
+        if not highest > float(self.sigmas[0]):
+            lowest = float(self.sigmas[0])
+            raise InputError(f"start_sigma is {highest:g}; the prior's lowest noise level is {lowest:.3g}, give more")
+        top = float(self.timestep(torch.tensor([highest]))[0])
+        place = torch.linspace(top, 0, num_steps, dtype=torch.float64)
+        low = place.floor().long().clamp_max(n - 2)
+        table = self.sigmas.log()
+        return torch.cat([torch.lerp(table[low], table[low + 1], place - low).exp(), zero])
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """Fractional index at which the schedule has level ``sigma``: linear in ``log sigma``, held at the ends."""

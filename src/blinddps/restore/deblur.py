@@ -112,6 +112,8 @@ def deblur(
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
     chosen = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
     image_prior, kernel_prior = _load_priors(chosen, device)
+    if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
+        notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
     y = y.to(device)
     begun = time.monotonic()
     solution, attempts, chosen = _solve_or_restart(y, chosen, image_prior, kernel_prior, on_step, notes)
@@ -171,7 +173,7 @@ def solve_blur(
     image_shape = blur.image_shape(y.shape, (size, size))
     unknowns = {
         "image": Unknown(
-            Tiled(image_prior, tile) if max(image_shape[-2:]) > tile else image_prior,
+            Tiled(image_prior, tile) if image_prior.card.any_size and max(image_shape[-2:]) > tile else image_prior,
             (image_shape[1], image_shape[2], image_shape[3]),
             step_size=step,
             schedule=image_prior.schedule,

@@ -29,7 +29,7 @@ from torch import Tensor
 from blinddps.core import NoiseSchedule, Solution, Unknown, linear_schedule
 from blinddps.operators import Blur
 from blinddps.priors import GaussianPrior
-from blinddps.samplers import GaussianGuidance, blind_dps
+from blinddps.samplers import GaussianGuidance, blind_dps, isotropic_precision
 
 SIZE = (4, 4)
 SIGMA_Y = 0.3
@@ -230,6 +230,33 @@ def test_two_unknowns_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(p[0, 1]) < -0.05  # it is a real correlation that is met
     assert errors[-1] < 0.03
     assert all(1.8 < a / b < 2 for a, b in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize("num_steps", [3, 125])
+def test_isotropic_precision_is_exact_for_a_unit_prior_seen_directly(
+    num_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``x ~ N(0, 1)``, ``y = x + n``: ``S = sigma_y^2 + s^2 / (1 + s^2)``, posterior mean ``y / (1 + sigma_y^2)``."""
+    y, p, schedule = 1.3, SIGMA_Y**2 / (1 + SIGMA_Y**2), linear_schedule()
+    prior = GaussianPrior(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    rows = (
+        with_impulses(
+            monkeypatch,
+            lambda: blind_dps(
+                torch.full((num_steps + 2, 1, 1, 1), y, dtype=torch.float64),
+                lambda *, image: image,
+                {"image": Unknown(prior, (1, 1, 1), step_size=1.0, clip=None)},
+                num_steps=num_steps,
+                guidance=GaussianGuidance(isotropic_precision(SIGMA_Y)),
+            ),
+        )
+        .estimate["image"]
+        .flatten()
+    )
+    s0 = float(schedule.sigmas[-1])
+    assert float(rows[0]) == pytest.approx(y / (1 + SIGMA_Y**2) * (1 - p / (p + s0**2)), rel=1e-11)
+    expected = recursion(torch.tensor(p, dtype=torch.float64), schedule.levels(num_steps).tolist())
+    assert float((rows[1:] - rows[0]).square().sum()) == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_draws_with_the_samplers_own_noise() -> None:

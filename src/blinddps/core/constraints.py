@@ -15,9 +15,8 @@ def project_simplex(v: Tensor) -> Tensor:
     Duchi et al. 2008, fig. 1). Differentiable almost everywhere.
     """
     flat = v.flatten(-2)
-    flat = (
-        flat - flat.amax(-1, keepdim=True).detach()
-    )  # the same projection; large values would round the sum of one away
+    # the projection of v - c is that of v, and large values would round the sum of one away
+    flat = flat - flat.amax(-1, keepdim=True).detach()
     ordered = flat.sort(dim=-1, descending=True).values
     excess = ordered.cumsum(-1) - 1
     rank = torch.arange(1, flat.shape[-1] + 1, device=v.device, dtype=v.dtype)

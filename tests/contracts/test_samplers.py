@@ -215,6 +215,23 @@ def test_divergence_is_named_and_stays_in_its_row(sampler: Callable[..., Solutio
 
 
 @each_sampler
+def test_a_gradient_that_is_not_finite_is_a_divergence(sampler: Callable[..., Solution]) -> None:
+    """The prediction itself is finite at first: ``sqrt(0) * 0`` is 0 and its derivative NaN. Row 1 alone has it."""
+    y = measurements()
+    row = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).reshape(3, 1, 1, 1)
+
+    def operator(*, image: Tensor, kernel: Tensor) -> Tensor:
+        at_zero = torch.where(row == 1, image - image.detach(), 1.0)
+        return BLUR(image=image, kernel=kernel) + row * 0 * at_zero.sqrt()
+
+    good = sampler(y, BLUR, unknowns(), num_steps=STEPS, seed=7)
+    bad = sampler(y, operator, unknowns(), num_steps=STEPS, seed=7)
+    assert [o.status for o in bad.outcome] == ["converged", "diverged", "converged"]
+    assert_same(good, bad, slice(0, 1), slice(0, 1))
+    assert_same(good, bad, slice(2, 3), slice(2, 3))
+
+
+@each_sampler
 def test_it_stops_early_when_all_have_diverged(sampler: Callable[..., Solution]) -> None:
     prior, seen = NaNFor(IMAGE, 0, 3), []
     schedule = linear_schedule(200)

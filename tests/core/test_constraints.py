@@ -104,6 +104,14 @@ def test_the_scale_before_the_projection_is_not_moved_by_noise() -> None:
     assert float(scale.mean()) == pytest.approx(21, abs=4 * 1.6 / 8)
 
 
+def test_less_than_one_pixel_of_mass_is_not_blown_up() -> None:
+    """A sum below one is projected as it is: what is missing is spread evenly, no faint pixel becomes the kernel."""
+    v = torch.zeros(1, 1, 4, 4)
+    v[..., 1, 2] = 0.7
+    expected = v + 0.3 / 16
+    assert torch.allclose(simplex(2 * v - 1), expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [1e4, 1e9, 1e28])
 def test_large_values_do_not_round_the_kernel_away(size: float) -> None:
     v = size * random(4, 1, 3, 3).float()

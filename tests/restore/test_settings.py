@@ -57,13 +57,13 @@ def test_noise_is_at_least_that_of_rounding_to_8_bit() -> None:
 @pytest.mark.parametrize(
     ("options", "step", "kernel_step"),
     [
-        ({"num_steps": 1000, "start": "noise"}, 0.3, 0.05),
+        ({"num_steps": 1000, "start": "noise"}, 0.3, 0.3),
         ({"num_steps": 1000, "start": 0.7}, 1.2, 0.05),
-        ({"num_steps": 250, "start": "noise"}, 1.2, 0.2),
-        ({"num_steps": 3, "start": "noise"}, 6.0, 1.0),
+        ({"num_steps": 250, "start": "noise"}, 1.2, 1.2),
+        ({"num_steps": 3, "start": "noise"}, 6.0, 6.0),
         ({"num_steps": 250, "kernel_prior": "uniform"}, 4.8, 4e-6),
         ({"num_steps": 250, "step_schedule": "likelihood"}, 1.0, 0.3),
-        ({"num_steps": 1000, "start": "noise", "step_size": 0.7}, 0.7, 0.05),
+        ({"num_steps": 1000, "start": "noise", "step_size": 0.7}, 0.7, 0.3),
         ({"num_steps": 1000, "kernel_step_size": 0.7}, 1.2, 0.7),
     ],
 )

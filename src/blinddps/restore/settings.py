@@ -151,17 +151,18 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
 
 
 def default_steps(settings: DeblurSettings, from_noise: bool) -> tuple[float, float]:
-    """Step sizes of image and kernel where none is given: (0.3, 0.05) at 1000 steps, more in proportion at fewer.
+    """Step sizes of image and kernel where none is given: the paper's 0.3 at 1000 steps, in proportion more at fewer.
 
-    Below 50 steps they stay those of 50; the image's is 1.2 where it starts from the measurement. The paper has 0.3 for
-    both at 1000 steps; with the shipped priors so large a kernel step drives the kernel into the limits of its range
-    (``benchmarks/results/step_sizes.txt``).
+    Below 50 steps they stay those of 50. Where the image starts from the measurement they are 1.2 and 0.05 at 1000 steps.
+    Measured on faces that no benchmark reports: ``benchmarks/results/step_sizes.txt``.
     """
     if settings.step_schedule == "likelihood":
         return 1.0, 0.3
     scale = 1000 / max(50, settings.num_steps)
-    image = 0.3 if from_noise else 1.2
-    return image * scale, (1e-6 if settings.kernel_prior == "uniform" else 0.05) * scale
+    if settings.kernel_prior == "uniform":
+        return (0.3 if from_noise else 1.2) * scale, 1e-6 * scale
+    image, kernel = (0.3, 0.3) if from_noise else (1.2, 0.05)
+    return image * scale, kernel * scale
 
 
 def find_device(name: str) -> torch.device:

@@ -5,18 +5,14 @@ Set OMP_NUM_THREADS=1 for the figure of one core. The median of seven runs after
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import torch
 
 from blinddps.simulate import defocus_kernels, gaussian_kernels, kernel_set, motion_kernels
+from common import header
 
 COUNT, RUNS, SEED = 2048, 7, 0
 
@@ -31,20 +27,9 @@ def rate(generate: Callable[..., torch.Tensor], size: int) -> tuple[float, float
     return COUNT / statistics.median(seconds[1:]), COUNT / max(seconds[1:])
 
 
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def main() -> None:
-    root = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
-    print(f"commit   {commit or 'unknown'}")
-    print(f"machine  {processor()}, {os.cpu_count()} cores, {platform.system()}, {torch.get_num_threads()} thread(s)")
-    print(f"versions Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}")
-    print(f"load     {os.getloadavg()[0]:.2f} (1 min, at the start)")
-    print(f"seed     {SEED}; {COUNT} kernels a run, {RUNS} runs\n")
+    print("\n".join(header(SEED)))
+    print(f"{COUNT} kernels a run, {RUNS} runs\n")
     print("generator         size   kernels/s (median)   (slowest run)")
     for generate in (kernel_set, motion_kernels, gaussian_kernels, defocus_kernels):
         for size in (64, 32):

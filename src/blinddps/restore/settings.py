@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core import InputError, unknown_name
 from ..operators import estimate_sigma
+from ..operators.blur import BOUNDARIES
 from ..priors import read_card
 
 __all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
@@ -72,7 +73,7 @@ class DeblurSettings:
     tile: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
-        _choice("boundary", self.boundary, ("circular", "zero", "replicate", "reflect", "valid"))
+        _choice("boundary", self.boundary, BOUNDARIES)
         _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar", "likelihood"))
         _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
         _choice("projection", self.projection, ("simplex", "normalise"))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from torch import Tensor
 
-from blinddps.core.errors import InputError
-from blinddps.core.random import generator_for, normal_like
-from blinddps.operators import Blur
+from blinddps.core.random import generator_for
+from blinddps.operators import Blur, add_gaussian_noise
 
 __all__ = ["simulate_blur"]
 
@@ -41,7 +39,5 @@ def simulate_blur(
     Raises:
         InputError: a negative or non-finite ``sigma_y``, or what :class:`~blinddps.operators.Blur` refuses.
     """
-    if not (math.isfinite(sigma_y) and sigma_y >= 0):
-        raise InputError(f"sigma_y is {sigma_y}; give a finite standard deviation of zero or more.")
     y = Blur(boundary=boundary)(image=image, kernel=kernel)
-    return y + sigma_y * normal_like(y, [generator_for(seed, "measurement", start + b) for b in range(len(y))])
+    return add_gaussian_noise(y, sigma_y, [generator_for(seed, "measurement", start + b) for b in range(len(y))])

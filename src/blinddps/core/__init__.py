@@ -1,5 +1,6 @@
 """Unknowns, denoiser contract, noise levels, residual, solution, random streams, errors. Imports torch only."""
 
+from .cg import conjugate_gradients
 from .constraints import from_simplex, normalise, project_simplex, simplex
 from .denoiser import Denoiser, UniformPrior, VarianceDenoiser
 from .errors import BlinddpsError, InputError, PriorError, SolverError, unknown_name
@@ -7,13 +8,15 @@ from .penalties import L0, L1, Penalty
 from .random import generator_for, normal_like
 from .schedule import NoiseSchedule, ancestral_step, linear_schedule
 from .solution import Outcome, Solution, Step, residual_norm
-from .unknown import Unknown
+from .spectrum import ErrorSpectrum, natural_spectrum, radial_frequency, white_spectrum
+from .unknown import Unknown, identity
 
 __all__ = [
     "L0",
     "L1",
     "BlinddpsError",
     "Denoiser",
+    "ErrorSpectrum",
     "InputError",
     "NoiseSchedule",
     "Outcome",
@@ -26,13 +29,18 @@ __all__ = [
     "Unknown",
     "VarianceDenoiser",
     "ancestral_step",
+    "conjugate_gradients",
     "from_simplex",
     "generator_for",
+    "identity",
     "linear_schedule",
+    "natural_spectrum",
     "normal_like",
     "normalise",
     "project_simplex",
+    "radial_frequency",
     "residual_norm",
     "simplex",
     "unknown_name",
+    "white_spectrum",
 ]

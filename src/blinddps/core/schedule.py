@@ -62,6 +62,23 @@ class NoiseSchedule:
         table = self.sigmas.log()
         return torch.cat([torch.lerp(table[low], table[low + 1], place - low).exp(), zero])
 
+    def spaced(self, num_steps: int, highest: float = 20.0, lowest: float = 0.02, rho: float = 7.0) -> Tensor:
+        """``(num_steps + 1,)`` decreasing levels, ``sigma^(1 / rho)`` evenly spaced, then 0 (Karras et al. 2022, eq. 5).
+
+        ``highest`` and ``lowest`` are held to the schedule's own ends.
+
+        Raises:
+            InputError: ``num_steps`` is not in 1 ... N.
+        """
+        n = len(self)
+        if not 1 <= num_steps <= n:
+            raise InputError(f"num_steps is {num_steps}; the prior's schedule has {n} steps, so give 1 to {n}")
+        low, high = float(self.sigmas[0]), float(self.sigmas[-1])
+        top = min(max(highest, low), high)
+        place = torch.linspace(0, 1, num_steps, dtype=torch.float64)
+        ends = top ** (1 / rho), min(max(lowest, low), top) ** (1 / rho)
+        return torch.cat([(ends[0] + place * (ends[1] - ends[0])) ** rho, place.new_zeros(1)])
+
     def timestep(self, sigma: Tensor) -> Tensor:
         """Fractional index at which the schedule has level ``sigma``: linear in ``log sigma``, held at the ends."""
         table = self.sigmas.log().to(sigma.device, torch.float32)

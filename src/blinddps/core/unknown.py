@@ -11,6 +11,7 @@ from .denoiser import Denoiser, UniformPrior
 from .errors import InputError
 from .penalties import Penalty
 from .schedule import NoiseSchedule, linear_schedule
+from .spectrum import ErrorSpectrum
 
 __all__ = ["Unknown"]
 
@@ -29,6 +30,10 @@ class Unknown:
         shape: ``(C, H, W)`` of one sample.
         to_physical: map from the prior's range to what the operator takes, e.g.
             :func:`~blinddps.core.constraints.simplex`.
+        from_physical: its inverse on the constraint set, e.g. :func:`~blinddps.core.constraints.from_simplex`; solvers
+            that move the physical estimate need it.
+        error: how wrong the prior is at each level and frequency, in physical units; the prior's own
+            ``error_spectrum`` where it has one, unless given.
         penalty: regulariser of the posterior mean in the prior's range, e.g. :class:`~blinddps.core.penalties.L1`.
         step_size: the ``step`` of Algorithm 1, at least 0.
         clip: range the posterior mean is clipped to, or ``None``.
@@ -55,6 +60,8 @@ class Unknown:
     initial: Tensor | None = None
     schedule: NoiseSchedule | None = None
     start_sigma: float | None = None
+    from_physical: Callable[[Tensor], Tensor] = identity
+    error: ErrorSpectrum | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -88,6 +95,16 @@ class Unknown:
         """
         if self.is_uniform:
             return [0.0] * (num_steps + 1)
-        schedule = self.schedule or getattr(self.prior, "schedule", None) or linear_schedule()
+        schedule = self._noise_schedule()
         levels: list[float] = schedule.levels(num_steps, self.start_sigma).tolist()
         return levels
+
+    def spaced_levels(self, num_steps: int, highest: float = 20.0) -> list[float]:
+        """As :meth:`levels`, but spaced as :meth:`~blinddps.core.schedule.NoiseSchedule.spaced`."""
+        if self.is_uniform:
+            return [0.0] * (num_steps + 1)
+        levels: list[float] = self._noise_schedule().spaced(num_steps, self.start_sigma or highest).tolist()
+        return levels
+
+    def _noise_schedule(self) -> NoiseSchedule:
+        return self.schedule or getattr(self.prior, "schedule", None) or linear_schedule()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Literal
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blinddps.core.errors import InputError, unknown_name
-from blinddps.operators.cg import conjugate_gradients
+from blinddps.operators.blur_update import centred, update_image, update_kernel
+from blinddps.core.cg import conjugate_gradients
 
 __all__ = ["Blur"]
 
@@ -175,6 +176,49 @@ class Blur:
             else _identity,
         )
         return (start + step).to(center.dtype)
+
+    @torch.no_grad()
+    def update(
+        self,
+        name: str,
+        y: Tensor,
+        *,
+        estimate: Mapping[str, Tensor],
+        center: Mapping[str, Tensor],
+        error: Mapping[str, Callable[[tuple[int, ...]], Tensor] | None],
+        noise_variance: Tensor,
+        iterations: int | None = None,
+    ) -> Tensor:
+        """What ``y`` makes of one unknown, given the denoised others and how wrong they are (``docs/solvers.md``).
+
+        Args:
+            name: ``image`` or ``kernel``.
+            estimate: of the step before; the kernel's weighs the frequencies.
+            center: posterior means, updated ones in place of their own; the pull of the prior is to ``center[name]``.
+            error: by unknown, eigenvalues of the error's covariance on the half plane of ``rfft2`` for a given size,
+                ``(h, w // 2 + 1)`` or with ``(B, 1)`` before; ``None`` is no pull at all.
+            noise_variance: of ``y``, above 0, ``(B, 1, 1, 1)``.
+            iterations: of the inner solver: 20 of ADMM for a kernel, 5 of conjugate gradients for an image whose
+                boundary is not circular.
+        """
+        if name not in self.unknowns:
+            raise InputError(unknown_name("unknown", name, self.unknowns))
+        image, kernel = center["image"], center["kernel"]
+        own = error[name]
+        e = own(tuple(image.shape[-2:])) if own is not None else None
+        if name == "image":
+            open_error = e if e is not None else torch.full_like(noise_variance, 1e6)
+            return update_image(self, y, kernel, image, open_error, noise_variance, iterations or 5)
+        sizes = {tuple(image.shape[-2:]), tuple(y.shape[-2:])}
+        of_image = error["image"]
+        errors = {s: torch.zeros_like(noise_variance) if of_image is None else of_image(s) for s in sizes}
+        return update_kernel(self, y, image, errors, estimate["kernel"], kernel, e, noise_variance, iterations or 20)
+
+    @staticmethod
+    def fix_gauge(center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Kernel and image share a translation: the kernel's centroid is put at its origin, the image moved against."""
+        kernel, image = centred(center["kernel"], center["image"])
+        return {**center, "kernel": kernel, "image": image}
 
     def _transpose(self, residual: Tensor, *, unknown: str, image: Tensor, kernel: Tensor) -> Tensor:
         named = {"image": image, "kernel": kernel}

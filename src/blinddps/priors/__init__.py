@@ -2,6 +2,7 @@
 
 from .card import PriorCard
 from .diffusion import DiffusionPrior
+from .error import measure_error_spectrum
 from .folder import find_prior, load_prior, read_card, save_prior, shipped_priors
 from .gaussian import GaussianPrior
 from .sampling import sample_prior
@@ -14,6 +15,7 @@ __all__ = [
     "Tiled",
     "find_prior",
     "load_prior",
+    "measure_error_spectrum",
     "read_card",
     "sample_prior",
     "save_prior",

@@ -17,7 +17,7 @@ class PriorCard(BaseModel):
     ``channels`` are the unknown's, before pixel unshuffling; ``sizes`` are the heights (= widths) it was trained at;
     ``any_size`` says that other sizes are in its range too; ``grey`` whether a three-channel network was trained on
     grey pictures whose noise is equal in all channels, as it sees one-channel images (``replicate``), or not
-    (``none``).
+    (``none``). ``error_spectrum`` are the fields of :class:`~blinddps.core.ErrorSpectrum`, measured.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -33,5 +33,6 @@ class PriorCard(BaseModel):
     pixel_unshuffle: int = Field(default=1, ge=1)
     size_multiple: int = Field(default=1, ge=1)
     grey: Literal["replicate", "none"] = "none"
+    error_spectrum: dict[str, Any] | None = None
     licence: str = "unknown"
     training: dict[str, Any] = Field(default_factory=dict)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blinddps.core import NoiseSchedule, PriorError
+from blinddps.core import ErrorSpectrum, NoiseSchedule, PriorError
 
 from .card import PriorCard
 
@@ -50,6 +50,11 @@ class DiffusionPrior:
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    @property
+    def error_spectrum(self) -> ErrorSpectrum | None:
+        """How wrong it is at each level and frequency, if that was measured."""
+        return None if self.card.error_spectrum is None else ErrorSpectrum(**self.card.error_spectrum)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DiffusionPrior:
         """The same prior on ``device`` (its network is moved) with arithmetic in ``dtype``."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from blinddps.core import Denoiser, InputError, NoiseSchedule
+from blinddps.core import Denoiser, ErrorSpectrum, InputError, NoiseSchedule
 
 __all__ = ["Tiled"]
 
@@ -37,6 +37,11 @@ class Tiled:
     def schedule(self) -> NoiseSchedule | None:
         """Noise levels of ``prior``, if it has any of its own."""
         return getattr(self.prior, "schedule", None)
+
+    @property
+    def error_spectrum(self) -> ErrorSpectrum | None:
+        """Of ``prior``, if it has one."""
+        return getattr(self.prior, "error_spectrum", None)
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
         h, w = x.shape[-2:]

@@ -1,6 +1,7 @@
 """Samplers: one paper, one file."""
 
 from .blind_dps import blind_dps
+from .blind_proximal import blind_proximal
 from .guidance import GaussianGuidance, Guidance, NormGuidance, isotropic_precision
 
-__all__ = ["GaussianGuidance", "Guidance", "NormGuidance", "blind_dps", "isotropic_precision"]
+__all__ = ["GaussianGuidance", "Guidance", "NormGuidance", "blind_dps", "blind_proximal", "isotropic_precision"]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from blinddps.core import (
-    InputError,
-    Outcome,
     Solution,
     Step,
     Unknown,
@@ -21,6 +18,7 @@ from blinddps.core import (
     residual_norm,
 )
 
+from .common import check_call, check_prediction, clip_mean, judge, noise_of_rows, start_state
 from .guidance import Guidance, NormGuidance
 
 __all__ = ["blind_dps"]
@@ -73,14 +71,14 @@ def blind_dps(
 
     Source: Algorithm 1 (blind deblurring), 2 (turbulence) and 3 (uniform prior) of arXiv:2211.10656.
     """
-    seeds = _check(y, operator, unknowns, num_steps, samples, seed)
-    noise_levels = _noise_levels(sigma_y, len(y), samples)
+    seeds = check_call(y, operator, unknowns, num_steps, samples, seed)
+    noise_levels = noise_of_rows(sigma_y, len(y), samples)
     y = y.repeat_interleave(samples, dim=0)
     guidance = guidance or NormGuidance()
     batch = len(y)
     streams = {name: [generator_for(s, name, j) for s in seeds for j in range(samples)] for name in unknowns}
     levels = {name: u.levels(num_steps) for name, u in unknowns.items()}
-    state = {name: _start(name, u, levels[name][0], y, streams[name], samples) for name, u in unknowns.items()}
+    state = {name: start_state(name, u, levels[name][0], y, streams[name], samples) for name, u in unknowns.items()}
     diverged_at = torch.full((batch,), -1, device=y.device)
 
     for i in range(num_steps):
@@ -94,7 +92,7 @@ def blind_dps(
                 physical[name] = _physical(u, mean[name])
                 penalty = penalty + _penalty(u, mean[name])
             prediction = operator(**physical)
-            _check_prediction(y, prediction)
+            check_prediction(y, prediction)
             objective = guidance.objective(y, prediction, sigma) + penalty
             gradient = torch.autograd.grad(objective.sum(), list(state.values()))
         with torch.no_grad():
@@ -115,24 +113,21 @@ def blind_dps(
                 break
 
     with torch.no_grad():
-        estimate = {name: _physical(u, _clip(u, state[name].detach())) for name, u in unknowns.items()}
+        estimate = {name: _physical(u, clip_mean(u, state[name].detach())) for name, u in unknowns.items()}
         residual = residual_norm(y, operator(**estimate))
-    outcome = _judge(residual, diverged_at, num_steps, y, noise_levels, tolerance, unknowns)
+    steps = ", ".join(f"step_size['{name}'] ({u.step_size:g})" for name, u in unknowns.items())
+    outcome = judge(
+        residual,
+        diverged_at,
+        num_steps,
+        y,
+        noise_levels,
+        tolerance,
+        if_diverged=f"lower {steps}",
+        if_rejected=f"try more steps, a larger {steps}, another kernel size or noise level",
+    )
     nfe = {name: (i + 1) * (not u.is_uniform) for name, u in unknowns.items()}
     return Solution(estimate, residual, outcome, nfe, backward=True)
-
-
-def _start(name: str, u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator], samples: int) -> Tensor:
-    noise = sigma * normal_like(y.new_empty(len(y), *u.shape), streams)  # zero for a uniform prior
-    if u.initial is None:
-        return noise
-    measurements = len(y) // samples
-    if u.initial.ndim == 4 and len(u.initial) not in (1, measurements):
-        raise InputError(
-            f"initial of unknown '{name}' holds {len(u.initial)} starts for {measurements} measurements; "
-            "give one, or one for each"
-        )
-    return u.initial.to(y).expand(measurements, *u.shape).repeat_interleave(samples, dim=0) + noise
 
 
 def _posterior_mean(u: Unknown, state: Tensor, sigma: float) -> tuple[Tensor, Tensor | None]:
@@ -143,11 +138,7 @@ def _posterior_mean(u: Unknown, state: Tensor, sigma: float) -> tuple[Tensor, Te
         mean, fraction = u.prior.denoise_with_variance(state, level)
     else:
         mean, fraction = u.prior(state, level), None
-    return _clip(u, mean), None if fraction is None else fraction.detach()
-
-
-def _clip(u: Unknown, mean: Tensor) -> Tensor:
-    return mean if u.clip is None or u.is_uniform else mean.clamp(*u.clip)
+    return clip_mean(u, mean), None if fraction is None else fraction.detach()
 
 
 def _physical(u: Unknown, mean: Tensor) -> Tensor:
@@ -157,83 +148,3 @@ def _physical(u: Unknown, mean: Tensor) -> Tensor:
 def _penalty(u: Unknown, mean: Tensor) -> Tensor:
     value = None if u.penalty is None else u.penalty.value(mean)
     return mean.new_zeros(mean.shape[0]) if value is None else value
-
-
-def _check(
-    y: Tensor,
-    operator: Callable[..., Tensor],
-    unknowns: Mapping[str, Unknown],
-    num_steps: int,
-    samples: int,
-    seed: int | Sequence[int],
-) -> list[int]:
-    if not unknowns:
-        raise InputError("there are no unknowns to find; bind at least one by the operator's argument name")
-    try:
-        inspect.signature(operator).bind(**unknowns)
-    except TypeError as error:
-        names = ", ".join(unknowns)
-        raise InputError(f"the operator cannot be called with the unknowns {names}: {error}") from None
-    if num_steps < 1 or samples < 1:
-        raise InputError(f"num_steps is {num_steps} and samples {samples}; give at least 1 of each")
-    if not y.is_floating_point() or y.ndim < 2 or y.numel() == 0:
-        raise InputError(f"y is {y.dtype} of shape {tuple(y.shape)}; give a floating-point batch (B, ...)")
-    if not bool(torch.isfinite(y).all()):
-        raise InputError("y holds values that are not finite; repair or mask the measurement first")
-    seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(y)
-    if len(seeds) != len(y):
-        raise InputError(f"{len(seeds)} seeds were given for {len(y)} measurements; give one, or one for each")
-    return seeds
-
-
-def _noise_levels(sigma_y: float | Tensor | None, measurements: int, samples: int) -> list[float] | None:
-    """``sigma_y`` of each row of the result."""
-    if sigma_y is None:
-        return None
-    sigma = torch.as_tensor(sigma_y, dtype=torch.float64).flatten()
-    if len(sigma) not in (1, measurements) or not bool(((sigma >= 0) & sigma.isfinite()).all()):
-        raise InputError(
-            f"sigma_y is {sigma_y}; give a finite number of at least 0, or one for each of {measurements} measurements"
-        )
-    return sigma.expand(measurements).repeat_interleave(samples).tolist()
-
-
-def _check_prediction(y: Tensor, prediction: Tensor) -> None:
-    if prediction.shape != y.shape:
-        raise InputError(
-            f"the operator gives shape {tuple(prediction.shape)}, the measurement has {tuple(y.shape)}; "
-            "check the shapes of the unknowns and the boundary"
-        )
-
-
-def _judge(
-    residual: Tensor,
-    diverged_at: Tensor,
-    num_steps: int,
-    y: Tensor,
-    noise: list[float] | None,
-    tolerance: float,
-    unknowns: Mapping[str, Unknown],
-) -> tuple[Outcome, ...]:
-    steps = ", ".join(f"step_size['{name}'] ({u.step_size:g})" for name, u in unknowns.items())
-    n = y[0].numel()
-    outcomes = []
-    for b, (r, at) in enumerate(zip(residual.tolist(), diverged_at.tolist(), strict=True)):
-        if at >= 0 or r != r or r == float("inf"):
-            where = at + 1 if at >= 0 else num_steps
-            message = f"the residual became non-finite at step {where} of {num_steps}; lower {steps}"
-            outcomes.append(Outcome("diverged", message, where))
-            continue
-        if noise is None:
-            outcomes.append(Outcome("converged", f"residual {r:.4g}; no noise level was stated to compare it with"))
-            continue
-        ratio = r / max(noise[b] * n**0.5, 1e-12)
-        if ratio <= tolerance:
-            outcomes.append(Outcome("converged", f"residual is {ratio:.2f} times the expected noise"))
-        else:
-            message = (
-                f"residual is {ratio:.2f} times the expected noise (limit {tolerance:g}): the measurement is not "
-                f"explained; try more steps, a larger {steps}, another kernel size or noise level"
-            )
-            outcomes.append(Outcome("rejected", message))
-    return tuple(outcomes)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from blinddps.operators.cg import conjugate_gradients
+from blinddps.core.cg import conjugate_gradients
 
 
 def system(batch: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:

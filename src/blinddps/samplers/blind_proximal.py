@@ -1,0 +1,176 @@
+"""The fast solver: parallel reverse diffusions coupled by closed-form updates, no backward pass through a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blinddps.core import (
+    ErrorSpectrum,
+    Solution,
+    Step,
+    Unknown,
+    generator_for,
+    identity,
+    natural_spectrum,
+    normal_like,
+    residual_norm,
+    white_spectrum,
+)
+
+from .common import check_call, check_prediction, clip_mean, judge, noise_of_rows, start_state
+from .linearised import linearised_update
+
+__all__ = ["blind_proximal"]
+
+_ASSUMED_NOISE = 0.02  # on [-1, 1], the paper's, where none is stated
+
+
+@torch.no_grad()
+def blind_proximal(
+    y: Tensor,
+    operator: Callable[..., Tensor],
+    unknowns: Mapping[str, Unknown],
+    *,
+    num_steps: int = 50,
+    samples: int = 1,
+    seed: int | Sequence[int] = 0,
+    sigma_y: float | Tensor | None = None,
+    tolerance: float = 3.0,
+    settle: float = 0.1,
+    on_step: Callable[[Step], None] | None = None,
+) -> Solution:
+    """One reverse diffusion per unknown; at each level the measurement corrects the posterior means in closed form.
+
+    Per level ``sigma``: posterior means ``u0_hat = D_u(u, sigma)``; then, the operator's parameters first and the image
+    last, each is replaced by its most probable value given ``y``, the others' means and how wrong those are at
+    ``sigma`` (:class:`~blinddps.core.ErrorSpectrum`); then all get fresh noise of the next level. An operator with a
+    method ``update`` (:meth:`blinddps.operators.Blur.update`) brings the closed forms and one with ``fix_gauge`` the
+    gauge; for any other one a linearised step is taken (:func:`~.linearised.linearised_update`). Once the first
+    unknown's level is below ``settle`` only it moves: its estimate then follows the parameters, and asking it for them
+    would return what was put in, or worse, no blur. With the parameters bound by ``functools.partial`` this is
+    the non-blind solver.
+
+    Args:
+        y, operator, unknowns, num_steps, samples, seed, tolerance, on_step: as in :func:`blind_dps`; ``step_size`` and
+            ``penalty`` of the unknowns are not used, ``from_physical`` and ``error`` are.
+        sigma_y: measurement noise on the scale of ``y``, one or one per measurement; 0.02 where none is stated, and
+            then the outcome is not judged.
+        settle: level below which the operator's parameters are held; 0 never holds them.
+
+    Returns, raises: as :func:`blind_dps`; ``backward`` is false.
+
+    Source: equations, and what was tried, in ``docs/solvers.md``.
+    """
+    seeds = check_call(y, operator, unknowns, num_steps, samples, seed)
+    noise_levels = noise_of_rows(sigma_y, len(y), samples)
+    y = y.repeat_interleave(samples, dim=0)
+    noise = y.new_tensor([_ASSUMED_NOISE] * len(y) if noise_levels is None else noise_levels)
+    e = noise.square().clamp_min(1e-8).reshape(-1, 1, 1, 1)
+    base, known = _unwrap(operator)
+    order = [n for n in getattr(base, "unknowns", sorted(unknowns)) if n in unknowns]
+    order += [n for n in sorted(unknowns) if n not in order]
+    spectra = {name: _spectrum(u) for name, u in unknowns.items()}
+    streams = {name: [generator_for(s, name, j) for s in seeds for j in range(samples)] for name in unknowns}
+    levels = {name: u.spaced_levels(num_steps) for name, u in unknowns.items()}
+    state = {name: start_state(name, u, levels[name][0], y, streams[name], samples) for name, u in unknowns.items()}
+    estimate: dict[str, Tensor] = {}
+    nfe = dict.fromkeys(unknowns, 0)
+    residual = y.new_zeros(len(y))
+    diverged_at = torch.full((len(y),), -1, device=y.device)
+
+    for i in range(num_steps):
+        sigma = {name: levels[name][i] for name in unknowns}
+        held = [] if i == 0 or sigma[order[0]] >= settle else order[1:]
+        center = {name: estimate[name] for name in held}
+        for name, u in unknowns.items():
+            if name not in held:
+                center[name] = u.to_physical(_posterior_mean(u, state[name], sigma[name]))
+                nfe[name] += not u.is_uniform
+        if i == 0:
+            check_prediction(y, operator(**center))
+            estimate = dict(center)
+        error = {name: _error(spectra[name], sigma[name], center[name]) for name in unknowns}
+        error |= dict.fromkeys(known, _exact)
+        for name in reversed(order):
+            if name in held:
+                continue
+            if hasattr(base, "update"):
+                everything = {**center, **{n: v.expand(len(y), *v.shape[1:]) for n, v in known.items()}}
+                center[name] = base.update(
+                    name, y, estimate=estimate | known, center=everything, error=error, noise_variance=e
+                )
+            else:
+                mean_error = error[name]
+                own = torch.tensor(torch.inf) if mean_error is None else mean_error(tuple(center[name].shape[-2:]))
+                variance = own.mean((-2, -1), keepdim=True) if own.ndim > 1 else own
+                center[name] = linearised_update(operator, name, y, center, variance, e)
+            u = unknowns[name]
+            if not u.is_uniform:
+                center[name] = u.to_physical(clip_mean(u, u.from_physical(center[name])))
+            elif not hasattr(base, "update"):
+                center[name] = u.project(center[name])
+            if name != order[0] and hasattr(base, "fix_gauge") and not known:
+                center = base.fix_gauge(center)
+        estimate = center
+        residual = residual_norm(y, operator(**estimate))
+        diverged_at = torch.where((diverged_at < 0) & ~residual.isfinite(), i, diverged_at)
+        for name, u in unknowns.items():
+            fresh = 0.0 if u.is_uniform else levels[name][i + 1] * normal_like(state[name], streams[name])
+            state[name] = (estimate[name] if u.is_uniform else u.from_physical(estimate[name])) + fresh
+        if on_step is not None:
+            on_step(Step(i, num_steps, sigma, residual, estimate, state))
+        if (i + 1) % 20 == 0 and bool((diverged_at >= 0).all()):
+            break
+
+    outcome = judge(
+        residual,
+        diverged_at,
+        num_steps,
+        y,
+        noise_levels,
+        tolerance,
+        if_diverged="state a larger sigma_y, or look at the priors for values that are not finite",
+        if_rejected="try more steps, several samples, another kernel size or noise level",
+    )
+    return Solution(estimate, residual, outcome, nfe, backward=False)
+
+
+def _unwrap(operator: Callable[..., Tensor]) -> tuple[Any, dict[str, Tensor]]:
+    """The operator and what is bound to it by name."""
+    if isinstance(operator, partial) and not operator.args:
+        return operator.func, dict(operator.keywords)
+    return operator, {}
+
+
+def _posterior_mean(u: Unknown, state: Tensor, sigma: float) -> Tensor:
+    if u.is_uniform:
+        return state
+    return clip_mean(u, u.prior(state, torch.full((len(state),), sigma, device=state.device, dtype=state.dtype)))
+
+
+def _spectrum(u: Unknown) -> ErrorSpectrum | None:
+    if u.is_uniform:
+        return None
+    given: ErrorSpectrum | None = u.error or getattr(u.prior, "error_spectrum", None)
+    if given is not None:
+        return given
+    return natural_spectrum() if u.to_physical is identity else white_spectrum(relative=True)
+
+
+Error = Callable[[tuple[int, ...]], Tensor] | None
+
+
+def _error(spectrum: ErrorSpectrum | None, sigma: float, center: Tensor) -> Error:
+    if spectrum is None:
+        return None
+    scale = center.square().flatten(1).sum(1).reshape(-1, 1, 1, 1) if spectrum.relative else 1.0
+    return lambda size: spectrum(sigma, size).to(center) * scale
+
+
+def _exact(size: tuple[int, ...]) -> Tensor:
+    return torch.zeros(())

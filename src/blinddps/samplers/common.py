@@ -1,0 +1,111 @@
+"""What every sampler checks, starts from and says at the end."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from blinddps.core import InputError, Outcome, Unknown, normal_like
+
+__all__ = ["check_call", "check_prediction", "clip_mean", "judge", "noise_of_rows", "start_state"]
+
+
+def start_state(name: str, u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator], samples: int) -> Tensor:
+    noise = sigma * normal_like(y.new_empty(len(y), *u.shape), streams)  # zero for a uniform prior
+    if u.initial is None:
+        return noise
+    measurements = len(y) // samples
+    if u.initial.ndim == 4 and len(u.initial) not in (1, measurements):
+        raise InputError(
+            f"initial of unknown '{name}' holds {len(u.initial)} starts for {measurements} measurements; "
+            "give one, or one for each"
+        )
+    return u.initial.to(y).expand(measurements, *u.shape).repeat_interleave(samples, dim=0) + noise
+
+
+def clip_mean(u: Unknown, mean: Tensor) -> Tensor:
+    return mean if u.clip is None or u.is_uniform else mean.clamp(*u.clip)
+
+
+def check_call(
+    y: Tensor,
+    operator: Callable[..., Tensor],
+    unknowns: Mapping[str, Unknown],
+    num_steps: int,
+    samples: int,
+    seed: int | Sequence[int],
+) -> list[int]:
+    if not unknowns:
+        raise InputError("there are no unknowns to find; bind at least one by the operator's argument name")
+    try:
+        inspect.signature(operator).bind(**unknowns)
+    except TypeError as error:
+        names = ", ".join(unknowns)
+        raise InputError(f"the operator cannot be called with the unknowns {names}: {error}") from None
+    if num_steps < 1 or samples < 1:
+        raise InputError(f"num_steps is {num_steps} and samples {samples}; give at least 1 of each")
+    if not y.is_floating_point() or y.ndim < 2 or y.numel() == 0:
+        raise InputError(f"y is {y.dtype} of shape {tuple(y.shape)}; give a floating-point batch (B, ...)")
+    if not bool(torch.isfinite(y).all()):
+        raise InputError("y holds values that are not finite; repair or mask the measurement first")
+    seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(y)
+    if len(seeds) != len(y):
+        raise InputError(f"{len(seeds)} seeds were given for {len(y)} measurements; give one, or one for each")
+    return seeds
+
+
+def noise_of_rows(sigma_y: float | Tensor | None, measurements: int, samples: int) -> list[float] | None:
+    """``sigma_y`` of each row of the result."""
+    if sigma_y is None:
+        return None
+    sigma = torch.as_tensor(sigma_y, dtype=torch.float64).flatten()
+    if len(sigma) not in (1, measurements) or not bool(((sigma >= 0) & sigma.isfinite()).all()):
+        raise InputError(
+            f"sigma_y is {sigma_y}; give a finite number of at least 0, or one for each of {measurements} measurements"
+        )
+    return sigma.expand(measurements).repeat_interleave(samples).tolist()
+
+
+def check_prediction(y: Tensor, prediction: Tensor) -> None:
+    if prediction.shape != y.shape:
+        raise InputError(
+            f"the operator gives shape {tuple(prediction.shape)}, the measurement has {tuple(y.shape)}; "
+            "check the shapes of the unknowns and the boundary"
+        )
+
+
+def judge(
+    residual: Tensor,
+    diverged_at: Tensor,
+    num_steps: int,
+    y: Tensor,
+    noise: list[float] | None,
+    tolerance: float,
+    *,
+    if_diverged: str,
+    if_rejected: str,
+) -> tuple[Outcome, ...]:
+    n = y[0].numel()
+    outcomes = []
+    for b, (r, at) in enumerate(zip(residual.tolist(), diverged_at.tolist(), strict=True)):
+        if at >= 0 or r != r or r == float("inf"):
+            where = at + 1 if at >= 0 else num_steps
+            message = f"the residual became non-finite at step {where} of {num_steps}; {if_diverged}"
+            outcomes.append(Outcome("diverged", message, where))
+            continue
+        if noise is None:
+            outcomes.append(Outcome("converged", f"residual {r:.4g}; no noise level was stated to compare it with"))
+            continue
+        ratio = r / max(noise[b] * n**0.5, 1e-12)
+        if ratio <= tolerance:
+            outcomes.append(Outcome("converged", f"residual is {ratio:.2f} times the expected noise"))
+        else:
+            message = (
+                f"residual is {ratio:.2f} times the expected noise (limit {tolerance:g}): the measurement is not "
+                f"explained; {if_rejected}"
+            )
+            outcomes.append(Outcome("rejected", message))
+    return tuple(outcomes)

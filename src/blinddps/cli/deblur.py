@@ -40,7 +40,12 @@ def deblur(
         str, Option(help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (nothing assumed).")
     ] = "replicate",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
-    num_steps: Annotated[int, Option("--steps", help="Of the reverse diffusion; time is proportional.")] = 250,
+    solver: Annotated[
+        str, Option(help="fast (no backward passes), or paper (Algorithm 1, to which step sizes, sparsity belong).")
+    ] = "fast",
+    num_steps: Annotated[
+        str, Option("--steps", metavar="auto|N", help="Of the reverse diffusion; time is proportional.")
+    ] = "auto",
     start: Annotated[
         str,
         Option(
@@ -104,7 +109,8 @@ def deblur(
         kernel_size=_number(kernel_size, int),
         noise=_number(noise, float),
         boundary=boundary,
-        num_steps=num_steps,
+        solver=solver,
+        num_steps=_number(num_steps, int),
         start=_number(start, float),
         step_size=_number(step_size, float),
         kernel_step_size=_number(kernel_step_size, float),

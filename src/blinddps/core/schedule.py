@@ -63,7 +63,7 @@ class NoiseSchedule:
         return torch.cat([torch.lerp(table[low], table[low + 1], place - low).exp(), zero])
 
     def spaced(self, num_steps: int, highest: float = 20.0, lowest: float = 0.02, rho: float = 7.0) -> Tensor:
-        """``(num_steps + 1,)`` decreasing levels, ``sigma^(1 / rho)`` evenly spaced, then 0 (Karras et al. 2022, eq. 5).
+        """``(num_steps + 1,)`` levels, ``sigma^(1 / rho)`` falling evenly, then 0 (Karras et al. 2022, eq. 5).
 
         ``highest`` and ``lowest`` are held to the schedule's own ends.
 

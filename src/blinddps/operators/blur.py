@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blinddps.core.cg import conjugate_gradients
 from blinddps.core.errors import InputError, unknown_name
 from blinddps.operators.blur_update import centred, update_image, update_kernel
-from blinddps.core.cg import conjugate_gradients
 
 __all__ = ["Blur"]
 
@@ -198,7 +198,7 @@ class Blur:
             error: by unknown, eigenvalues of the error's covariance on the half plane of ``rfft2`` for a given size,
                 ``(h, w // 2 + 1)`` or with ``(B, 1)`` before; ``None`` is no pull at all.
             noise_variance: of ``y``, above 0, ``(B, 1, 1, 1)``.
-            iterations: of the inner solver: 20 of ADMM for a kernel, 5 of conjugate gradients for an image whose
+            iterations: of the inner solver: 20 of ADMM for a kernel, 12 of conjugate gradients for an image whose
                 boundary is not circular.
         """
         if name not in self.unknowns:
@@ -208,7 +208,7 @@ class Blur:
         e = own(tuple(image.shape[-2:])) if own is not None else None
         if name == "image":
             open_error = e if e is not None else torch.full_like(noise_variance, 1e6)
-            return update_image(self, y, kernel, image, open_error, noise_variance, iterations or 5)
+            return update_image(self, y, kernel, image, open_error, noise_variance, iterations or 12)
         sizes = {tuple(image.shape[-2:]), tuple(y.shape[-2:])}
         of_image = error["image"]
         errors = {s: torch.zeros_like(noise_variance) if of_image is None else of_image(s) for s in sizes}

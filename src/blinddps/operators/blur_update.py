@@ -70,12 +70,14 @@ def update_kernel(
     size, measured = tuple(image.shape[-2:]), tuple(y.shape[-2:])
     weight = 1 / (_transfer(kernel, measured).abs().square() * image_error[measured] + noise_variance)
     r = y - blur(image=image, kernel=kernel)
-    weighted = _filter(torch.fft.rfft2(r) * weight, measured)
+    window = _window(blur, kernel, measured)
+    weighted = window * _filter(torch.fft.rfft2(window * r) * weight, measured)
     gradient = blur.adjoint_kernel(weighted, image=image, kernel_shape=kernel.shape)
     share = measured[0] * measured[1] / (size[0] * size[1])
+    seen = _window(blur, kernel, size) * image
     if measured != size:
         weight = 1 / (_transfer(kernel, size).abs().square() * image_error[size] + noise_variance)
-    curvature = share * torch.fft.rfft2(image).abs().square().sum(1, keepdim=True) * weight
+    curvature = share * torch.fft.rfft2(seen).abs().square().sum(1, keepdim=True) * weight
     right = gradient + _apply(curvature, kernel, size)
     if error is not None:
         precision = 1 / (_CAUTION * error)
@@ -101,6 +103,20 @@ def _simplex_least_squares(
         k = project_simplex(_cut(z + dual, support))
         dual = dual + z - _embed(k, size)
     return k
+
+
+def _window(blur: Blur, kernel: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Where a border is not periodic the kernel is regressed inside a taper of 3/4 of its size, so that it may be."""
+    one = kernel.new_ones(())
+    if blur.boundary == "circular":
+        return one
+    for axis, n in ((-2, size[0]), (-1, size[1])):
+        width = max(1, min(3 * kernel.shape[axis] // 4, n // 4))
+        place = torch.arange(n, device=kernel.device, dtype=kernel.dtype) + 0.5
+        ramp = (torch.minimum(place, n - place) / width).clamp(max=1)
+        line = torch.sin(ramp * torch.pi / 2).square()
+        one = one * (line[:, None] if axis == -2 else line)
+    return one
 
 
 def centred(kernel: Tensor, *images: Tensor) -> tuple[Tensor, ...]:

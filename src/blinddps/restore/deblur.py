@@ -23,13 +23,14 @@ from ..core import (
     Step,
     UniformPrior,
     Unknown,
+    from_simplex,
     normalise,
     simplex,
 )
 from ..core.constraints import project_simplex
 from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled, load_prior, read_card
-from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, isotropic_precision
+from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, isotropic_precision
 from .settings import DeblurSettings, find_device, resolve, with_options
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def deblur(
     on_step: Callable[[Step], None] | None = None,
     **options: Any,
 ) -> Deblurred:
-    """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found by Algorithm 1.
+    """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found.
 
     ``blinddps.deblur("blurred.png", prior="faces-128", seed=0).image``
 
@@ -158,9 +159,11 @@ def solve_blur(
     seed: int | list[int] | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Solution:
-    """Algorithm 1 (Algorithm 3 with a uniform kernel prior) on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
+    """The solver of ``settings`` on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
 
-    ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``step_size``, ``kernel_step_size`` or ``tile``.
+    ``fast``, or ``paper``: Algorithm 1, with a uniform kernel prior Algorithm 3.
+
+    ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``num_steps``, the step sizes or ``tile``.
     """
     size, step, kernel_step, tile = settings.kernel_size, settings.step_size, settings.kernel_step_size, settings.tile
     start = None if settings.start == "noise" else settings.start
@@ -182,17 +185,16 @@ def solve_blur(
         ),
         "kernel": kernel_unknown(size, kernel_step, settings, kernel_prior),
     }
-    return blind_dps(
-        y,
-        blur,
-        unknowns,
-        num_steps=settings.num_steps,
-        samples=settings.samples,
-        seed=settings.seed if seed is None else seed,
-        guidance=guidance_of(settings),
-        sigma_y=sigma_y,
-        on_step=on_step,
-    )
+    common: dict[str, Any] = {
+        "num_steps": settings.num_steps,
+        "samples": settings.samples,
+        "seed": settings.seed if seed is None else seed,
+        "sigma_y": sigma_y,
+        "on_step": on_step,
+    }
+    if settings.solver == "fast":
+        return blind_proximal(y, blur, unknowns, **common)
+    return blind_dps(y, blur, unknowns, guidance=guidance_of(settings), **common)
 
 
 def guidance_of(settings: DeblurSettings) -> Guidance:
@@ -216,7 +218,7 @@ def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: Diff
     if settings.sparsity > 0:
         penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
     to_physical = simplex if settings.projection == "simplex" else normalise
-    return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule)
+    return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)
 
 
 def _solve_or_restart(
@@ -232,7 +234,7 @@ def _solve_or_restart(
         assert isinstance(settings.noise, float)
         solution = solve_blur(y, settings, image_prior, kernel_prior, sigma_y=2 * settings.noise, on_step=on_step)
         failed = [o for o in solution.outcome if o.status == "diverged"]
-        if not failed or attempt == ATTEMPTS:
+        if not failed or attempt == ATTEMPTS or settings.solver == "fast":
             return solution, attempt, settings
         assert not isinstance(settings.step_size, str)
         assert not isinstance(settings.kernel_step_size, str)
@@ -250,6 +252,8 @@ def _load_priors(
         raise PriorError(
             f"prior '{settings.prior}' models the {image_prior.card.unknown}, not an image; choose another"
         )
+    if settings.solver == "fast":
+        image_prior.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # forward passes alone are faster so
     if settings.kernel_prior == "uniform":
         return image_prior, UniformPrior()
     kernel_prior = load_prior(settings.kernel_prior, device=device, dtype=dtype)

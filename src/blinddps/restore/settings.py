@@ -19,6 +19,7 @@ __all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
 
 MAX_KERNEL = 64  # of the shipped prior
 MIN_NOISE = 1e-6  # the outcome is judged against it
+UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
 ROUNDING = 1 / 255 / math.sqrt(12)  # standard deviation of the rounding to 8 bit: the least an estimate can be trusted
 
 
@@ -32,10 +33,13 @@ class DeblurSettings:
         kernel_size: pixels, one side of the square support, or ``auto``: a quarter of the picture's shorter side, in
             steps of 8, from 16 to 64.
         noise: standard deviation in [0, 1] units of what is solved (linear light with ``linear_light``), or ``auto``:
-            wavelet MAD of the picture, at least the 0.0011 of rounding to 8 bit.
+            wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
             assumed: the image behind the measurement is larger, and cropped at the end).
-        num_steps: of the priors' N.
+        solver: ``fast`` (:func:`~blinddps.samplers.blind_proximal`, forward passes only) or ``paper``
+            (:func:`~blinddps.samplers.blind_dps`, Algorithm 1). Step sizes, ``step_schedule``, ``sparsity`` and
+            ``projection`` are the paper's alone.
+        num_steps: of the priors' N; ``auto``: 50, or 250 with ``paper``.
         start: noise level at which the image's diffusion begins, from the measurement; ``noise`` begins from pure
             noise as the paper does. ``auto``: 1 for priors of any size, whose pictures are too large for the prior to
             invent from noise, else ``noise``.
@@ -57,7 +61,8 @@ class DeblurSettings:
     kernel_size: int | Literal["auto"] = "auto"
     noise: float | Literal["auto"] = "auto"
     boundary: Literal["circular", "zero", "replicate", "reflect", "valid"] = "replicate"
-    num_steps: int = 250
+    solver: Literal["fast", "paper"] = "fast"
+    num_steps: int | Literal["auto"] = "auto"
     start: float | Literal["auto", "noise"] = "auto"
     step_size: float | Literal["auto"] = "auto"
     kernel_step_size: float | Literal["auto"] = "auto"
@@ -74,6 +79,7 @@ class DeblurSettings:
 
     def __post_init__(self) -> None:
         _choice("boundary", self.boundary, BOUNDARIES)
+        _choice("solver", self.solver, ("fast", "paper"))
         _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar", "likelihood"))
         _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
         _choice("projection", self.projection, ("simplex", "normalise"))
@@ -105,7 +111,7 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = False) -> None:
-    auto = name in ("kernel_size", "noise", "start", "sparsity", "step_size", "kernel_step_size", "tile")
+    auto = name in ("kernel_size", "noise", "num_steps", "start", "sparsity", "step_size", "kernel_step_size", "tile")
     if value == "auto" and auto:
         return
     right = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
@@ -125,11 +131,14 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     noise = settings.noise
     if noise == "auto":
-        noise = max(ROUNDING, float(estimate_sigma(y)[0]) / 2)
+        least = UNEXPLAINED if settings.solver == "fast" else ROUNDING
+        noise = max(least, float(estimate_sigma(y)[0]) / 2)
     start = settings.start
     if start == "auto":
         start = 1.0 if read_card(settings.prior).any_size else "noise"
     from_noise = start == "noise"
+    if settings.num_steps == "auto":
+        settings = replace(settings, num_steps=50 if settings.solver == "fast" else 250)
     step, kernel_step = default_steps(settings, from_noise)
     tile = settings.tile
     if tile == "auto":
@@ -159,6 +168,7 @@ def default_steps(settings: DeblurSettings, from_noise: bool) -> tuple[float, fl
     """
     if settings.step_schedule == "likelihood":
         return 1.0, 0.3
+    assert not isinstance(settings.num_steps, str)
     scale = 1000 / max(50, settings.num_steps)
     if settings.kernel_prior == "uniform":
         return (0.3 if from_noise else 1.2) * scale, 1e-6 * scale

@@ -13,7 +13,9 @@ from blinddps.core import InputError, Outcome, Unknown, normal_like
 __all__ = ["check_call", "check_prediction", "clip_mean", "judge", "noise_of_rows", "start_state"]
 
 
-def start_state(name: str, u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator], samples: int) -> Tensor:
+def start_state(
+    name: str, u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator], samples: int
+) -> Tensor:
     noise = sigma * normal_like(y.new_empty(len(y), *u.shape), streams)  # zero for a uniform prior
     if u.initial is None:
         return noise

@@ -1,0 +1,114 @@
+"""The fast solver beside Algorithm 1, and both ceilings, on held-out faces with motion and Gaussian blur.
+
+``python benchmarks/solvers.py --faces faces_lfw_test_300.tar --out benchmarks/results/solvers``
+
+Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
+first ``--few`` faces of each blur; a second table compares all methods on those alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blind_faces import measurements, score
+from blinddps.core import Solution, Unknown, from_simplex, simplex
+from blinddps.operators import Blur
+from blinddps.priors import load_prior
+from blinddps.samplers import blind_dps, blind_proximal
+from common import header
+
+SIGMA_Y = 0.02  # on [-1, 1]
+BLUR = Blur("replicate")
+BATCH = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--count", type=int, default=32)
+    parser.add_argument("--few", type=int, default=4)
+    parser.add_argument("--methods", default="")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    y, truth, kernels, names = measurements(args.faces, 0, args.count, 32, 0)
+    few = [i for i in range(2 * args.count) if i % args.count < args.few]
+    forward = load_prior("faces-128", dtype=torch.bfloat16)
+    forward.network.to(memory_format=torch.channels_last)
+    through = load_prior("faces-128", dtype=torch.bfloat16)  # backward passes are faster contiguous
+    kernel_prior = load_prior("kernel", dtype=torch.bfloat16)
+
+    def unknowns(image_prior: Any, scale: float = 1.0) -> dict[str, Unknown]:
+        return {
+            "image": Unknown(image_prior, (3, 128, 128), step_size=0.3 * scale),
+            "kernel": Unknown(kernel_prior, (1, 32, 32), simplex, None, 0.3 * scale, from_physical=from_simplex),
+        }
+
+    def solve(method: str, rows: list[int]) -> Solution:
+        kind, steps = method.rsplit("-", 1)
+        common: dict[str, Any] = {"num_steps": int(steps), "sigma_y": SIGMA_Y, "seed": rows}
+        if kind == "known":
+            image = {"image": Unknown(forward, (3, 128, 128))}
+            return blind_proximal(y[rows], partial(BLUR, kernel=kernels[rows]), image, **common)
+        if kind == "fast":
+            return blind_proximal(y[rows], BLUR, unknowns(forward), **common)
+        return blind_dps(y[rows], BLUR, unknowns(through, 1000 / int(steps)), **common)
+
+    wanted = args.methods.split(",") if args.methods else METHODS
+    records: list[dict[str, Any]] = []
+    given = score(y, None, truth, kernels)
+    records += [_record(n, "input", {m: v[i] for m, v in given.items()}, "", 0.0) for i, n in enumerate(names)]
+    for method in wanted:
+        rows = few if method.startswith("paper") else list(range(len(y)))
+        for part in (rows[i : i + BATCH] for i in range(0, len(rows), BATCH)):
+            begun = time.perf_counter()
+            solution = solve(method, part)
+            seconds = (time.perf_counter() - begun) / len(part)
+            k = solution.estimate.get("kernel")
+            values = score(solution.estimate["image"], k, truth[part], kernels[part])
+            for j, i in enumerate(part):
+                one = {m: v[j] for m, v in values.items()}
+                records.append(_record(names[i], method, one, solution.outcome[j].status, seconds))
+        _write(Path(args.out), records, {names[i] for i in few})
+
+
+METHODS = ["known-20", "fast-20", "fast-50", "fast-100", "paper-100", "paper-1000"]
+
+
+def _record(item: str, method: str, values: dict[str, Tensor], outcome: str, seconds: float) -> dict[str, Any]:
+    numbers = {m: round(float(v), 5) for m, v in values.items()}
+    return {"item": item, "method": method, "outcome": outcome, "seconds": round(seconds, 3)} | numbers
+
+
+def _write(out: Path, records: list[dict[str, Any]], few: set[str]) -> None:
+    lines = header(0)
+    lines += [f"boundary {BLUR.boundary}, noise {SIGMA_Y} on [-1, 1], kernels 32 px, one thread, batches of {BATCH}"]
+    for title, keep in (("all items a method ran on", None), ("items of the slow methods alone", few)):
+        lines += ["", title, "blur     method        n    PSNR aligned   SSIM    MNC MSE sum-one  worse  s/image"]
+        for blur in ("motion", "gaussian"):
+            rows = [r for r in records if r["item"].startswith(blur) and (keep is None or r["item"] in keep)]
+            before = {r["item"]: r["psnr_aligned"] for r in rows if r["method"] == "input"}
+            for method in dict.fromkeys(r["method"] for r in rows):
+                of = [r for r in rows if r["method"] == method]
+                mean: Callable[[str], float] = lambda key, of=of: sum(r.get(key, float("nan")) for r in of) / len(of)  # type: ignore[misc] # noqa: E731
+                worse = sum(r["psnr_aligned"] < before[r["item"]] for r in of)
+                seconds = sorted(r["seconds"] for r in of)[len(of) // 2]
+                lines.append(
+                    f"{blur:8s} {method:10s} {len(of):4d} {mean('psnr'):7.2f} {mean('psnr_aligned'):7.2f} "
+                    f"{mean('ssim'):6.3f} {mean('mnc'):6.3f} {mean('kernel_mse_sum_one'):11.2e} {worse:6d} {seconds:8.2f}"
+                )
+    out.with_suffix(".txt").write_text("\n".join(lines) + "\n")
+    out.with_suffix(".json").write_text("[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -85,7 +85,7 @@ METHODS = ["known-20", "fast-20", "fast-50", "fast-100", "paper-100", "paper-100
 
 
 def _record(item: str, method: str, values: dict[str, Tensor], outcome: str, seconds: float) -> dict[str, Any]:
-    numbers = {m: round(float(v), 5) for m, v in values.items()}
+    numbers = {m: float(f"{float(v):.6g}") for m, v in values.items()}
     return {"item": item, "method": method, "outcome": outcome, "seconds": round(seconds, 3)} | numbers
 
 

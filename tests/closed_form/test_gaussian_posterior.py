@@ -109,7 +109,8 @@ def with_impulses(monkeypatch: pytest.MonkeyPatch, solve: Callable[[], Solution]
         return noise
 
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.import_module("blinddps.samplers.blind_dps"), "normal_like", impulse)
+        for module in ("blind_dps", "common"):
+            patch.setattr(importlib.import_module(f"blinddps.samplers.{module}"), "normal_like", impulse)
         return solve()
 
 

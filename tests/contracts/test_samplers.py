@@ -21,15 +21,16 @@ from blinddps.core import (
     Step,
     UniformPrior,
     Unknown,
+    from_simplex,
     linear_schedule,
     project_simplex,
     simplex,
 )
 from blinddps.operators import Blur
 from blinddps.priors import GaussianPrior
-from blinddps.samplers import blind_dps
+from blinddps.samplers import blind_dps, blind_proximal
 
-SAMPLERS: list[Callable[..., Solution]] = [blind_dps]
+SAMPLERS: list[Callable[..., Solution]] = [blind_dps, blind_proximal]
 
 STEPS = 25
 SCHEDULE = linear_schedule(50, 0.002, 0.2)
@@ -38,6 +39,7 @@ IMAGE = GaussianPrior(torch.tensor(0.1), torch.tensor(0.3))
 KERNEL = GaussianPrior(torch.tensor(-0.6), torch.tensor(0.1))
 
 each_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s.__name__)
+stepping_samplers = pytest.mark.parametrize("sampler", [blind_dps], ids=lambda s: s.__name__)  # with step sizes
 
 
 def measurements(batch: int = 3, channels: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -50,7 +52,9 @@ def measurements(batch: int = 3, channels: int = 1, dtype: torch.dtype = torch.f
 def unknowns(image: Any = IMAGE, kernel: Any = KERNEL, channels: int = 1) -> dict[str, Unknown]:
     return {
         "image": Unknown(image, (channels, 8, 8), step_size=0.4, schedule=SCHEDULE),
-        "kernel": Unknown(kernel, (1, 3, 3), simplex, step_size=0.2, schedule=SCHEDULE),
+        "kernel": Unknown(
+            kernel, (1, 3, 3), simplex, step_size=0.2, schedule=SCHEDULE, from_physical=from_simplex
+        ),
     }
 
 
@@ -146,7 +150,7 @@ def test_float32_follows_float64(sampler: Callable[..., Solution]) -> None:
     assert torch.allclose(a.estimate["image"].double(), b.estimate["image"], rtol=0, atol=1e-3)
 
 
-@each_sampler
+@stepping_samplers
 def test_the_measurement_is_explained_and_the_outcome_says_so(sampler: Callable[..., Solution]) -> None:
     y = measurements()
     size = math.sqrt(y[0].numel())
@@ -188,7 +192,7 @@ class NaNFor:
         return torch.where(spoilt[:, None, None, None], math.nan, x0_hat)
 
 
-@each_sampler
+@stepping_samplers
 @pytest.mark.parametrize("name", ["image", "kernel"])
 @pytest.mark.parametrize("call", [1, 9, STEPS])
 def test_divergence_is_named_and_stays_in_its_row(sampler: Callable[..., Solution], name: str, call: int) -> None:
@@ -214,7 +218,7 @@ def test_divergence_is_named_and_stays_in_its_row(sampler: Callable[..., Solutio
     assert bool(bad.residual[1].isnan())
 
 
-@each_sampler
+@stepping_samplers
 def test_a_gradient_that_is_not_finite_is_a_divergence(sampler: Callable[..., Solution]) -> None:
     """The prediction itself is finite at first: ``sqrt(0) * 0`` is 0 and its derivative NaN. Row 1 alone has it."""
     y = measurements()
@@ -243,7 +247,7 @@ def test_it_stops_early_when_all_have_diverged(sampler: Callable[..., Solution])
     assert len(seen) == solution.nfe["image"] == prior.calls < 100
 
 
-@each_sampler
+@stepping_samplers
 def test_too_large_a_step_is_a_divergence_or_a_rejection_and_no_answer(sampler: Callable[..., Solution]) -> None:
     wild = {name: replace(u, step_size=1e30, clip=None) for name, u in unknowns().items()}
     solution = sampler(measurements(dtype=torch.float32), BLUR, wild, num_steps=STEPS, sigma_y=0.1)

@@ -49,8 +49,9 @@ def test_noise_is_estimated_in_units_of_0_to_1(sigma: float) -> None:
 
 
 def test_noise_is_at_least_that_of_rounding_to_8_bit() -> None:
-    assert resolved(sigma=0.0).noise == pytest.approx(1 / 255 / math.sqrt(12))
-    assert resolved(sigma=1e-4).noise == pytest.approx(1 / 255 / math.sqrt(12))
+    assert resolved(sigma=0.0, solver="paper").noise == pytest.approx(1 / 255 / math.sqrt(12))
+    assert resolved(sigma=1e-4, solver="paper").noise == pytest.approx(1 / 255 / math.sqrt(12))
+    assert resolved(sigma=1e-4).noise == 0.005  # the fast solver would fit what border and compression leave
     assert resolved(sigma=0.0, noise=1e-5).noise == 1e-5
 
 
@@ -110,8 +111,8 @@ def test_an_unknown_option(name: str, nearest: str) -> None:
         ({"noise": 0}, "noise is 0; give a number from 1e-06 to 1, or auto"),
         ({"noise": 1.5}, "noise is 1.5"),
         ({"noise": math.nan}, "noise is nan"),
-        ({"num_steps": 0}, "num_steps is 0; give a whole number of at least 1$"),
-        ({"num_steps": "auto"}, "num_steps is 'auto'; give a whole number of at least 1$"),
+        ({"num_steps": 0}, "num_steps is 0; give a whole number of at least 1, or auto$"),
+        ({"solver": "fats"}, "unknown solver 'fats'; did you mean 'fast'"),
         ({"num_steps": True}, "num_steps is True"),
         ({"step_size": -1}, "step_size is -1; give a number of at least 0, or auto"),
         ({"kernel_step_size": math.inf}, "kernel_step_size is inf"),
@@ -151,3 +152,8 @@ def test_devices() -> None:
 def test_start_and_sparsity(prior: str, given: dict[str, Any], start: object, sparsity: float) -> None:
     found = resolved(prior=prior, **given)
     assert (found.start, found.sparsity) == (start, sparsity)
+
+
+@pytest.mark.parametrize(("options", "steps"), [({}, 50), ({"solver": "paper"}, 250), ({"num_steps": 7}, 7)])
+def test_steps_that_are_not_given_are_the_solvers(options: dict[str, Any], steps: int) -> None:
+    assert resolved(**options).num_steps == steps

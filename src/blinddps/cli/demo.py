@@ -29,7 +29,7 @@ class Case:
 
 
 _KINDS = ("restored.png", "kernel.npy", "kernel.png", "figure.png")
-CASES = (Case("face", {"prior": "faces-128"}), Case("photo", {"prior": "photos", "kernel_size": 32, "num_steps": 150}))
+CASES = (Case("face", {"prior": "faces-128"}), Case("photo", {"prior": "photos", "kernel_size": 32}))
 
 
 def demo(

@@ -104,7 +104,8 @@ def _write(out: Path, records: list[dict[str, Any]], few: set[str]) -> None:
                 seconds = sorted(r["seconds"] for r in of)[len(of) // 2]
                 lines.append(
                     f"{blur:8s} {method:10s} {len(of):4d} {mean('psnr'):7.2f} {mean('psnr_aligned'):7.2f} "
-                    f"{mean('ssim'):6.3f} {mean('mnc'):6.3f} {mean('kernel_mse_sum_one'):11.2e} {worse:6d} {seconds:8.2f}"
+                    f"{mean('ssim'):6.3f} {mean('mnc'):6.3f} {mean('kernel_mse_sum_one'):11.2e} {worse:6d} "
+                    f"{seconds:8.2f}"
                 )
     out.with_suffix(".txt").write_text("\n".join(lines) + "\n")
     out.with_suffix(".json").write_text("[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n")

@@ -339,7 +339,9 @@ def test_a_divergence_is_told_and_leaves_no_picture(
     formats: tuple[Any, Path, Path, Any], blinddps: Call, tiny: list[object], tmp_path: Path
 ) -> None:
     _, inputs, _, _ = formats
-    done = blinddps("deblur", inputs / "rgb8.png", "--out", tmp_path, *tiny, "--solver", "paper", "--step-size", "1e38", "--frames")
+    done = blinddps(
+        "deblur", inputs / "rgb8.png", "--out", tmp_path, *tiny, "--solver", "paper", "--step-size", "1e38", "--frames"
+    )
     assert done.code == 1
     assert len(done.errors) == 1
     assert "diverged" in done.errors[0]

@@ -196,7 +196,9 @@ def test_demo(cases: Path, diverges: bool, monkeypatch: pytest.MonkeyPatch, caps
         cases.mkdir()
         for kind in ("restored.png", "kernel.npy", "kernel.png", "figure.png"):
             (cases / f"face_{kind}").write_bytes(b"of an earlier run")
-        wild = tuple(module.Case(case.name, case.options | {"solver": "paper", "step_size": 1e38}) for case in module.CASES)
+        wild = tuple(
+            module.Case(case.name, case.options | {"solver": "paper", "step_size": 1e38}) for case in module.CASES
+        )
         monkeypatch.setattr(module, "CASES", wild)
     with pytest.raises(SystemExit) as end:
         app(["demo", "--out", str(cases), "--steps", "2", "--quiet"])

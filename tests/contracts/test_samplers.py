@@ -52,9 +52,7 @@ def measurements(batch: int = 3, channels: int = 1, dtype: torch.dtype = torch.f
 def unknowns(image: Any = IMAGE, kernel: Any = KERNEL, channels: int = 1) -> dict[str, Unknown]:
     return {
         "image": Unknown(image, (channels, 8, 8), step_size=0.4, schedule=SCHEDULE),
-        "kernel": Unknown(
-            kernel, (1, 3, 3), simplex, step_size=0.2, schedule=SCHEDULE, from_physical=from_simplex
-        ),
+        "kernel": Unknown(kernel, (1, 3, 3), simplex, step_size=0.2, schedule=SCHEDULE, from_physical=from_simplex),
     }
 
 

@@ -1,0 +1,117 @@
+"""The closed-form updates against dense linear algebra, and what they promise of a kernel."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from blinddps.core import InputError, project_simplex
+from blinddps.operators import Blur
+from blinddps.operators.blur import BOUNDARIES
+from blinddps.operators.blur_update import _simplex_least_squares
+
+G = torch.Generator().manual_seed(0)
+IMAGE = torch.rand(2, 2, 12, 11, generator=G, dtype=torch.float64) * 2 - 1
+KERNEL = project_simplex(torch.rand(2, 1, 5, 4, generator=G, dtype=torch.float64) ** 4)
+each_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
+
+
+def spectrum(size: tuple[int, ...]) -> Tensor:
+    """Falling with frequency, as an image's error does."""
+    radius = torch.fft.fftfreq(size[0])[:, None] ** 2 + torch.fft.rfftfreq(size[1])[None] ** 2
+    return (0.1 / (1 + 40 * radius)).double()
+
+
+def dense(linear: object, shape: tuple[int, ...]) -> Tensor:
+    basis = torch.eye(torch.Size(shape).numel(), dtype=torch.float64).reshape(-1, *shape)
+    return torch.stack([linear(b[None])[0].flatten() for b in basis], 1)  # type: ignore[operator]
+
+
+@each_boundary
+def test_the_image_is_the_posterior_mode(boundary: str) -> None:
+    blur = Blur(boundary)  # type: ignore[arg-type]
+    y = blur(image=IMAGE, kernel=KERNEL) + 0.1
+    center, noise = 0.5 * IMAGE, torch.tensor([0.01, 0.04], dtype=torch.float64).reshape(2, 1, 1, 1)
+    got = blur.update(
+        "image",
+        y,
+        estimate={"image": center, "kernel": KERNEL},
+        center={"image": center, "kernel": KERNEL},
+        error={"image": spectrum, "kernel": None},
+        noise_variance=noise,
+        iterations=200,
+    )
+    prior = dense(lambda v: torch.fft.irfft2(torch.fft.rfft2(v) / spectrum((12, 11)), s=(12, 11)), (2, 12, 11))
+    for b in range(2):
+        a = dense(lambda v, b=b: blur(image=v, kernel=KERNEL[b : b + 1]), (2, 12, 11))
+        right = a.T @ (y[b].flatten() - a @ center[b].flatten()) / noise[b].item()
+        exact = center[b].flatten() + torch.linalg.solve(a.T @ a / noise[b].item() + prior, right)
+        # conjugate gradients stop at a thousandth of the first gradient
+        assert torch.allclose(got[b].flatten(), exact, rtol=0, atol=1e-9 if boundary == "circular" else 2e-3)
+
+
+@each_boundary
+@pytest.mark.parametrize("pull", [False, True])
+def test_the_kernel_is_found_from_the_true_image(boundary: str, pull: bool) -> None:
+    g = torch.Generator().manual_seed(1)
+    image = torch.randn(2, 1, 40, 36, generator=g, dtype=torch.float64)
+    blur = Blur(boundary)  # type: ignore[arg-type]
+    y = blur(image=image, kernel=KERNEL)
+    k = flat = torch.full_like(KERNEL, 1 / 20)
+    for _ in range(30):
+        k = blur.update(
+            "kernel",
+            y,
+            estimate={"image": image, "kernel": k},
+            center={"image": image, "kernel": flat},
+            error={
+                "image": lambda size: torch.full((), 1e-3),
+                "kernel": (lambda size: torch.full((), 1.0)) if pull else None,
+            },
+            noise_variance=torch.full((2, 1, 1, 1), 1e-4, dtype=torch.float64),
+        )
+    assert float(k.min()) >= 0
+    assert torch.allclose(k.sum((1, 2, 3)), torch.ones(2, dtype=torch.float64))
+    assert float((k - KERNEL).norm() / KERNEL.norm()) < 0.02
+
+
+def test_least_squares_on_the_simplex_meets_its_optimality_conditions() -> None:
+    """Where ``k > 0`` the gradient is one constant, elsewhere at least that; projecting the free solution is worse."""
+    g = torch.Generator().manual_seed(2)
+    size, support = (16, 15), (5, 6)
+    power = torch.fft.rfft2(torch.randn(1, 1, *size, generator=g, dtype=torch.float64)).abs().square() + 1
+    right = torch.randn(1, 1, *support, generator=g, dtype=torch.float64) * 20
+
+    def gradient(k: Tensor) -> Tensor:
+        padded = torch.nn.functional.pad(k, (0, size[1] - support[1], 0, size[0] - support[0]))
+        return torch.fft.irfft2(torch.fft.rfft2(padded) * power, s=size)[..., : support[0], : support[1]] - right
+
+    k = _simplex_least_squares(power, right, torch.full((1, 1, *support), 1 / 30, dtype=torch.float64), size, 5000)
+    slope = gradient(k)
+    level = slope[k > 1e-9]
+    assert float(level.max() - level.min()) < 1e-6
+    assert float(slope.min()) > float(level.min()) - 1e-6
+    assert 0 < int((k > 1e-9).sum()) < 30
+
+
+def test_the_gauge_leaves_the_measurement_and_centres_the_kernel() -> None:
+    kernel = torch.zeros(2, 1, 9, 9, dtype=torch.float64)
+    kernel[0, 0, 1:3, 6], kernel[1, 0, 4, 4] = 0.5, 1.0
+    image = torch.rand(2, 3, 20, 22, dtype=torch.float64)
+    fixed = Blur.fix_gauge({"image": image, "kernel": kernel, "gain": image})
+    assert torch.equal(fixed["gain"], image)
+    assert torch.equal(fixed["kernel"][1], kernel[1])
+    assert torch.equal(fixed["image"][1], image[1])
+    rows, columns = torch.meshgrid(torch.arange(9) - 4, torch.arange(9) - 4, indexing="ij")
+    assert abs(float((fixed["kernel"][0, 0] * rows).sum())) <= 0.5
+    assert abs(float((fixed["kernel"][0, 0] * columns).sum())) <= 0.5
+    before, after = (
+        Blur("zero")(image=c["image"], kernel=c["kernel"]) for c in ({"image": image, "kernel": kernel}, fixed)
+    )
+    assert torch.allclose(before[..., 8:-8, 8:-8], after[..., 8:-8, 8:-8])
+
+
+def test_an_unknown_of_another_name_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown unknown 'tilt'"):
+        Blur().update("tilt", IMAGE, estimate={}, center={}, error={}, noise_variance=torch.ones(()))

@@ -1,0 +1,134 @@
+"""What the fast solver promises beyond the contract of all samplers."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from blinddps.core import ErrorSpectrum, Unknown, from_simplex, linear_schedule, project_simplex, simplex
+from blinddps.operators import Blur
+from blinddps.priors import GaussianPrior
+from blinddps.samplers import blind_proximal
+from blinddps.samplers.linearised import linearised_update
+
+SCHEDULE = linear_schedule()
+G = torch.Generator().manual_seed(0)
+IMAGE = 0.3 * torch.randn(2, 1, 16, 16, generator=G, dtype=torch.float64)
+KERNEL = project_simplex(torch.rand(2, 1, 5, 5, generator=G, dtype=torch.float64) ** 6)
+WHITE = ErrorSpectrum([1e-3, 1e3], [0.0, 0.8], [[0.09, 0.09]] * 2)
+
+
+def prior(mean: float = 0.0, variance: float = 0.09) -> GaussianPrior:
+    return GaussianPrior(torch.tensor(mean), torch.tensor(variance))
+
+
+def image(**options: object) -> Unknown:
+    return Unknown(prior(), (1, 16, 16), schedule=SCHEDULE, clip=None, error=WHITE, **options)  # type: ignore[arg-type]
+
+
+def kernel() -> Unknown:
+    return Unknown(prior(-0.6, 0.09), (1, 5, 5), simplex, schedule=SCHEDULE, from_physical=from_simplex)
+
+
+def test_one_step_from_a_flat_prior_is_the_wiener_filter() -> None:
+    """At the highest level the posterior mean is the prior's, and the update the exact Gaussian posterior's mean."""
+    blur = Blur("circular")
+    y = blur(image=IMAGE, kernel=KERNEL)
+    flat = image(initial=torch.zeros(1, 16, 16), start_sigma=SCHEDULE.sigmas[-1].item())
+    got = blind_proximal(y, partial(blur, kernel=KERNEL), {"image": flat}, num_steps=1, sigma_y=0.1).estimate["image"]
+    exact = blur.proximal(y, center=torch.zeros_like(IMAGE), kernel=KERNEL, noise_variance=0.01, prior_variance=0.09)
+    assert torch.allclose(got, exact, rtol=0, atol=0.01)  # what the noise of the start leaves
+
+
+@pytest.mark.parametrize("boundary", ["circular", "replicate", "valid"])
+def test_the_kernel_known_the_image_is_restored(boundary: str) -> None:
+    blur = Blur(boundary)  # type: ignore[arg-type]
+    y = blur(image=IMAGE, kernel=KERNEL)
+    solution = blind_proximal(y, partial(blur, kernel=KERNEL), {"image": image()}, num_steps=20, sigma_y=0.01)
+    inside = (..., slice(4, -4), slice(4, -4))
+    error = (solution.estimate["image"] - IMAGE)[inside].square().mean()
+    assert float(error) < 0.3 * float(IMAGE[inside].square().mean())
+    assert not solution.backward
+    assert solution.nfe == {"image": 20}
+
+
+def test_a_kernel_for_all_measurements_may_be_bound_once() -> None:
+    blur = Blur("circular")
+    y = blur(image=IMAGE, kernel=KERNEL[:1])
+    one, each = (
+        blind_proximal(y, partial(blur, kernel=k), {"image": image()}, num_steps=5, sigma_y=0.1, samples=2)
+        for k in (KERNEL[:1], KERNEL[:1].expand(4, -1, -1, -1))
+    )
+    assert torch.allclose(one.estimate["image"], each.estimate["image"])
+
+
+def test_the_kernel_is_held_once_the_image_has_settled() -> None:
+    blur = Blur("circular")
+    y = blur(image=IMAGE, kernel=KERNEL)
+    unknowns = {"image": image(), "kernel": kernel()}
+    seen: list[Tensor] = []
+    solution = blind_proximal(
+        y, blur, unknowns, num_steps=20, sigma_y=0.02, settle=1.0, on_step=lambda s: seen.append(s.estimate["kernel"])
+    )
+    moving = sum(sigma >= 1.0 for sigma in unknowns["image"].spaced_levels(20))
+    assert solution.nfe == {"image": 20, "kernel": moving}
+    assert all(torch.equal(k, solution.estimate["kernel"]) for k in seen[moving - 1 :])
+    assert not torch.equal(seen[moving - 2], seen[moving - 1])
+    free = blind_proximal(y, blur, unknowns, num_steps=20, sigma_y=0.02, settle=0.0)
+    assert free.nfe == {"image": 20, "kernel": 20}
+
+
+def test_no_network_is_differentiated() -> None:
+    def watched(x: Tensor, sigma: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        return prior()(x, sigma)
+
+    unknown = Unknown(watched, (1, 16, 16), schedule=SCHEDULE)
+    with torch.enable_grad():
+        blind_proximal(IMAGE, lambda *, image: image, {"image": unknown}, num_steps=3)
+
+
+def test_an_operator_without_closed_forms_and_with_an_unknown_of_its_own() -> None:
+    """``y = gain * k * x``: nothing in the solver knows of a gain."""
+    gain = torch.tensor([0.5, 1.6], dtype=torch.float64).reshape(2, 1, 1, 1)
+    blur = Blur("circular")
+
+    def operator(*, image: Tensor, gain: Tensor) -> Tensor:
+        return gain * blur(image=image, kernel=KERNEL)
+
+    bright = IMAGE + 0.5
+    narrow = Unknown(
+        GaussianPrior(torch.tensor(0.5), torch.tensor(0.05**2)), (1, 16, 16), schedule=SCHEDULE, clip=None, error=WHITE
+    )
+    unknowns = {"image": narrow, "gain": Unknown(prior(1.0, 1.0), (1, 1, 1), schedule=SCHEDULE, clip=None)}
+    y = operator(image=bright, gain=gain)
+    found = blind_proximal(y, operator, unknowns, num_steps=30, sigma_y=0.02).estimate["gain"]
+    assert torch.allclose(found, gain, rtol=0.15)
+
+
+def test_a_linearised_step_is_exact_for_a_linear_operator() -> None:
+    matrix = torch.randn(6, 4, generator=G, dtype=torch.float64)
+    y = torch.randn(2, 1, 1, 6, generator=G, dtype=torch.float64)
+    c = torch.zeros(2, 1, 1, 4, dtype=torch.float64)
+    e = torch.full((2, 1, 1, 1), 9.0, dtype=torch.float64)  # above the mean square of y: it is what counts
+
+    def operator(*, u: Tensor) -> Tensor:
+        return u @ matrix.T
+
+    got = linearised_update(operator, "u", y, {"u": c}, torch.tensor(0.5), e, iterations=50)
+    exact = torch.linalg.solve(matrix.T @ matrix / 9 + torch.eye(4) / 0.5, (y.reshape(2, 6) @ matrix / 9).T).T
+    assert torch.allclose(got.reshape(2, 4), exact, atol=2e-3)
+
+
+def test_without_a_stated_noise_the_papers_is_assumed_and_nothing_judged() -> None:
+    y = Blur("circular")(image=IMAGE, kernel=KERNEL)
+    unknowns = {"image": image(), "kernel": kernel()}
+    silent = blind_proximal(y, Blur("circular"), unknowns, num_steps=5)
+    stated = blind_proximal(y, Blur("circular"), unknowns, num_steps=5, sigma_y=0.02)
+    assert torch.equal(silent.estimate["image"], stated.estimate["image"])
+    assert "no noise level was stated" in silent.outcome[0].message
+    assert math.isfinite(float(stated.residual[0]))

@@ -11,9 +11,19 @@ if TYPE_CHECKING:
     from .operators import Blur
     from .priors import load_prior
     from .restore import Deblurred, DeblurSettings, deblur
-    from .samplers import blind_dps
+    from .samplers import blind_dps, blind_proximal
 
-__all__ = ["Blur", "DeblurSettings", "Deblurred", "Unknown", "__version__", "blind_dps", "deblur", "load_prior"]
+__all__ = [
+    "Blur",
+    "DeblurSettings",
+    "Deblurred",
+    "Unknown",
+    "__version__",
+    "blind_dps",
+    "blind_proximal",
+    "deblur",
+    "load_prior",
+]
 
 _HOME = {
     "Blur": "operators",
@@ -21,6 +31,7 @@ _HOME = {
     "Deblurred": "restore",
     "Unknown": "core",
     "blind_dps": "samplers",
+    "blind_proximal": "samplers",
     "deblur": "restore",
     "load_prior": "priors",
 }

@@ -115,3 +115,12 @@ def test_the_gauge_leaves_the_measurement_and_centres_the_kernel() -> None:
 def test_an_unknown_of_another_name_is_refused() -> None:
     with pytest.raises(InputError, match="unknown unknown 'tilt'"):
         Blur().update("tilt", IMAGE, estimate={}, center={}, error={}, noise_variance=torch.ones(()))
+
+
+@each_boundary
+def test_the_prepared_map_is_the_operator_and_its_transpose(boundary: str) -> None:
+    blur = Blur(boundary)  # type: ignore[arg-type]
+    forward, transpose = blur.of_image(KERNEL, IMAGE.shape)
+    y = blur(image=IMAGE, kernel=KERNEL)
+    assert torch.allclose(forward(IMAGE), y)
+    assert torch.allclose(transpose(y), blur.adjoint(y, kernel=KERNEL, image_shape=IMAGE.shape))

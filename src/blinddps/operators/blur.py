@@ -107,6 +107,35 @@ class Blur:
         kernel = residual.new_zeros(kernel_shape)
         return self._transpose(residual, unknown="kernel", image=image, kernel=kernel)
 
+    def of_image(
+        self, kernel: Tensor, image_shape: Sequence[int]
+    ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """``image -> k * image`` and its transpose for repeated use: the kernel is transformed once."""
+        if self.boundary == "circular":
+            frame = image_shape[-2:]
+            transfer = transfer_function(kernel, frame)
+            return (
+                lambda v: torch.fft.irfft2(torch.fft.rfft2(v) * transfer, s=tuple(frame)),
+                lambda r: torch.fft.irfft2(torch.fft.rfft2(r) * transfer.conj(), s=tuple(frame)),
+            )
+        h, w = kernel.shape[-2:]
+        extended, fold = torch.func.vjp(lambda v: _extend(v, (h, w), self.boundary), kernel.new_zeros(image_shape))[:2]
+        height, width = extended.shape[-2:]
+        size = (_fast_length(height), _fast_length(width))
+        transform = torch.fft.rfft2(kernel, s=size)
+
+        def forward(v: Tensor) -> Tensor:
+            spectrum = torch.fft.rfft2(_extend(v, (h, w), self.boundary), s=size) * transform
+            return torch.fft.irfft2(spectrum, s=size)[..., h - 1 : height, w - 1 : width]
+
+        def transpose(r: Tensor) -> Tensor:
+            placed = torch.nn.functional.pad(r, (w - 1, size[1] - width, h - 1, size[0] - height))
+            back = torch.fft.irfft2(torch.fft.rfft2(placed) * transform.conj(), s=size)
+            folded: Tensor = fold(back[..., :height, :width])[0]
+            return folded
+
+        return forward, transpose
+
     @torch.no_grad()
     def proximal(
         self,

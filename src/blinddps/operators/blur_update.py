@@ -31,17 +31,17 @@ def update_image(
     size = center.shape[-2:]
     transfer = _transfer(kernel, size)
     inverse = 1 / (transfer.abs().square() / noise_variance + 1 / error)
-    missing = (y - blur(image=center, kernel=kernel)) / noise_variance
+    forward, transpose = blur.of_image(kernel, center.shape)
+    missing = (y - forward(center)) / noise_variance
     if blur.boundary == "circular":
         return center + _filter(torch.fft.rfft2(missing) * transfer.conj() * inverse, size)
 
     def normal(v: Tensor) -> Tensor:
-        data = blur.adjoint(blur(image=v, kernel=kernel), kernel=kernel, image_shape=v.shape) / noise_variance
-        return data + _filter(torch.fft.rfft2(v) / error, size)
+        return transpose(forward(v)) / noise_variance + _filter(torch.fft.rfft2(v) / error, size)
 
     step = conjugate_gradients(
         normal,
-        blur.adjoint(missing, kernel=kernel, image_shape=center.shape),
+        transpose(missing),
         iterations=iterations,
         tolerance=1e-3,
         precondition=lambda v: _filter(torch.fft.rfft2(v) * inverse, size),

@@ -17,6 +17,7 @@ from ..priors import read_card
 
 __all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
 
+TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
 MIN_NOISE = 1e-6  # the outcome is judged against it
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
@@ -31,7 +32,7 @@ class DeblurSettings:
         prior: of the image: ``faces-128``, ``photos`` or a folder.
         kernel_prior: ``kernel``, a folder, or ``uniform`` (Algorithm 3: the likelihood alone).
         kernel_size: pixels, one side of the square support, or ``auto``: a quarter of the picture's shorter side, in
-            steps of 8, from 16 to 64.
+            steps of 8, from 16 to 32 (``paper``: to 64).
         noise: standard deviation in [0, 1] units of what is solved (linear light with ``linear_light``), or ``auto``:
             wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
@@ -125,7 +126,8 @@ def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = 
 def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> DeblurSettings:
     """Replace every ``auto`` by the value it stands for."""
     h, w = y.shape[-2:]
-    auto_size = min(MAX_KERNEL, max(16, 8 * round(min(h, w) / 32)))
+    largest = TRUSTED_KERNEL if settings.solver == "fast" else MAX_KERNEL
+    auto_size = min(largest, max(16, 8 * round(min(h, w) / 32)))
     size = auto_size if settings.kernel_size == "auto" else settings.kernel_size
     if size > min(h, w):
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")

@@ -296,3 +296,12 @@ BAD: list[tuple[Any, str]] = [
 def test_a_picture_that_cannot_be_used(tiny: dict[str, Any], given: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         deblur(given, **tiny)
+
+
+@pytest.mark.parametrize(("solver", "told"), [("fast", 1), ("paper", 0)])
+def test_a_choice_that_the_solver_does_not_use_is_told(
+    tiny: dict[str, Any], picture: Picture, solver: str, told: int
+) -> None:
+    result = deblur(picture(), **tiny, solver=solver, sparsity=2.0, step_size=0.5)
+    sentences = [n for n in result.notes if "does not use step_size, sparsity; choose solver 'paper'" in n]
+    assert len(sentences) == told

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Deblurred", "deblur", "solve_blur"]
 
 MIN_SIDE = 16  # pixels; below, no kernel of use fits
+OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "sparsity_norm", "projection")
 ATTEMPTS = 3  # at halved steps when the solver diverges
 
 
@@ -103,6 +104,9 @@ def deblur(
     chosen = with_options(settings or DeblurSettings(), options)
     device = find_device(chosen.device)
     notes: list[str] = []
+    unused = [name for name in OF_THE_PAPER if getattr(chosen, name) != getattr(DeblurSettings, name)]
+    if chosen.solver == "fast" and unused:
+        notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
     y01 = _pixels(picture, notes)
     if min(y01.shape[-2:]) < MIN_SIDE:
         h, w = y01.shape[-2:]

@@ -9,10 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from blinddps.core import ErrorSpectrum, Unknown, from_simplex, linear_schedule, project_simplex, simplex
+from blinddps.core import (
+    ErrorSpectrum,
+    InputError,
+    Step,
+    Unknown,
+    from_simplex,
+    linear_schedule,
+    project_simplex,
+    simplex,
+)
 from blinddps.operators import Blur
 from blinddps.priors import GaussianPrior
 from blinddps.samplers import blind_proximal
+from blinddps.samplers.blind_proximal import _least
 from blinddps.samplers.linearised import linearised_update
 
 SCHEDULE = linear_schedule()
@@ -132,3 +142,45 @@ def test_without_a_stated_noise_the_papers_is_assumed_and_nothing_judged() -> No
     assert torch.equal(silent.estimate["image"], stated.estimate["image"])
     assert "no noise level was stated" in silent.outcome[0].message
     assert math.isfinite(float(stated.residual[0]))
+
+
+def test_of_several_starts_the_one_that_explains_the_measurement_best_goes_on() -> None:
+    blur = Blur("circular")
+    y = blur(image=IMAGE, kernel=KERNEL)
+    unknowns = {"image": image(), "kernel": kernel()}
+    all_paths: list[Step] = []  # samples draw from the same streams as starts, but none of them ends early
+    every = blind_proximal(y, blur, unknowns, num_steps=10, samples=3, sigma_y=0.02, on_step=all_paths.append)
+    seen: list[Step] = []
+    one = blind_proximal(y, blur, unknowns, num_steps=10, starts=3, sigma_y=0.02, on_step=seen.append)
+    assert [len(step.residual) for step in seen] == [6] * 4 + [2] * 6
+
+    trial = all_paths[3].residual.reshape(2, 3)
+    assert bool((trial.amax(1) > 1.001 * trial.amin(1)).all())  # there was something to choose
+    best = trial.argmin(1)
+    for name in unknowns:
+        paths = every.estimate[name].reshape(2, 3, *every.estimate[name].shape[1:])
+        assert torch.allclose(one.estimate[name], paths[torch.arange(2), best])
+    spent = {name: n + 2 * 4 for name, n in every.nfe.items()}  # what the two others took in their four steps
+    assert one.nfe == spent
+
+
+def test_starts_of_a_sample_do_not_depend_on_the_number_of_samples() -> None:
+    y = Blur("circular")(image=IMAGE, kernel=KERNEL)
+    unknowns = {"image": image(), "kernel": kernel()}
+    few, many = (
+        blind_proximal(y, Blur("circular"), unknowns, num_steps=5, starts=2, samples=n, sigma_y=0.02) for n in (1, 3)
+    )
+    assert torch.allclose(few.estimate["image"], many.estimate["image"][::3])
+    assert len(many.outcome) == 6
+
+
+def test_a_start_that_diverges_is_not_the_one_that_goes_on() -> None:
+    residual = torch.tensor([math.nan, 3.0, 2.0, math.inf, math.nan, math.nan])
+    assert _least(residual, 2).tolist()[:2] == [1, 2]
+
+
+@pytest.mark.parametrize(("starts", "message"), [(0, "starts is 0"), (2, "2 starts cannot share kernel")])
+def test_starts_that_cannot_be_are_refused(starts: int, message: str) -> None:
+    y = Blur("circular")(image=IMAGE, kernel=KERNEL)
+    with pytest.raises(InputError, match=message):
+        blind_proximal(y, partial(Blur("circular"), kernel=KERNEL), {"image": image()}, num_steps=2, starts=starts)

@@ -40,6 +40,9 @@ def deblur(
         str, Option(help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (nothing assumed).")
     ] = "replicate",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
+    starts: Annotated[
+        int, Option(help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast).")
+    ] = 1,
     solver: Annotated[
         str, Option(help="fast (no backward passes), or paper (Algorithm 1, to which step sizes, sparsity belong).")
     ] = "fast",
@@ -120,6 +123,7 @@ def deblur(
         projection=projection,
         linear_light=linear_light,
         samples=samples,
+        starts=starts,
         seed=seed,
         device=device,
         dtype=dtype,

@@ -107,6 +107,8 @@ def deblur(
     unused = [name for name in OF_THE_PAPER if getattr(chosen, name) != getattr(DeblurSettings, name)]
     if chosen.solver == "fast" and unused:
         notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
+    if chosen.solver == "paper" and chosen.starts != 1:
+        notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
     y01 = _pixels(picture, notes)
     if min(y01.shape[-2:]) < MIN_SIDE:
         h, w = y01.shape[-2:]
@@ -197,7 +199,7 @@ def solve_blur(
         "on_step": on_step,
     }
     if settings.solver == "fast":
-        return blind_proximal(y, blur, unknowns, **common)
+        return blind_proximal(y, blur, unknowns, starts=settings.starts, **common)
     return blind_dps(y, blur, unknowns, guidance=guidance_of(settings), **common)
 
 

@@ -52,6 +52,8 @@ class DeblurSettings:
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
+        starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
+            0.4 of the steps; 4 cost 2.2 times the time of one.
         seed: the result depends on it alone.
         device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
         tile: pixels a side above which the image network sees tiles, or ``auto``.
@@ -73,6 +75,7 @@ class DeblurSettings:
     projection: Literal["simplex", "normalise"] = "simplex"
     linear_light: bool = False
     samples: int = 1
+    starts: int = 1
     seed: int = 0
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -94,6 +97,7 @@ class DeblurSettings:
         _number("kernel_step_size", self.kernel_step_size, 0, math.inf)
         _number("sparsity", self.sparsity, 0, math.inf)
         _number("samples", self.samples, 1, math.inf, whole=True)
+        _number("starts", self.starts, 1, math.inf, whole=True)
         _number("seed", self.seed, -math.inf, math.inf, whole=True)
         _number("tile", self.tile, 64, math.inf, whole=True)
 

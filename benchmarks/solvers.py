@@ -5,8 +5,8 @@
 Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
 first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts.
 
-"told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual
-would have told (the noise level is stated exactly here), and "alarm" how many of the better ones it would have called worse.
+"told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual would
+have told (the noise level is stated exactly here), "alarm" how many of the better ones it would have called worse.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from .atomic import atomic_write, ensure_output_dir
 from .colour import to_display, to_linear
-from .figure import comparison_figure, grid, kernel_picture, strip_and_gif
+from .figure import comparison_figure, grid, kernel_picture, strip_and_gif, tilt_picture
 from .image import (
     Picture,
     from_float,
@@ -26,6 +26,7 @@ __all__ = [
     "output_suffix",
     "read_image",
     "strip_and_gif",
+    "tilt_picture",
     "to_display",
     "to_float",
     "to_linear",

@@ -10,14 +10,19 @@ from .kernels import (
     write_kernel_database,
 )
 from .measurement import simulate_blur
+from .tilts import atmospheric_tilts, patch_tilts, tilt_rms, tilt_set
 
 __all__ = [
     "PAPER_MIXTURE",
+    "atmospheric_tilts",
     "defocus_kernels",
     "gaussian_kernels",
     "kernel_set",
     "motion_kernels",
+    "patch_tilts",
     "read_kernel_database",
     "simulate_blur",
+    "tilt_rms",
+    "tilt_set",
     "write_kernel_database",
 ]

@@ -26,7 +26,10 @@ def train(
     unknown: Annotated[Unknown, typer.Argument(help="What the prior models.")],
     out: Annotated[Path, Option(metavar="DIR", help="Folder of the run; the prior will be DIR/prior.")],
     recipe: Annotated[
-        str | None, Option(help="Settings to start from: kernel, tilt, faces-128, photos. Default: that of the unknown, or photos.")
+        str | None,
+        Option(
+            help="Settings to start from: kernel, tilt, faces-128, photos. Default: that of the unknown, or photos."
+        ),
     ] = None,
     config: Annotated[
         Path | None, Option(metavar="FILE", help="JSON of settings in place of a recipe, as a run's config.json.")

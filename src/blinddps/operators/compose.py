@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -84,8 +85,8 @@ class Composed:
 
         ``r = y - A(center)``, ``P`` the circulant covariance of the unknown's error and ``W`` the inverse covariance of
         what is not explained: the noise and, for unknowns other than the image, the part of the image's error that the
-        blur lets through, by frequency. Conjugate gradients through the operator alone, preconditioned by a blur of the
-        measured strength where there is a kernel.
+        blur lets through, by frequency, both raised to the size of ``r`` where that is larger. Conjugate gradients
+        through the operator alone, preconditioned by ``P``, and for the image by its step under the blur alone.
         """
         if name not in self.unknowns:
             raise InputError(unknown_name("unknown", name, self.unknowns))
@@ -96,7 +97,7 @@ class Composed:
             return last.update(  # type: ignore[no-any-return]
                 name, y, estimate=estimate, center=own | {"image": seen}, error=error, noise_variance=noise_variance
             )
-        return self._gauss_newton(name, y, center, error, noise_variance, iterations)
+        return self.gauss_newton(self, name, y, center, error, noise_variance, iterations)
 
     def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Image, kernel and tilt share a translation: the kernel's centroid is put at its origin (by whole pixels, the
@@ -113,17 +114,21 @@ class Composed:
                 fixed[name] = value - value.mean((-2, -1), keepdim=True)
         return fixed
 
-    def _gauss_newton(
-        self,
+    @staticmethod
+    @torch.no_grad()
+    def gauss_newton(
+        operator: Callable[..., Tensor],
         name: str,
         y: Tensor,
         center: Mapping[str, Tensor],
         error: Mapping[str, Callable[[tuple[int, ...]], Tensor] | None],
         noise_variance: Tensor,
-        iterations: int,
+        iterations: int = 12,
     ) -> Tensor:
+        """The step of :meth:`update` through any ``operator``; one frame's blur gives the preconditioner."""
+
         def forward(u: Tensor) -> Tensor:
-            return self(**{**center, name: u})
+            return operator(**{**center, name: u})
 
         c = center[name]
         size, measured = tuple(c.shape[-2:]), tuple(y.shape[-2:])
@@ -132,6 +137,9 @@ class Composed:
         gain = _transfer2(center.get("kernel"), measured)
         open_image = None if name == "image" else error.get("image")
         unexplained = noise_variance + (0.0 if open_image is None else gain * open_image(measured))
+        if name != "image":
+            ratio = missing.square().flatten(1).mean(1).reshape(-1, 1, 1, 1) / _mean(unexplained)
+            unexplained = unexplained * ratio.clamp_min(1.0)
         own = error[name]
         prior = None if own is None else own(size)
 
@@ -142,13 +150,10 @@ class Composed:
             curved = transpose(weigh(torch.func.jvp(forward, (c,), (d,))[1]))[0]
             return curved if prior is None else curved + _filter(torch.fft.rfft2(d) / prior, size)
 
-        if name == "image":
-            scale = torch.ones(())
-        else:  # what a unit of the unknown does to the image, on average over the frame
-            scale = _slope(self._through(self.operators[:1], center) if len(self.operators) > 1 else center["image"])
-        spectrum = scale * _transfer2(center.get("kernel"), size)
-        floor = noise_variance if open_image is None else noise_variance + _mean(gain * open_image(measured))
-        curvature = spectrum / floor + (1e-6 if prior is None else 1 / prior)
+        if name == "image":  # seen once in every frame
+            curvature = y.shape[1] / c.shape[1] * gain / noise_variance + (1e-6 if prior is None else 1 / prior)
+        else:  # the prior alone: what the image's slope tells differs by orders of magnitude from place to place
+            curvature = torch.ones(()) if prior is None else 1 / prior
         step = conjugate_gradients(
             normal,
             transpose(weigh(missing))[0],
@@ -168,6 +173,9 @@ class Composed:
 
 
 def _names(operator: Callable[..., Tensor]) -> tuple[str, ...]:
+    """Unknowns of an operator; what :func:`functools.partial` has bound is none."""
+    if isinstance(operator, partial):
+        return tuple(name for name in _names(operator.func) if name not in operator.keywords)
     declared: tuple[str, ...] | None = getattr(operator, "unknowns", None)
     return declared or tuple(inspect.signature(operator).parameters)
 
@@ -177,13 +185,7 @@ def _transfer2(kernel: Tensor | None, size: tuple[int, ...]) -> Tensor:
     if kernel is None:
         return torch.ones(())
     folded = kernel[..., : size[0], : size[1]]
-    return torch.fft.rfft2(folded, s=size).abs().square()
-
-
-def _slope(image: Tensor) -> Tensor:
-    """Mean square of the image's slope, summed over channels, ``(B, 1, 1, 1)``."""
-    across, down = image.diff(dim=-1).square(), image.diff(dim=-2).square()
-    return (across.mean((-2, -1)).sum(1) + down.mean((-2, -1)).sum(1)).reshape(-1, 1, 1, 1) / 2
+    return torch.fft.rfft2(folded, s=size).abs().square().mean(1, keepdim=True)
 
 
 def _mean(spectrum: Tensor) -> Tensor:

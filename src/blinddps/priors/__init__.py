@@ -4,12 +4,14 @@ from .card import PriorCard
 from .diffusion import DiffusionPrior
 from .error import measure_error_spectrum
 from .folder import find_prior, load_prior, read_card, save_prior, shipped_priors
+from .framewise import Framewise
 from .gaussian import GaussianPrior
 from .sampling import sample_prior
 from .tiled import Tiled
 
 __all__ = [
     "DiffusionPrior",
+    "Framewise",
     "GaussianPrior",
     "PriorCard",
     "Tiled",

@@ -140,7 +140,9 @@ def atmospheric_tilts(
         z = (math.pi * d * f2.sqrt()).clamp_min(1e-9)
         phase = (f2 + 1 / (outer_scale * d) ** 2) ** (-11 / 12) * 2 * torch.special.bessel_j1(z) / z
         phase[0, 0] = 0
-        variance = float(((fx**2 + fy**2) * phase**2 * twice).sum()) / 2  # of a component, for white noise of variance 1
+        variance = (
+            float(((fx**2 + fy**2) * phase**2 * twice).sum()) / 2
+        )  # of a component, for white noise of variance 1
         white = torch.fft.rfft2(torch.randn(frame, generator=g, dtype=torch.float64), norm="ortho")
         gradient = torch.stack([fx * phase * white, fy * phase * white]) * 1j
         field = torch.fft.irfft2(gradient, s=frame, norm="ortho")[:, :h, :w]

@@ -17,6 +17,9 @@ from blinddps.operators.blur_update import centred
 
 __all__ = ["Composed"]
 
+# Gauss-Newton steps of an update, each from where the last one ended: two brought frames 0.5 dB (docs/turbulence.md)
+_ROUNDS = 2
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -94,10 +97,13 @@ class Composed:
         if name != "image" and name in _names(last) and hasattr(last, "update"):
             seen = self._through(before, center)
             own = {n: v for n, v in center.items() if n in _names(last)}
-            return last.update(  # type: ignore[no-any-return]
+            return last.update(  
                 name, y, estimate=estimate, center=own | {"image": seen}, error=error, noise_variance=noise_variance
             )
-        return self.gauss_newton(self, name, y, center, error, noise_variance, iterations)
+        value = center[name]
+        for _ in range(1 if name == "image" else _ROUNDS):
+            value = self.gauss_newton(self, name, y, {**center, name: value}, error, noise_variance, iterations)
+        return value
 
     def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Image, kernel and tilt share a translation: the kernel's centroid is put at its origin (by whole pixels, the

@@ -87,7 +87,7 @@ class Frames:
             Composed(tuple(before))(**self._only(before, center)) if before else self._each(center)["image"]
         )
         of_image = error["image"]
-        common = None if of_image is None else lambda size: self.count * of_image(size)  # type: ignore[misc]
+        common = None if of_image is None else lambda size: self.count * of_image(size)
         result: Tensor = last.update(  # type: ignore[attr-defined]
             name,
             y,

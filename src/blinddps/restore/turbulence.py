@@ -41,7 +41,7 @@ class TurbulenceSettings(DeblurSettings):
     Attributes:
         tilt_prior: ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a level
-            may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the image, 1.2
+            may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the image, 8
             for frames (``docs/turbulence.md``).
         tilt_step_size: of the paper's solver.
         order: ``tilt-blur`` (the paper's ``k * T(x)``) or ``blur-tilt``.
@@ -126,7 +126,7 @@ def restore_turbulence(
     given = list(frames) if isinstance(frames, (list, tuple)) else [frames]
     if not given:
         raise InputError("there are no frames to restore; give one picture at least")
-    stack = [_pixels(frame, notes) for frame in given]
+    stack = [_pixels(frame, notes) for frame in given]  # type: ignore[arg-type]
     for i, one in enumerate(stack):
         if one.shape != stack[0].shape:
             (c, h, w), (c0, h0, w0) = one.shape[1:], stack[0].shape[1:]
@@ -257,7 +257,7 @@ def tilt_unknown(settings: TurbulenceSettings, prior: DiffusionPrior, count: int
 def _resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings:
     start = settings.tilt_start
     if start == "auto":
-        start = "noise" if settings.solver == "paper" else 0.1 if count == 1 else 1.2
+        start = "noise" if settings.solver == "paper" else 0.1 if count == 1 else 8.0
     step = settings.kernel_step_size if settings.tilt_step_size == "auto" else settings.tilt_step_size
     return replace(settings, tilt_start=start, tilt_step_size=step)
 

@@ -35,7 +35,7 @@ def turbulence(
     ] = 10,
     prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
     kernel_prior: Annotated[str, Option(help="kernel, a folder, or uniform.")] = "kernel",
-    tilt_prior: Annotated[str, Option(help="tilt, or a folder.")] = "tilt",
+    tilt_prior: Annotated[str, Option(help="stationary (no network), tilt, or a folder.")] = "stationary",
     kernel_size: Annotated[str, Option(metavar="auto|N", help="Side of the kernel's support, pixels.")] = "auto",
     kernel_per_frame: Annotated[
         bool, Option("--kernel-per-frame", help="A kernel for each frame, not one for all.")
@@ -122,7 +122,7 @@ def turbulence(
         tile=_number(tile, int),
     )
     ensure_output_dir(out)
-    for name in {prior, kernel_prior, tilt_prior} - {"uniform"}:
+    for name in {prior, kernel_prior, tilt_prior} - {"uniform", "stationary"}:
         load_prior(name)  # a damaged one is one error, not one for each input
     failures = 0
     for path, name in zip(inputs, output_names(inputs), strict=True):

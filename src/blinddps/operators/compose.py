@@ -97,7 +97,7 @@ class Composed:
         if name != "image" and name in _names(last) and hasattr(last, "update"):
             seen = self._through(before, center)
             own = {n: v for n, v in center.items() if n in _names(last)}
-            return last.update(  
+            return last.update(
                 name, y, estimate=estimate, center=own | {"image": seen}, error=error, noise_variance=noise_variance
             )
         value = center[name]

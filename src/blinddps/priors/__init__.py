@@ -7,6 +7,7 @@ from .folder import find_prior, load_prior, read_card, save_prior, shipped_prior
 from .framewise import Framewise
 from .gaussian import GaussianPrior
 from .sampling import sample_prior
+from .stationary import StationaryTilt
 from .tiled import Tiled
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Framewise",
     "GaussianPrior",
     "PriorCard",
+    "StationaryTilt",
     "Tiled",
     "find_prior",
     "load_prior",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior, Unknown
 from ..operators import Blur, Composed, Frames, Tilt
-from ..priors import DiffusionPrior, Framewise, Tiled, load_prior
+from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, load_prior
 from ..samplers import blind_dps, blind_proximal
 from .deblur import (
     MIN_SIDE,
@@ -39,7 +39,7 @@ class TurbulenceSettings(DeblurSettings):
     """Choices of a restoration through turbulence: those of a deblurring, and
 
     Attributes:
-        tilt_prior: ``tilt`` or a folder.
+        tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a level
             may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the image, 8
             for frames (``docs/turbulence.md``).
@@ -48,7 +48,7 @@ class TurbulenceSettings(DeblurSettings):
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.
     """
 
-    tilt_prior: str = "tilt"
+    tilt_prior: str = "stationary"
     tilt_start: float | Literal["auto", "noise"] = "auto"
     tilt_step_size: float | Literal["auto"] = "auto"
     order: Literal["tilt-blur", "blur-tilt"] = "tilt-blur"
@@ -184,7 +184,7 @@ def solve_turbulence(
     settings: TurbulenceSettings,
     image_prior: DiffusionPrior,
     kernel_prior: DiffusionPrior | UniformPrior,
-    tilt_prior: DiffusionPrior,
+    tilt_prior: DiffusionPrior | StationaryTilt,
     *,
     sigma_y: float | None = None,
     on_step: Callable[[Step], None] | None = None,
@@ -233,9 +233,9 @@ def solve_turbulence(
     return blind_dps(measured, operator, unknowns, guidance=guidance_of(settings), **common)
 
 
-def tilt_unknown(settings: TurbulenceSettings, prior: DiffusionPrior, count: int, size: tuple[int, int]) -> Unknown:
+def tilt_unknown(settings: TurbulenceSettings, prior: DiffusionPrior | StationaryTilt, count: int, size: tuple[int, int]) -> Unknown:
     """The tilts of ``count`` frames as an unknown: in pixels, each of mean zero, since a constant one is a translation."""
-    scale = prior.card.scale
+    scale = prior.scale if isinstance(prior, StationaryTilt) else prior.card.scale
     start, step = settings.tilt_start, settings.tilt_step_size
     assert start != "auto"
     assert not isinstance(step, str)
@@ -262,7 +262,9 @@ def _resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSetting
     return replace(settings, tilt_start=start, tilt_step_size=step)
 
 
-def _load_tilt_prior(settings: TurbulenceSettings, device: torch.device) -> DiffusionPrior:
+def _load_tilt_prior(settings: TurbulenceSettings, device: torch.device) -> DiffusionPrior | StationaryTilt:
+    if settings.tilt_prior == "stationary":
+        return StationaryTilt()
     prior = load_prior(
         settings.tilt_prior,
         device=device,

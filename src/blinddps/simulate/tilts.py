@@ -1,24 +1,31 @@
 """Seeded generators of tilt fields: the paper's, and a stationary one of atmospheric statistics.
 
-A field is ``(2, H, W)`` float32, displacements in pixels, channel 0 to the right and 1 down (:class:`~blinddps.operators.Tilt`).
-Field ``i`` of a set is a function of ``(seed, i)`` and of the options alone.
+A field is ``(2, H, W)`` float32, displacements in pixels, channel 0 to the right and 1 down
+(:class:`~blinddps.operators.Tilt`). Field ``i`` of a set is a function of ``(seed, i)`` and of the options alone.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.random import generator_for
+from blinddps.core.turbulence import aperture_phase
 
-__all__ = ["atmospheric_tilts", "patch_tilts", "tilt_rms", "tilt_set"]
+__all__ = ["atmospheric_tilts", "patch_tilts", "tilt_rms", "tilt_set", "write_tilt_database"]
 
 Size = int | tuple[int, int]
 Range = float | tuple[float, float]
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same seed would give other fields than before."""
 
 _NOLL_TILT = 0.448  # variance of a Zernike tilt coefficient at D / r0 = 1, rad^2 (Noll 1976, table IV: 1.030 - 0.582)
 
@@ -104,9 +111,9 @@ def atmospheric_tilts(
 
         phi = grad psi,    |psi(f)|^2 ~ (f^2 + 1 / L^2)^(-11/6) * (2 J1(pi D f) / (pi D f))^2
 
-    ``f`` in cycles per pixel of the picture. A point of the scene is seen through its own part of the layer; ``D`` is the
-    distance in the picture over which that part moves by one aperture, so tilt is correlated over about ``D`` pixels and
-    little beyond ``L``. The field is curl free, as the gradient of a phase is. Spectrum: von Karman; the aperture's
+    ``f`` in cycles per pixel of the picture. A point of the scene is seen through its own part of the layer; ``D`` is
+    the distance in the picture over which that part moves by one aperture, so tilt is correlated over about ``D``
+    pixels and little beyond ``L``. The field is curl free, as the gradient of a phase is. Spectrum: von Karman; the aperture's
     average: Fried 1965. :func:`tilt_rms` gives ``rms`` for a ``D / r0``.
 
     Args:
@@ -137,9 +144,7 @@ def atmospheric_tilts(
         g = generator_for(seed, "atmospheric tilt", i)
         u = torch.rand(2, generator=g, dtype=torch.float64).tolist()
         d = d_low * (d_high / d_low) ** u[1]
-        z = (math.pi * d * f2.sqrt()).clamp_min(1e-9)
-        phase = (f2 + 1 / (outer_scale * d) ** 2) ** (-11 / 12) * 2 * torch.special.bessel_j1(z) / z
-        phase[0, 0] = 0
+        phase = aperture_phase(f2.sqrt(), d, outer_scale)
         variance = (
             float(((fx**2 + fy**2) * phase**2 * twice).sum()) / 2
         )  # of a component, for white noise of variance 1
@@ -185,6 +190,52 @@ def tilt_set(
         chosen = int(torch.multinomial(shares, 1, generator=generator_for(seed, "kind of tilt", i)))
         fields.append(kinds[names[chosen]](i))
     return torch.cat(fields) if fields else torch.empty(0, 2, *_shape(size))
+
+
+def write_tilt_database(
+    path: str | os.PathLike[str],
+    count: int = 50_000,
+    size: Size = 256,
+    *,
+    seed: int = 0,
+    mixture: Mapping[str, float] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write ``tilt_set(count, size, seed=seed, mixture=mixture)`` to one safetensors file, ``tilts``, float16 pixels.
+
+    Half precision rounds a pixel of tilt by at most 0.0005. The file is written under a temporary name and renamed.
+    All fields are held in memory: 256 KiB each at 256 x 256.
+
+    Raises:
+        InputError: as :func:`tilt_set`; ``count`` is less than 1; or the file cannot be written.
+    """
+    from safetensors.torch import save_file
+    from tqdm import tqdm
+
+    path = Path(path)
+    if count < 1:
+        raise InputError(f"count is {count}; a database holds at least one field")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.touch()  # before the work, which may take hours
+        stored = torch.empty(count, 2, *_shape(size), dtype=torch.float16)
+        for i in tqdm(range(count), unit="field", disable=not progress):
+            stored[i] = tilt_set(1, size, seed=seed, start=i, mixture=mixture)[0]
+        about = {
+            "format": "blinddps tilt database",
+            "generator_version": GENERATOR_VERSION,
+            "count": count,
+            "size": list(_shape(size)),
+            "seed": seed,
+            "mixture": None if mixture is None else dict(mixture),
+        }
+        save_file({"tilts": stored}, temporary, metadata={"blinddps": json.dumps(about)})
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write '{path}': {error.strerror or error}; choose another folder or name") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
 
 
 def tilt_rms(d_over_r0: float, pixels_per_resolution: float = 2.0) -> float:

@@ -1,6 +1,7 @@
 """Measure how wrong each shipped prior is at each noise level and frequency, and write it into its ``blinddps.json``.
 
-``python benchmarks/error_spectra.py --faces faces_lfw_train.tar --photos clean_photos.tar``; ``--only tilt`` needs neither
+``python benchmarks/error_spectra.py --faces faces_lfw_train.tar --photos clean_photos.tar``; ``--only tilt`` needs
+neither
 
 Pictures of the training sets; kernels and tilts that no training run and no benchmark uses. Seed 0.
 """

@@ -1,9 +1,9 @@
-"""Imaging through turbulence on simulated data: held-out faces and photographs of 128 pixels, tilt, Gaussian blur, noise.
+"""Imaging through turbulence on simulated data: held-out faces and 128-pixel photographs, tilt, Gaussian blur, noise.
 
 ``python benchmarks/turbulence.py --faces faces_lfw_test_300.tar --photos bsds500_test_200.tar --out FILE``
 
-``patch`` is the paper's tilt (patches scaled to the size, strength U(0.1, 0.4) pixels as it is), ``atmospheric`` a stationary
-one of 1 pixel rms and an aperture of 16 pixels. Rewrites OUT.txt and OUT.json after each method.
+``patch`` is the paper's tilt (patches scaled to the size, strength U(0.1, 0.4) pixels as it is), ``atmospheric`` a
+stationary one of 1 pixel rms and an aperture of 16 pixels. Rewrites OUT.txt and OUT.json after each method.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ class Scene:
 def write(out: Path, records: list[dict[str, Any]], args: argparse.Namespace) -> None:
     lines = header(0)
     lines += [
-        f"128 px, Gaussian blur of {STD} px, noise {SIGMA_Y} on [-1, 1], {args.steps} steps ({args.paper_steps} of 'paper'), "
+        f"128 px, Gaussian blur of {STD} px, noise {SIGMA_Y} on [-1, 1], {args.steps} steps, "
+        f"{args.paper_steps} of 'paper', "
         f"{FRAMES} frames for 'frames'; tilt prior {'tilt' if args.network else 'stationary'}",
         "",
         "data   tilt        method        n    PSNR aligned   SSIM    EPE  of zero    MNC  worse  s/item",

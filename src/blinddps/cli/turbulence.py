@@ -76,8 +76,8 @@ def turbulence(
 ) -> None:
     """Restore pictures seen through turbulence: tilted from place to place, blurred and noisy.
 
-    An INPUT with several frames (folder, TIFF, GIF, video) is one scene: one picture, a tilt for each frame, and one kernel
-    or, with --kernel-per-frame, as many. Each INPUT leaves in DIR, with NAME its name:
+    An INPUT with several frames (folder, TIFF, GIF, video) is one scene: one picture, a tilt for each frame, and one
+    kernel or, with --kernel-per-frame, as many. Each INPUT leaves in DIR, with NAME its name:
 
     \b
       NAME_restored.png   the picture (_sample2, ... with --samples)

@@ -20,8 +20,8 @@ _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".o
 def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> tuple[list[np.ndarray], list[str]]:
     """Frames ``(H, W, C)`` float32 in [0, 1], in their order, and what each is called.
 
-    A folder's pictures come in natural order of their names (``2.png`` before ``10.png``). A TIFF gives its pages, a GIF its
-    frames, a video (``pip install 'blinddps[video]'``) its pictures; any other file is a single frame.
+    A folder's pictures come in natural order of their names (``2.png`` before ``10.png``). A TIFF gives its pages, a
+    GIF its frames, a video (``pip install 'blinddps[video]'``) its pictures; any other file is a single frame.
 
     Args:
         source: file or folder.

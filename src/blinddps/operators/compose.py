@@ -25,8 +25,8 @@ _ROUNDS = 2
 class Composed:
     """``y = A_n(... A_2(A_1(image, u_1), u_2) ..., u_n)``: the first operator acts first.
 
-    ``Composed((Tilt(), Blur()))`` is the paper's model of turbulence, ``y = k * T_phi(x)``; the other order is the other
-    one in use. Each operator takes ``image`` and further unknowns by name; unknowns of one name are one unknown.
+    ``Composed((Tilt(), Blur()))`` is the paper's model of turbulence, ``y = k * T_phi(x)``; the other order is
+    in use too. Each operator takes ``image`` and further unknowns by name; unknowns of one name are one unknown.
 
     Raises:
         InputError: no operators, or one that does not take ``image``.

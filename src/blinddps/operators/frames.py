@@ -22,8 +22,8 @@ Errors = Mapping[str, Callable[[tuple[int, ...]], Tensor] | None]
 class Frames:
     """``y_t = A(image, u_t)`` for ``t = 1 ... count``; all frames in one likelihood.
 
-    Frames lie in the channels: ``y`` is ``(B, count * C, H, W)``, and an unknown of ``framewise`` has ``count`` times the
-    channels that ``operator`` takes, frame after frame. Other unknowns are the same in all frames.
+    Frames lie in the channels: ``y`` is ``(B, count * C, H, W)``, and an unknown of ``framewise`` has ``count`` times
+    the channels that ``operator`` takes, frame after frame. Other unknowns are the same in all frames.
 
     Raises:
         InputError: fewer than one frame, or ``framewise`` names that the operator does not take.
@@ -83,12 +83,14 @@ class Frames:
         if name == "image":
             return self.operator.gauss_newton(self, name, y, center, error, noise_variance)
         *before, last = self.operator.operators
+        if not hasattr(last, "update"):
+            return self.operator.gauss_newton(self, name, y, center, error, noise_variance)
         seen = self._fold(
             Composed(tuple(before))(**self._only(before, center)) if before else self._each(center)["image"]
         )
         of_image = error["image"]
         common = None if of_image is None else lambda size: self.count * of_image(size)
-        result: Tensor = last.update(  # type: ignore[attr-defined]
+        result: Tensor = last.update(
             name,
             y,
             estimate=estimate,
@@ -99,9 +101,10 @@ class Frames:
         return result
 
     def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A deformation that all frames share belongs to the image: the mean of the tilt over the frames is put at zero,
-        pixel by pixel, and the image warped by it. A shared kernel is centred as by :meth:`Composed.fix_gauge`."""
-        shared = {n: v for n, v in center.items() if n not in self.framewise or n == "tilt"}
+        """A deformation that all frames share belongs to the image: the tilt's mean over the frames is put at zero,
+        pixel by pixel, and the image warped by it. What moves one frame against another is no gauge and stays. A shared
+        kernel is centred as by :meth:`Composed.fix_gauge`."""
+        shared = {n: v for n, v in center.items() if n not in self.framewise}
         fixed = dict(center) | self.operator.fix_gauge(shared)
         if "tilt" in self.framewise and "tilt" in fixed and "image" in fixed:
             frames = fixed["tilt"].unflatten(1, (self.count, 2))

@@ -26,9 +26,10 @@ class Tilt:
 
     so the constant field ``(1, 0)`` moves the content one pixel to the *left*.
 
-    mode: how ``x`` is read between its pixels. ``bilinear``, or ``bicubic`` (Keys 1981, a = -1/2: sharper, may overshoot).
-    boundary: what is read outside the image. ``replicate``: the edge value goes on. ``reflect``: mirrored about the edge
-        pixel, which is not repeated. ``circular``: the image repeats. ``zero``: zeros.
+    mode: how ``x`` is read between its pixels. ``bilinear``, or ``bicubic`` (Keys 1981, a = -1/2: sharper, may
+    overshoot).
+    boundary: what is read outside the image. ``replicate``: the edge value goes on. ``reflect``: mirrored about the
+        edge pixel, which is not repeated. ``circular``: the image repeats. ``zero``: zeros.
 
     The operator remembers nothing and treats every sample of a batch on its own. It is linear in the image, and
     differentiable in both arguments, forward and backward; where ``p + phi`` is a whole number the bilinear derivative
@@ -116,7 +117,7 @@ class Tilt:
             )
         if tilt.ndim != 4 or tilt.shape[1] != 2 or not tilt.is_floating_point() or tilt.shape[2:] != image.shape[2:]:
             raise InputError(
-                f"tilt is {tilt.dtype} of shape {tuple(tilt.shape)}; give a floating-point tensor of shape (B, 2, H, W) "
+                f"tilt is {tilt.dtype} of shape {tuple(tilt.shape)}; give floating-point (B, 2, H, W) "
                 f"with the image's {image.shape[-2]} x {image.shape[-1]} pixels"
             )
         if tilt.shape[0] not in (1, image.shape[0]):

@@ -16,8 +16,8 @@ __all__ = ["Framewise"]
 class Framewise:
     """``count`` independent draws of ``prior`` as one unknown: ``(B, count * C, H, W)``, frame after frame.
 
-    Frames pass the network ``at_once`` at a time, which bounds the memory and cannot change the result. A learned variance
-    is not passed on.
+    Frames pass the network ``at_once`` at a time, which bounds the memory and cannot change the result. A learned
+    variance is not passed on.
     """
 
     prior: Denoiser

@@ -17,13 +17,14 @@ __all__ = ["StationaryTilt"]
 
 @dataclass(frozen=True)
 class StationaryTilt:
-    """Tilt of unknown strength and correlation: ``E[x_0 | x] = sum_i w_i S_i / (S_i + sigma^2) x`` in the Fourier domain.
+    """Tilt of unknown strength and correlation: ``E[x_0 | x] = sum_i w_i S_i / (S_i + sigma^2) x`` by frequency.
 
     Components are Gaussian fields of power ``S_i``: atmospheric tilts of each rms and aperture
-    (:func:`~blinddps.core.turbulence.tilt_power`) and smoothed white noise of each rms in ``rough``, as the paper's tilts are
-    (:func:`blinddps.simulate.patch_tilts`). ``w_i`` are their posterior probabilities given the whole field, so the field
-    itself tells how strong and how smooth it is. Up to the periodic border, and that x and y components are taken for
-    independent, it is the exact denoiser of such fields. No network: its cost is two transforms, any size is in its range.
+    (:func:`~blinddps.core.turbulence.tilt_power`) and smoothed white noise of each rms in ``rough``, as the paper's
+    tilts are (:func:`blinddps.simulate.patch_tilts`). ``w_i`` are their posterior probabilities given the whole field,
+    so the field itself tells how strong and how smooth it is. Up to the periodic border, and that x and y components
+    are taken for independent, it is the exact denoiser of such fields. No network: its cost is two transforms, any
+    size is in its range.
 
     Args:
         rms, aperture: in pixels, of the atmospheric components, all pairs.

@@ -40,9 +40,9 @@ class TurbulenceSettings(DeblurSettings):
 
     Attributes:
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
-        tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a level
-            may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the image, 8
-            for frames (``docs/turbulence.md``).
+        tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a
+            level may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the
+            image, 8 for frames (``docs/turbulence.md``).
         tilt_step_size: of the paper's solver.
         order: ``tilt-blur`` (the paper's ``k * T(x)``) or ``blur-tilt``.
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.
@@ -74,7 +74,8 @@ class Turbulence:
     Attributes:
         image: ``(H, W, C)`` float32 in [0, 1]: the first posterior sample; ``images``: all samples.
         kernel: ``(h, w)`` of the first sample and frame; ``kernels`` ``(samples, frames or 1, h, w)``.
-        tilt: ``(frames, 2, H, W)`` float32, pixels of the solved size, mean zero, of the first sample; ``tilts`` of all.
+        tilt: ``(frames, 2, H, W)`` float32, pixels of the solved size, mean zero, of the first sample; ``tilts`` of
+        all.
         outcome, residual, noise, settings, nfe, notes, seconds, priors: as :class:`~blinddps.restore.Deblurred`.
     """
 
@@ -233,8 +234,10 @@ def solve_turbulence(
     return blind_dps(measured, operator, unknowns, guidance=guidance_of(settings), **common)
 
 
-def tilt_unknown(settings: TurbulenceSettings, prior: DiffusionPrior | StationaryTilt, count: int, size: tuple[int, int]) -> Unknown:
-    """The tilts of ``count`` frames as an unknown: in pixels, each of mean zero, since a constant one is a translation."""
+def tilt_unknown(
+    settings: TurbulenceSettings, prior: DiffusionPrior | StationaryTilt, count: int, size: tuple[int, int]
+) -> Unknown:
+    """The tilts of ``count`` frames as an unknown, in pixels, their mean zero: a constant one is a translation."""
     scale = prior.scale if isinstance(prior, StationaryTilt) else prior.card.scale
     start, step = settings.tilt_start, settings.tilt_step_size
     assert start != "auto"
@@ -244,7 +247,7 @@ def tilt_unknown(settings: TurbulenceSettings, prior: DiffusionPrior | Stationar
     return Unknown(
         Framewise(prior, count) if count > 1 else prior,
         shape,
-        to_physical=lambda u: scale * (u - u.mean((-2, -1), keepdim=True)),
+        to_physical=lambda u: scale * _centred(u),
         from_physical=lambda t: t / scale,
         step_size=step,
         schedule=prior.schedule,
@@ -252,6 +255,12 @@ def tilt_unknown(settings: TurbulenceSettings, prior: DiffusionPrior | Stationar
         initial=None if isinstance(start, str) else torch.zeros(shape),
         start_sigma=None if isinstance(start, str) else max(start / scale, 1.01 * float(prior.schedule.sigmas[0])),
     )
+
+
+def _centred(tilt: Tensor) -> Tensor:
+    """Frames ``(B, T * 2, H, W)`` less what all frames and pixels have in common."""
+    frames = tilt.unflatten(1, (-1, 2))
+    return (frames - frames.mean((1, 3, 4), keepdim=True)).flatten(1, 2)
 
 
 def _resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings:

@@ -25,6 +25,6 @@ __all__ = [
     "simulate_turbulence",
     "tilt_rms",
     "tilt_set",
-    "write_tilt_database",
     "write_kernel_database",
+    "write_tilt_database",
 ]

@@ -113,7 +113,8 @@ def atmospheric_tilts(
 
     ``f`` in cycles per pixel of the picture. A point of the scene is seen through its own part of the layer; ``D`` is
     the distance in the picture over which that part moves by one aperture, so tilt is correlated over about ``D``
-    pixels and little beyond ``L``. The field is curl free, as the gradient of a phase is. Spectrum: von Karman; the aperture's
+    pixels and little beyond ``L``. The field is curl free, as the gradient of a phase is. Spectrum: von Karman; the
+    aperture's
     average: Fried 1965. :func:`tilt_rms` gives ``rms`` for a ``D / r0``.
 
     Args:

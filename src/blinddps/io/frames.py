@@ -58,9 +58,20 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> 
 
 
 def sharpest(frames: list[np.ndarray], count: int) -> list[int]:
-    """Indices, rising, of the ``count`` frames with the largest mean square of the slope."""
-    slopes = [float(sum(np.square(np.diff(f, axis=a)).mean() for a in (0, 1))) for f in frames]
+    """Indices, rising, of the ``count`` frames whose slopes, of means over 3 x 3 pixels, have the largest mean square.
+
+    The means keep noise from passing for sharpness.
+    """
+    slopes = [_sharpness(f) for f in frames]
     return sorted(sorted(range(len(frames)), key=lambda i: (-slopes[i], i))[:count])
+
+
+def _sharpness(frame: np.ndarray) -> float:
+    for axis in (0, 1):
+        if frame.shape[axis] > 3:
+            n = frame.shape[axis] - 2
+            frame = sum(frame.take(range(i, i + n), axis) for i in range(3)) / np.float32(3)
+    return float(sum(np.square(np.diff(frame, axis=a)).mean() for a in (0, 1)))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -33,10 +33,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Turbulence", "TurbulenceSettings", "restore_turbulence"]
 
+# what the errors of tilts leave unexplained in frames; at 0.005 the building of benchmarks/turbulence_real.py was destroyed
+UNEXPLAINED_IN_FRAMES = 0.02
+
 
 @dataclass(frozen=True)
 class TurbulenceSettings(DeblurSettings):
-    """Choices of a restoration through turbulence: those of a deblurring, and
+    """Choices of a restoration through turbulence: those of a deblurring, and the ones below.
+
+    ``noise`` of ``auto`` is at least 0.02 for several frames.
 
     Attributes:
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
@@ -144,6 +149,9 @@ def restore_turbulence(
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
     resolved = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
     assert isinstance(resolved, TurbulenceSettings)
+    assert isinstance(resolved.noise, float)
+    if chosen.noise == "auto" and len(y) > 1 and chosen.solver == "fast":
+        resolved = replace(resolved, noise=max(resolved.noise, UNEXPLAINED_IN_FRAMES))
     chosen = _resolve_tilt(resolved, len(y))
     image_prior, kernel_prior = _load_priors(chosen, device)
     tilt_prior = _load_tilt_prior(chosen, device)

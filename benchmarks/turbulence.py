@@ -26,7 +26,7 @@ from blinddps.metrics import aligned_psnr, mnc, psnr, ssim, tilt_epe
 from blinddps.operators import Blur, Composed, Frames, Tilt, add_gaussian_noise
 from blinddps.priors import StationaryTilt, load_prior
 from blinddps.restore import TurbulenceSettings
-from blinddps.restore.turbulence import tilt_unknown
+from blinddps.restore.turbulence import UNEXPLAINED_IN_FRAMES, tilt_unknown
 from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import atmospheric_tilts, gaussian_kernels, patch_tilts
 from blinddps.training import read_pictures
@@ -37,8 +37,8 @@ FRAMES = 8
 STD = {"faces": 2.0, "photos": 1.0}  # of the paper's 4 and 2 pixels at 256
 PRIOR = {"faces": "faces-128", "photos": "photos"}
 PLAN = [
-    ("faces", "atmospheric", "deblur known alg2 alg2-noise frames frames-mean paper"),
-    ("photos", "atmospheric", "deblur known alg2 alg2-noise frames frames-mean"),
+    ("faces", "atmospheric", "deblur known alg2 alg2-noise frames frames-auto frames-mean paper"),
+    ("photos", "atmospheric", "deblur known alg2 alg2-noise frames frames-auto frames-mean"),
     ("faces", "patch", "deblur known alg2"),
     ("photos", "patch", "deblur known alg2"),
 ]
@@ -80,7 +80,7 @@ def main() -> None:
         for method in ["input", *methods.split()]:
             if args.only and method not in ("input", *args.only.split(",")):
                 continue
-            count = args.few if method in ("frames", "frames-mean", "paper") else args.count
+            count = args.few if method.startswith(("frames", "paper")) else args.count
             begun = time.perf_counter()
             estimate, outcomes = scene.run(method, count)
             seconds = (time.perf_counter() - begun) / count
@@ -134,10 +134,11 @@ class Scene:
         elif method in ("alg2", "alg2-noise"):
             tilt = self.of_tilt(0.1 if method == "alg2" else "noise", 1)
             solution = blind_proximal(y, self.model, self.unknowns(start) | {"tilt": tilt}, **common)
-        elif method == "frames":
+        elif method in ("frames", "frames-auto"):  # the latter with the least noise that the automatic choice states
             y = self.all[:count]
             mean = y.unflatten(1, (FRAMES, 3)).mean(1)
             tilt = self.of_tilt(8.0, FRAMES)
+            common["sigma_y"] = SIGMA_Y if method == "frames" else 2 * UNEXPLAINED_IN_FRAMES
             solution = blind_proximal(y, Frames(self.model, FRAMES), self.unknowns(mean) | {"tilt": tilt}, **common)
         else:
             scale = 1000 / self.paper_steps
@@ -149,7 +150,7 @@ class Scene:
         x, image = self.x[:count], estimate["image"].clamp(-1, 1)
         values = {"psnr": psnr(image, x), "psnr_aligned": aligned_psnr(image, x), "ssim": ssim(image, x)}
         if "tilt" in estimate:
-            truth = self.phi[:count] if method == "frames" else self.tilt[:count]
+            truth = self.phi[:count] if method.startswith("frames") else self.tilt[:count]
             values["epe"] = tilt_epe(estimate["tilt"], truth)
             values["epe_of_zero"] = tilt_epe(torch.zeros_like(truth), truth)
         if "kernel" in estimate:

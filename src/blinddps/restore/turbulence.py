@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Turbulence", "TurbulenceSettings", "restore_turbulence"]
 
-# what the errors of tilts leave unexplained in frames; at 0.005 the building of benchmarks/turbulence_real.py was destroyed
+# what the errors of tilts leave unexplained; at 0.005 the building of benchmarks/turbulence_real.py was destroyed
 UNEXPLAINED_IN_FRAMES = 0.02
 
 

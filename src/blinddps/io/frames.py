@@ -118,7 +118,7 @@ def _video(path: Path) -> list[tuple[str, np.ndarray]]:
     try:
         with av.open(str(path)) as video:
             frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
-    except (OSError, ValueError, IndexError) as error:  # PyAV's errors are of these kinds
+    except (av.FFmpegError, OSError, IndexError) as error:
         raise InputError(
             f"video '{path}' cannot be read ({error}); check the path, or give a folder of frames"
         ) from None

@@ -134,10 +134,11 @@ class Scene:
         elif method in ("alg2", "alg2-noise"):
             tilt = self.of_tilt(0.1 if method == "alg2" else "noise", 1)
             solution = blind_proximal(y, self.model, self.unknowns(start) | {"tilt": tilt}, **common)
-        elif method in ("frames", "frames-auto"):  # the latter with the least noise that the automatic choice states
+        elif method in ("frames", "frames-auto"):  # the latter as the automatic choices
             y = self.all[:count]
             mean = y.unflatten(1, (FRAMES, 3)).mean(1)
-            tilt = self.of_tilt(8.0, FRAMES)
+            automatic = method == "frames-auto" and self.kind == "photos"
+            tilt = self.of_tilt(2.0 if automatic else 8.0, FRAMES)
             common["sigma_y"] = SIGMA_Y if method == "frames" else 2 * UNEXPLAINED_IN_FRAMES
             solution = blind_proximal(y, Frames(self.model, FRAMES), self.unknowns(mean) | {"tilt": tilt}, **common)
         else:

@@ -274,7 +274,8 @@ def _centred(tilt: Tensor) -> Tensor:
 def _resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings:
     start = settings.tilt_start
     if start == "auto":
-        start = "noise" if settings.solver == "paper" else 0.1 if count == 1 else 8.0
+        of_frames = 8.0 if settings.start == "noise" else 2.0
+        start = "noise" if settings.solver == "paper" else 0.1 if count == 1 else of_frames
     step = settings.kernel_step_size if settings.tilt_step_size == "auto" else settings.tilt_step_size
     return replace(settings, tilt_start=start, tilt_step_size=step)
 

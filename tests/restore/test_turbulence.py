@@ -34,11 +34,20 @@ def test_frames(tiny: dict[str, Any], picture: Callable[..., np.ndarray], option
     assert result.kernels.shape == (2, 3 if options.get("kernel_per_frame") else 1, 8, 8)
     np.testing.assert_allclose(result.kernels.sum((2, 3)), 1, atol=1e-5)
     assert np.isfinite(result.images).all()
-    assert options.get("solver") == "paper" or result.noise >= 0.02
+    if options.get("solver") != "paper":
+        assert result.noise >= 0.02
+        assert result.settings.tilt_start == 2.0  # the image starts from the frames' mean
     if options.get("solver") != "paper":  # what all frames share belongs to the image
         np.testing.assert_allclose(result.tilts.mean((1, 3, 4)), 0, atol=1e-4)
         again = restore_turbulence(frames, **tiny, **options, samples=2)
         np.testing.assert_array_equal(again.images, result.images)
+
+
+def test_frames_of_an_image_from_noise_let_the_tilt_move_further(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray]
+) -> None:
+    result = restore_turbulence([picture(), picture()], **tiny, start="noise", tilt_start="auto")
+    assert result.settings.tilt_start == 8.0
 
 
 def test_a_tilt_network_serves_too(

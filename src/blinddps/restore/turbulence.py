@@ -47,7 +47,7 @@ class TurbulenceSettings(DeblurSettings):
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a
             level may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the
-            image, 8 for frames (``docs/turbulence.md``).
+            image; for frames 2 where the image starts from their mean, 8 where from noise (``docs/turbulence.md``).
         tilt_step_size: of the paper's solver.
         order: ``tilt-blur`` (the paper's ``k * T(x)``) or ``blur-tilt``.
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.

@@ -138,7 +138,7 @@ class Scene:
             y = self.all[:count]
             mean = y.unflatten(1, (FRAMES, 3)).mean(1)
             automatic = method == "frames-auto" and self.kind == "photos"
-            tilt = self.of_tilt(2.0 if automatic else 8.0, FRAMES)
+            tilt = self.of_tilt(4.0 if automatic else 8.0, FRAMES)
             common["sigma_y"] = SIGMA_Y if method == "frames" else 2 * UNEXPLAINED_IN_FRAMES
             solution = blind_proximal(y, Frames(self.model, FRAMES), self.unknowns(mean) | {"tilt": tilt}, **common)
         else:

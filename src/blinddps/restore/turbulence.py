@@ -47,7 +47,7 @@ class TurbulenceSettings(DeblurSettings):
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a
             level may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the
-            image; for frames 2 where the image starts from their mean, 8 where from noise (``docs/turbulence.md``).
+            image; for frames 4 where the image starts from their mean, 8 where from noise (``docs/turbulence.md``).
         tilt_step_size: of the paper's solver.
         order: ``tilt-blur`` (the paper's ``k * T(x)``) or ``blur-tilt``.
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.
@@ -274,7 +274,7 @@ def _centred(tilt: Tensor) -> Tensor:
 def _resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings:
     start = settings.tilt_start
     if start == "auto":
-        of_frames = 8.0 if settings.start == "noise" else 2.0
+        of_frames = 8.0 if settings.start == "noise" else 4.0
         start = "noise" if settings.solver == "paper" else 0.1 if count == 1 else of_frames
     step = settings.kernel_step_size if settings.tilt_step_size == "auto" else settings.tilt_step_size
     return replace(settings, tilt_start=start, tilt_step_size=step)

@@ -1,14 +1,15 @@
 """Measure how wrong each shipped prior is at each noise level and frequency, and write it into its ``blinddps.json``.
 
-``python benchmarks/error_spectra.py --faces faces_lfw_train.tar --photos clean_photos.tar``
+``python benchmarks/error_spectra.py --faces faces_lfw_train.tar --photos clean_photos.tar``; ``--only tilt`` needs
+neither
 
-Pictures of the training sets; kernels that no training run and no benchmark uses. Seed 0.
+Pictures of the training sets; kernels and tilts that no training run and no benchmark uses. Seed 0.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import islice
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from blinddps.core import from_simplex, simplex
 from blinddps.priors import load_prior, measure_error_spectrum
 from blinddps.priors.folder import find_prior
-from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels
+from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, tilt_set
 from blinddps.training import read_pictures
 
 SEED = 3_000_017
@@ -44,11 +45,18 @@ def kernels() -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", required=True)
-    parser.add_argument("--photos", required=True)
+    parser.add_argument("--faces")
+    parser.add_argument("--photos")
+    parser.add_argument("--only", nargs="*", default=["faces-128", "photos", "kernel", "tilt"])
     args = parser.parse_args()
-    data = {"faces-128": crops(args.faces, 32, 128), "photos": crops(args.photos, 32, 128), "kernel": kernels()}
-    for name, x in data.items():
+    data: dict[str, Callable[[], Tensor]] = {
+        "faces-128": lambda: crops(args.faces, 32, 128),
+        "photos": lambda: crops(args.photos, 32, 128),
+        "kernel": kernels,
+        "tilt": lambda: (tilt_set(64, 128, seed=SEED) / load_prior("tilt").card.scale).clamp(-1, 1),
+    }
+    for name in args.only:
+        x = data[name]()
         prior = load_prior(name, dtype=torch.bfloat16)
         spectrum = measure_error_spectrum(prior, x, to_physical=simplex if name == "kernel" else None, seed=SEED)
         card = prior.card.model_copy(update={"error_spectrum": asdict(spectrum)})

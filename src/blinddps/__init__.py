@@ -8,32 +8,44 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .core import Unknown
-    from .operators import Blur
+    from .operators import Blur, Composed, Frames, Tilt
     from .priors import load_prior
-    from .restore import Deblurred, DeblurSettings, deblur
+    from .restore import Deblurred, DeblurSettings, Turbulence, TurbulenceSettings, deblur, restore_turbulence
     from .samplers import blind_dps, blind_proximal
 
 __all__ = [
     "Blur",
+    "Composed",
     "DeblurSettings",
     "Deblurred",
+    "Frames",
+    "Tilt",
+    "Turbulence",
+    "TurbulenceSettings",
     "Unknown",
     "__version__",
     "blind_dps",
     "blind_proximal",
     "deblur",
     "load_prior",
+    "restore_turbulence",
 ]
 
 _HOME = {
     "Blur": "operators",
+    "Composed": "operators",
     "DeblurSettings": "restore",
     "Deblurred": "restore",
+    "Frames": "operators",
+    "Tilt": "operators",
+    "Turbulence": "restore",
+    "TurbulenceSettings": "restore",
     "Unknown": "core",
     "blind_dps": "samplers",
     "blind_proximal": "samplers",
     "deblur": "restore",
     "load_prior": "priors",
+    "restore_turbulence": "restore",
 }
 
 

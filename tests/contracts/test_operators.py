@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from blinddps.operators import Blur
+from blinddps.operators import Blur, Composed, Frames, Tilt
 
 Arguments = dict[str, Tensor]
 
@@ -65,7 +65,42 @@ def blur_cases() -> list[Case]:
     return cases
 
 
-CASES = blur_cases()
+def tilt_cases() -> list[Case]:
+    cases = []
+    for mode, boundary in product(("bilinear", "bicubic"), ("replicate", "reflect", "circular", "zero")):
+        tilt = Tilt(mode, boundary)
+        cases.append(
+            Case(
+                name=f"tilt-{mode}-{boundary}",
+                operator=tilt,
+                shapes={"image": (2, 6, 7), "tilt": (2, 6, 7)},
+                linear=("image",),
+                adjoints={"image": lambda r, a, tilt=tilt: tilt.adjoint(r, tilt=a["tilt"])},
+            )
+        )
+    return cases
+
+
+def composed_cases() -> list[Case]:
+    shapes = {"image": (2, 6, 7), "tilt": (2, 6, 7), "kernel": (1, 3, 4)}
+    tilt, blur = Tilt(), Blur("replicate")
+    both = [
+        Case(name, operator, shapes, linear=("image", "kernel"))
+        for name, operator in (
+            ("tilt-then-blur", Composed((tilt, blur))),
+            ("blur-then-tilt", Composed((blur, tilt))),
+        )
+    ]
+    frames = Frames(Composed((tilt, blur)), 2)
+    per_frame = Frames(Composed((tilt, blur)), 2, ("tilt", "kernel"))
+    return [
+        *both,
+        Case("frames-shared-kernel", frames, shapes | {"tilt": (4, 6, 7)}, linear=("image", "kernel")),
+        Case("frames-own-kernels", per_frame, shapes | {"tilt": (4, 6, 7), "kernel": (2, 3, 4)}, linear=("image",)),
+    ]
+
+
+CASES = blur_cases() + tilt_cases() + composed_cases()
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)

@@ -15,6 +15,7 @@ from .errors import INTERRUPTED, report
 from .priors import priors
 from .simulate import simulate
 from .train import train
+from .turbulence import turbulence
 
 __all__ = ["app", "main"]
 
@@ -50,6 +51,7 @@ def options(
 
 
 app.command()(deblur)
+app.command()(turbulence)
 app.add_typer(simulate)
 app.add_typer(priors)
 app.command()(train)

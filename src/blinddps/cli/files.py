@@ -14,7 +14,7 @@ from .errors import note, report
 __all__ = ["claim", "expand", "file_hash", "output_names", "write_json", "write_kernel"]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".npy"}
-_OWN = re.compile(r"_(restored|kernel|figure|frames)(_sample\d+)?$")
+_OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")
 
 
 def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:

@@ -1,4 +1,4 @@
-"""``blinddps simulate``: blurred pictures with their truth, and databases of kernels."""
+"""``blinddps simulate``: degraded pictures with their truth, and databases of kernels and tilts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from .files import claim, expand, file_hash, output_names, write_json, write_ker
 
 __all__ = ["simulate"]
 
-simulate = typer.Typer(name="simulate", no_args_is_help=True, rich_markup_mode=None, help="Make measurements, kernels.")
+simulate = typer.Typer(
+    name="simulate", no_args_is_help=True, rich_markup_mode=None, help="Make measurements, kernels, tilts."
+)
 
 
 @simulate.command()
@@ -96,6 +98,102 @@ def kernels(
     typer.echo(write_kernel_database(out, count, size, seed=seed, progress=not quiet))
 
 
+@simulate.command()
+def turbulence(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Sharp pictures, or folders of pictures.")],
+    out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
+    kind: Annotated[str, Option(help="Of tilt: atmospheric (stationary), or patch (the paper's).")] = "atmospheric",
+    rms: Annotated[float, Option(help="Of atmospheric: standard deviation of each component, pixels.")] = 1.0,
+    d_over_r0: Annotated[
+        float | None, Option("--d-r0", help="Of atmospheric, in place of --rms: D / r0 of a camera at Nyquist.")
+    ] = None,
+    aperture: Annotated[float, Option(help="Of atmospheric: distance over which tilt is alike, pixels.")] = 16.0,
+    strength: Annotated[float, Option(help="Of patch, pixels; the paper draws 0.1 to 0.4.")] = 0.25,
+    std: Annotated[float, Option(help="Of the Gaussian blur, pixels.")] = 1.0,
+    kernel_size: Annotated[int, Option(help="Side of the kernel, in pixels.")] = 32,
+    order: Annotated[str, Option(help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
+    frames: Annotated[int, Option(help="Frames of each scene, each with its own tilt and noise.")] = 1,
+    noise: Annotated[float, Option(help="Standard deviation, where white is 1.")] = 0.01,
+    boundary: Annotated[str, Option(help="Beyond the edge: replicate, reflect, circular or zero.")] = "replicate",
+    seed: Annotated[int, Option(help="With the frame's number, decides tilt and noise.")] = 0,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of an earlier call.")] = False,
+) -> None:
+    """Degrade sharp pictures as turbulent air does, and say by what.
+
+    Each INPUT leaves in DIR, with NAME its file name without suffix:
+
+    \b
+      NAME_turbulent.png      or with --frames the folder NAME_turbulent of 001.png, 002.png, ...
+      NAME_truth_tilt.npy     float32 (frames, 2, H, W), pixels to the right and down; NAME_truth_tilt.png: the first
+      NAME_truth_kernel.npy, NAME_truth_kernel.png, NAME_truth.json
+    """
+    from ..core import InputError
+    from ..io import ensure_output_dir
+    from ..simulate import atmospheric_tilts, gaussian_kernels, patch_tilts, tilt_rms
+
+    if frames < 1:
+        raise InputError(f"frames is {frames}; give at least 1")
+    strength_px = rms if d_over_r0 is None else tilt_rms(d_over_r0)
+    makers: dict[str, Callable[..., Any]] = {
+        "atmospheric": lambda size, n: atmospheric_tilts(
+            frames, size, rms=strength_px, aperture=aperture, seed=seed, start=n
+        ),
+        "patch": lambda size, n: patch_tilts(frames, size, strength=strength, seed=seed, start=n),
+    }
+    if kind not in makers:
+        from ..core import unknown_name
+
+        raise typer.BadParameter(unknown_name("kind of tilt", kind, makers))
+    options = {"rms": strength_px, "aperture": aperture} if kind == "atmospheric" else {"strength": strength}
+    ensure_output_dir(out)
+    kernel = gaussian_kernels(1, kernel_size, std=std)
+    paths, failures = expand(inputs)
+    for i, (path, name) in enumerate(zip(paths, output_names(paths), strict=True)):
+        try:
+            claim(out, name, "turbulent|truth|truth_kernel|truth_tilt", overwrite)
+            truth = {
+                "tilt": {"kind": kind} | options,
+                "kernel": {"kind": "gaussian", "std": std},
+                "kernel_size": kernel_size,
+                "order": order,
+                "frames": frames,
+                "noise": noise,
+                "boundary": boundary,
+                "seed": seed,
+                "number": i * frames,
+            }
+            _turbulence(path, out, name, kernel, makers[kind], truth)
+        except Exception as error:
+            report(error, path)
+            failures += 1
+    if failures:
+        raise typer.Exit(1)
+
+
+@simulate.command()
+def tilts(
+    out: Annotated[Path, Option(metavar="FILE", help="Database to write, safetensors.")],
+    count: Annotated[int, Option(help="Number of fields.")] = 50_000,
+    size: Annotated[int, Option(help="Side in pixels.")] = 256,
+    kind: Annotated[str, Option(help="patch (the paper's), atmospheric, or both.")] = "patch",
+    seed: Annotated[int, Option(help="With its number, decides each field.")] = 0,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Write a database of tilt fields; the defaults are the paper's: 50,000 of 256 x 256, 256 KiB each."""
+    from ..core import InputError
+    from ..io import ensure_output_dir
+    from ..simulate import write_tilt_database
+
+    if out.is_dir():
+        raise InputError(f"'{out}' is a folder; give the name of a file")
+    if out.exists() and not overwrite:
+        raise InputError(f"'{out}' exists; give --overwrite or another name")
+    ensure_output_dir(out.parent)
+    mixture = None if kind == "both" else {kind: 1.0}
+    typer.echo(write_tilt_database(out, count, size, seed=seed, mixture=mixture, progress=not quiet))
+
+
 def _option_of(kernel: str, intensity: float, std: float, radius: float) -> dict[str, float]:
     return {"motion": {"intensity": intensity}, "gaussian": {"std": std}, "defocus": {"radius": radius}}[kernel]
 
@@ -158,3 +256,49 @@ def _blur(path: Path, out: Path, name: str, kernel: Any, truth: dict[str, Any], 
     }
     write_json(report_path, record)
     typer.echo(f"{path}: {blurred}" + (f", {clipped:.1%} of the values were clipped" if clipped > 0.001 else ""))
+
+
+def _turbulence(path: Path, out: Path, name: str, kernel: Any, make: Callable[..., Any], truth: dict[str, Any]) -> None:
+    import numpy as np
+
+    from ..io import atomic_write, from_tensor, read_image, tilt_picture, to_tensor, write_image
+    from ..provenance import environment
+    from ..simulate import simulate_turbulence
+
+    picture = read_image(path, warn=False)
+    for sentence in picture.notes:
+        note("note", sentence, path)
+    x = to_tensor(picture)
+    tilt = make(tuple(x.shape[-2:]), truth["number"])
+    y = simulate_turbulence(
+        x.expand(len(tilt), -1, -1, -1),
+        tilt,
+        kernel,
+        sigma_y=2 * truth["noise"],
+        order=truth["order"],
+        boundary=truth["boundary"],
+        seed=truth["seed"],
+        start=truth["number"],
+    )
+    report_path = out / f"{name}_truth.json"
+    report_path.unlink(missing_ok=True)
+    if len(y) == 1:
+        seen = [out / f"{name}_turbulent.png"]
+    else:
+        folder = out / f"{name}_turbulent"
+        folder.mkdir(exist_ok=True)
+        seen = [folder / f"{j + 1:03d}.png" for j in range(len(y))]
+    for frame, target in zip(y, seen, strict=True):
+        write_image(target, from_tensor(frame[None]), dtype=np.uint8 if picture.dtype.kind == "f" else picture.dtype)
+    array = out / f"{name}_truth_tilt.npy"
+    with atomic_write(array) as temporary:
+        np.save(temporary, tilt.numpy(), allow_pickle=False)
+    write_image(array.with_suffix(".png"), tilt_picture(tilt[0].numpy()))
+    files = [*seen, array, array.with_suffix(".png"), *write_kernel(out / f"{name}_truth_kernel", kernel[0, 0].numpy())]
+    record = truth | {
+        "input": {"path": os.fspath(path.absolute()), "sha256": file_hash(path)},
+        "files": [os.fspath(file.relative_to(out)) for file in files],
+        "environment": environment(),
+    }
+    write_json(report_path, record)
+    typer.echo(f"{path}: {seen[0] if len(seen) == 1 else seen[0].parent}")

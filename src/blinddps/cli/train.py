@@ -19,13 +19,17 @@ class Unknown(str, Enum):
 
     kernel = "kernel"
     image = "image"
+    tilt = "tilt"
 
 
 def train(
     unknown: Annotated[Unknown, typer.Argument(help="What the prior models.")],
     out: Annotated[Path, Option(metavar="DIR", help="Folder of the run; the prior will be DIR/prior.")],
     recipe: Annotated[
-        str | None, Option(help="Settings to start from: kernel, faces-128, photos. Default: kernel or photos.")
+        str | None,
+        Option(
+            help="Settings to start from: kernel, tilt, faces-128, photos. Default: that of the unknown, or photos."
+        ),
     ] = None,
     config: Annotated[
         Path | None, Option(metavar="FILE", help="JSON of settings in place of a recipe, as a run's config.json.")
@@ -112,7 +116,7 @@ def _base(unknown: str, out: Path, recipe: str | None, config: Path | None, resu
     if resume and config is None and recipe is None and own.exists():
         config = own
     if config is None:
-        return recipe_of(recipe or {"kernel": "kernel", "image": "photos"}[unknown])
+        return recipe_of(recipe or {"image": "photos"}.get(unknown, unknown))
     try:
         value = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,10 @@ class ErrorSpectrum:
         rising = bool((levels.diff() > 0).all() and (places.diff() > 0).all())
         if not rising or levels[0] <= 0 or places[0] < 0 or not bool((torch.tensor(self.power) > 0).all()):
             raise InputError("sigma and frequency of an error spectrum must increase from above 0, power be positive")
+
+    def scaled(self, factor: float) -> ErrorSpectrum:
+        """The spectrum of an unknown in other units: ``power`` times ``factor``, the square of the unit's ratio."""
+        return replace(self, power=[[factor * value for value in row] for row in self.power])
 
     def __call__(self, sigma: float, size: Sequence[int]) -> Tensor:
         """Eigenvalues on the half plane of ``rfft2`` of a field of ``size``, ``(h, w // 2 + 1)`` float32 on the CPU."""

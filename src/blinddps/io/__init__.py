@@ -2,7 +2,8 @@
 
 from .atomic import atomic_write, ensure_output_dir
 from .colour import to_display, to_linear
-from .figure import comparison_figure, grid, kernel_picture, strip_and_gif
+from .figure import comparison_figure, grid, kernel_picture, strip_and_gif, tilt_picture
+from .frames import read_frames, sharpest
 from .image import (
     Picture,
     from_float,
@@ -24,8 +25,11 @@ __all__ = [
     "grid",
     "kernel_picture",
     "output_suffix",
+    "read_frames",
     "read_image",
+    "sharpest",
     "strip_and_gif",
+    "tilt_picture",
     "to_display",
     "to_float",
     "to_linear",

@@ -20,7 +20,7 @@ from .image import from_float
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["comparison_figure", "grid", "kernel_picture", "strip_and_gif"]
+__all__ = ["comparison_figure", "grid", "kernel_picture", "strip_and_gif", "tilt_picture"]
 
 
 def kernel_picture(kernel: np.ndarray, scale: int = 1) -> np.ndarray:
@@ -41,6 +41,30 @@ def kernel_picture(kernel: np.ndarray, scale: int = 1) -> np.ndarray:
     peak = float(k.max())
     unit = np.maximum(k, 0.0) / peak if peak > 0 else np.zeros_like(k)
     return unit.repeat(scale, axis=0).repeat(scale, axis=1)[..., None]
+
+
+def tilt_picture(tilt: np.ndarray, limit: float | None = None) -> np.ndarray:
+    """Displacements ``(2, H, W)`` as colours, ``(H, W, 3)`` float32 in [0, 1].
+
+    Hue is the direction (red to the right, then yellow, green down, cyan, blue, magenta round), saturation the length:
+    white is none, full colour ``limit`` pixels or more; by default the longest.
+
+    Raises
+    ------
+    InputError
+        If ``tilt`` is not a finite array of shape ``(2, H, W)``, or ``limit`` is not above 0.
+    """
+    field = np.asarray(tilt, dtype=np.float32)
+    if field.ndim != 3 or len(field) != 2 or field.size == 0 or not np.isfinite(field).all():
+        raise InputError(f"a tilt to draw has shape {field.shape}; give a finite array of shape (2, H, W)")
+    if limit is not None and not limit > 0:
+        raise InputError(f"the limit of a tilt picture is {limit}; give a length above 0, in pixels")
+    length = np.hypot(*field)
+    saturation = (length / (limit or max(float(length.max()), 1e-6))).clip(0, 1)
+    hue = np.arctan2(field[1], field[0]) * 3 / np.pi  # in sixths of the circle
+    channels = [np.abs((hue - 2 * c + 3) % 6 - 3) - 1 for c in range(3)]  # distance from red, green, blue
+    pure = 1 - np.stack(channels, -1).clip(0, 1)
+    return (1 - saturation[..., None] * (1 - pure)).astype(np.float32)
 
 
 def grid(images: Sequence[np.ndarray], columns: int, padding: int | None = None) -> np.ndarray:

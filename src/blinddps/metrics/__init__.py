@@ -2,5 +2,6 @@
 
 from .image import aligned_psnr, psnr, ssim
 from .kernel import align_kernel, kernel_mse, mnc
+from .tilt import tilt_epe
 
-__all__ = ["align_kernel", "aligned_psnr", "kernel_mse", "mnc", "psnr", "ssim"]
+__all__ = ["align_kernel", "aligned_psnr", "kernel_mse", "mnc", "psnr", "ssim", "tilt_epe"]

@@ -14,6 +14,7 @@ CARD_NAME = "blinddps.json"
 class PriorCard(BaseModel):
     """Description of a prior: which unknown it models, in which range and units, at which sizes.
 
+    ``scale`` is the physical value (pixels of a tilt) of 1 in the range.
     ``channels`` are the unknown's, before pixel unshuffling; ``sizes`` are the heights (= widths) it was trained at;
     ``any_size`` says that other sizes are in its range too; ``grey`` whether a three-channel network was trained on
     grey pictures whose noise is equal in all channels, as it sees one-channel images (``replicate``), or not
@@ -28,6 +29,7 @@ class PriorCard(BaseModel):
     channels: int = Field(ge=1)
     value_range: tuple[float, float] = (-1.0, 1.0)
     units: str
+    scale: float = Field(default=1.0, gt=0)
     sizes: tuple[int, ...]
     any_size: bool = False
     pixel_unshuffle: int = Field(default=1, ge=1)

@@ -2,5 +2,15 @@
 
 from .deblur import Deblurred, deblur, solve_blur
 from .settings import DeblurSettings
+from .turbulence import Turbulence, TurbulenceSettings, restore_turbulence, solve_turbulence
 
-__all__ = ["DeblurSettings", "Deblurred", "deblur", "solve_blur"]
+__all__ = [
+    "DeblurSettings",
+    "Deblurred",
+    "Turbulence",
+    "TurbulenceSettings",
+    "deblur",
+    "restore_turbulence",
+    "solve_blur",
+    "solve_turbulence",
+]

@@ -1,4 +1,4 @@
-"""Seeded generators of kernels and of measurements. Imports core and operators."""
+"""Seeded generators of kernels, tilts and of measurements. Imports core and operators."""
 
 from .kernels import (
     PAPER_MIXTURE,
@@ -9,15 +9,22 @@ from .kernels import (
     read_kernel_database,
     write_kernel_database,
 )
-from .measurement import simulate_blur
+from .measurement import simulate_blur, simulate_turbulence
+from .tilts import atmospheric_tilts, patch_tilts, tilt_rms, tilt_set, write_tilt_database
 
 __all__ = [
     "PAPER_MIXTURE",
+    "atmospheric_tilts",
     "defocus_kernels",
     "gaussian_kernels",
     "kernel_set",
     "motion_kernels",
+    "patch_tilts",
     "read_kernel_database",
     "simulate_blur",
+    "simulate_turbulence",
+    "tilt_rms",
+    "tilt_set",
     "write_kernel_database",
+    "write_tilt_database",
 ]

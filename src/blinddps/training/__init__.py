@@ -1,7 +1,7 @@
 """Training of priors: data, loss, EMA, loop."""
 
 from .config import NetworkConfig, TrainConfig, configure, recipe
-from .data import ImageData, KernelData, KernelDatabase, make_data, read_pictures
+from .data import ImageData, KernelData, KernelDatabase, TiltData, make_data, read_pictures
 from .dry_run import dry_run
 from .loop import train
 
@@ -10,6 +10,7 @@ __all__ = [
     "KernelData",
     "KernelDatabase",
     "NetworkConfig",
+    "TiltData",
     "TrainConfig",
     "configure",
     "dry_run",

@@ -51,7 +51,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    unknown: Literal["kernel", "image"]
+    unknown: Literal["kernel", "image", "tilt"]
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
     data: tuple[str, ...] = ()
     channels: PositiveInt = 3
@@ -81,6 +81,7 @@ class TrainConfig(BaseModel):
     sample_every: PositiveInt = 2000
     tensorboard: bool = False
     units: str = "[-1, 1]"
+    scale: float = Field(default=1.0, gt=0, description="physical value of 1 in the prior's range")
     licence: str = "unknown"
 
     @model_validator(mode="after")
@@ -95,6 +96,8 @@ class TrainConfig(BaseModel):
             raise ValueError(f"size_weights {self.size_weights} must not be negative and not all zero")
         if self.unknown == "kernel" and self.channels != 1:
             raise ValueError(f"a kernel has one channel, not {self.channels}; set channels = 1")
+        if self.unknown == "tilt" and (self.channels != 2 or self.data):
+            raise ValueError(f"a tilt has two channels, not {self.channels}, and no data: fields are generated")
         if self.unknown == "image" and not self.data:
             raise ValueError("an image prior needs data: give a folder or a tar of images")
         return self
@@ -143,6 +146,21 @@ def recipe(name: str) -> dict[str, object]:
             "network": NetworkConfig(channels=(32, 64, 128), layers=1),
             "batch_size": 16,
             "units": "2 k / max(k) - 1",
+        },
+        "tilt": {
+            "unknown": "tilt",
+            "channels": 2,
+            "sizes": (128, 256),
+            "size_weights": (0.97, 0.03),
+            "any_size": True,
+            "flip": False,
+            "mixture": {"patch": 0.5, "atmospheric": 0.5},
+            "network": NetworkConfig(channels=(32, 48, 64), layers=1, pixel_unshuffle=4),
+            "batch_size": 16,
+            "p_mean": -1.5,
+            "p_std": 1.5,
+            "units": "pixels / scale",
+            "scale": 4.0,
         },
         "faces-128": {
             "unknown": "image",

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from blinddps.core import InputError, from_simplex, generator_for
 from blinddps.io.image import from_float, read_image
-from blinddps.simulate import kernel_set, read_kernel_database
+from blinddps.simulate import kernel_set, read_kernel_database, tilt_set
 
 if TYPE_CHECKING:
     from .config import TrainConfig
 
-__all__ = ["Data", "ImageData", "KernelData", "KernelDatabase", "Pictures", "make_data", "read_pictures"]
+__all__ = ["Data", "ImageData", "KernelData", "KernelDatabase", "Pictures", "TiltData", "make_data", "read_pictures"]
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
@@ -34,12 +34,14 @@ class Data(Protocol):
 
 
 def make_data(config: TrainConfig) -> Data:
-    """The data a configuration names: generated kernels, a database of kernels, or pictures.
+    """The data a configuration names: generated kernels or tilt fields, a database of kernels, or pictures.
 
     Raises:
         InputError: as :func:`read_pictures`; an unknown class of kernels; or ``data`` of a kernel prior that are not
             one database of kernels of the configuration's size.
     """
+    if config.unknown == "tilt":
+        return TiltData(config.mixture, config.scale, config.seed)
     if config.unknown == "kernel" and not config.data:
         return KernelData(config.mixture, config.seed)
     if config.unknown == "kernel":
@@ -81,6 +83,22 @@ class KernelData:
             each = [kernel_set(1, size, seed=self.seed, start=i, mixture=self.mixture) for i in items]
             kernels = torch.cat(each)
         return from_simplex(kernels)
+
+
+class TiltData:
+    """Tilt fields from the seeded generators, never the same twice; in pixels divided by ``scale``, clipped to [-1, 1].
+
+    Raises:
+        InputError: as :func:`blinddps.simulate.tilt_set` for ``mixture``.
+    """
+
+    def __init__(self, mixture: dict[str, float], scale: float, seed: int) -> None:
+        self.mixture, self.scale, self.seed = mixture, scale, seed
+        self.batch([0], 16)  # a wrong mixture is told now, not at the first step
+
+    def batch(self, items: Sequence[int], size: int) -> Tensor:
+        fields = [tilt_set(1, size, seed=self.seed, start=i, mixture=self.mixture) for i in items]
+        return (torch.cat(fields) / self.scale).clamp(-1, 1)
 
 
 class KernelDatabase:

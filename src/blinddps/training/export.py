@@ -38,6 +38,7 @@ def as_prior(
         unknown=config.unknown,
         channels=config.channels,
         units=config.units,
+        scale=config.scale,
         sizes=config.sizes,
         any_size=config.any_size,
         pixel_unshuffle=config.network.pixel_unshuffle,
@@ -64,11 +65,14 @@ def write_prior(prior: DiffusionPrior, out: Path) -> None:
 
 def write_samples(config: TrainConfig, prior: DiffusionPrior, path: Path) -> None:
     """A PNG of 16 samples of the most frequent size, by 50 ancestral steps; the same noise at every call."""
-    from blinddps.io.figure import grid
+    from blinddps.io.figure import grid, tilt_picture
     from blinddps.io.image import write_image
 
     dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
     draws = sample_prior(prior.to(dtype=dtype), 16, config.main_size, num_steps=50, seed=config.seed)
-    unit = ((draws + 1) / 2).cpu().permute(0, 2, 3, 1).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if config.unknown == "tilt":
+        write_image(path, grid([tilt_picture(field) for field in draws.cpu().numpy()], columns=8))
+        return
+    unit = ((draws + 1) / 2).cpu().permute(0, 2, 3, 1).numpy()
     write_image(path, grid(list(unit[..., 0] if config.unknown == "kernel" else unit), columns=8))

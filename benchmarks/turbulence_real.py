@@ -1,0 +1,60 @@
+"""Real sequences through turbulence: sharpest frame, temporal mean, restoration from one frame and from several.
+
+``python benchmarks/turbulence_real.py FOLDER... --crop 160 --out DIR > benchmarks/results/turbulence_real.txt``
+
+Writes DIR/NAME.png, a contact sheet, for each folder of frames; centre crops.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from blinddps.io import comparison_figure, read_frames, sharpest, tilt_picture
+from blinddps.restore import restore_turbulence
+from common import header
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--crop", type=int, default=160)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--out", required=True, type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    print("\n".join(header(0)), flush=True)
+    for folder in args.folders:
+        whole, _ = read_frames(folder)
+        h, w = whole[0].shape[:2]
+        top, left = (h - args.crop) // 2, (w - args.crop) // 2
+        frames = [np.ascontiguousarray(f[top : top + args.crop, left : left + args.crop]) for f in whole]
+        chosen = [frames[i] for i in sharpest(frames, args.frames)]
+        best = frames[sharpest(frames, 1)[0]]
+        one = restore_turbulence(best, num_steps=args.steps)
+        several = restore_turbulence(chosen, num_steps=args.steps)
+        columns = [
+            ("sharpest frame", best),
+            (f"mean of {len(frames)}", np.mean(frames, axis=0, dtype=np.float32)),
+            ("from the sharpest", one.image),
+            (f"from {len(chosen)} frames", several.image),
+            ("kernel", several.kernel),
+            ("tilt of the first", tilt_picture(several.tilt[0])),
+        ]
+        comparison_figure(columns, args.out / f"{folder.name}.png", panel_height=2 * args.crop)
+        for name, r in (("one frame", one), (f"{len(chosen)} frames", several)):
+            rms = float(np.sqrt(np.square(r.tilt).mean()))
+            print(
+                f"{folder.name:16s} {name:10s} {r.outcome[0].status:10s} residual {r.residual[0]:5.2f} x noise "
+                f"{r.noise:.4f}, tilt rms {rms:.2f} px, {r.seconds:.0f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

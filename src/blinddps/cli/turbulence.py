@@ -1,0 +1,228 @@
+"""``blinddps turbulence``."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from .deblur import _number
+from .errors import note, report, usage
+from .files import claim, file_hash, output_names, write_json, write_kernel
+from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from ..restore import Turbulence, TurbulenceSettings
+
+__all__ = ["turbulence"]
+
+
+def turbulence(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT", help="Pictures; or, as frames of one scene each, folders, TIFFs, GIFs, videos."
+        ),
+    ],
+    out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
+    frames: Annotated[
+        int | None, Option(metavar="N", help="Of a sequence, restore from the N sharpest frames; time grows with N.")
+    ] = 10,
+    prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
+    kernel_prior: Annotated[str, Option(help="kernel, a folder, or uniform.")] = "kernel",
+    tilt_prior: Annotated[str, Option(help="stationary (no network), tilt, or a folder.")] = "stationary",
+    kernel_size: Annotated[str, Option(metavar="auto|N", help="Side of the kernel's support, pixels.")] = "auto",
+    kernel_per_frame: Annotated[
+        bool, Option("--kernel-per-frame", help="A kernel for each frame, not one for all.")
+    ] = False,
+    order: Annotated[str, Option(help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
+    noise: Annotated[
+        str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
+    ] = "auto",
+    boundary: Annotated[
+        str, Option(help="Beyond the picture's edge: replicate, reflect, circular or zero.")
+    ] = "replicate",
+    samples: Annotated[int, Option(help="Draws from the posterior.")] = 1,
+    solver: Annotated[
+        str, Option(help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong).")
+    ] = "fast",
+    num_steps: Annotated[
+        str, Option("--steps", metavar="auto|N", help="Of the reverse diffusion; time is proportional.")
+    ] = "auto",
+    start: Annotated[str, Option(metavar="auto|noise|VALUE", help="Noise level at which the image begins.")] = "auto",
+    tilt_start: Annotated[
+        str,
+        Option(metavar="auto|noise|VALUE", help="Noise level at which the tilt begins, pixels: how far it may move."),
+    ] = "auto",
+    step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",
+    kernel_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the kernel's data step.")] = "auto",
+    tilt_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the tilt's data step.")] = "auto",
+    step_schedule: Annotated[str, Option(help="constant, sqrt_alpha_bar or likelihood.")] = "constant",
+    sparsity: Annotated[str, Option(metavar="auto|VALUE", help="Weight of the kernel's penalty; the paper: 0.")] = "0",
+    sparsity_norm: Annotated[str, Option(help="l1 or l0.")] = "l1",
+    projection: Annotated[str, Option(help="Of the kernel: simplex or normalise.")] = "simplex",
+    linear_light: Annotated[bool, Option("--linear-light", help="Undo the sRGB curve first.")] = False,
+    seed: Annotated[int, Option(help="The result depends on it alone.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[str, Option(help="Of the networks: auto, float32 or bfloat16.")] = "auto",
+    tile: Annotated[str, Option(metavar="auto|N", help="Larger pictures pass the network in tiles.")] = "auto",
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of an earlier call.")] = False,
+    quiet: Annotated[bool, Option("--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Restore pictures seen through turbulence: tilted from place to place, blurred and noisy.
+
+    An INPUT with several frames (folder, TIFF, GIF, video) is one scene: one picture, a tilt for each frame, and one
+    kernel or, with --kernel-per-frame, as many. Each INPUT leaves in DIR, with NAME its name:
+
+    \b
+      NAME_restored.png   the picture (_sample2, ... with --samples)
+      NAME_kernel.npy     the kernel, sum one, and NAME_kernel.png; per frame (frames, h, w), the picture of the first
+      NAME_tilt.npy       the tilts: float32 (frames, 2, H, W), pixels, to the right and down; NAME_tilt.png: the first
+                          frame's, hue is the direction (red to the right, green to the lower left), white is none
+      NAME_figure.png     input, restored picture, kernel and tilt
+      NAME_result.json    settings, versions, noise, residual, outcome; written last
+
+    Exit codes as of 'blinddps deblur'.
+    """
+    from ..io import ensure_output_dir
+    from ..priors import load_prior
+    from ..restore import TurbulenceSettings
+
+    settings = usage(
+        TurbulenceSettings,
+        prior=prior,
+        kernel_prior=kernel_prior,
+        tilt_prior=tilt_prior,
+        kernel_size=_number(kernel_size, int),
+        kernel_per_frame=kernel_per_frame,
+        order=order,
+        noise=_number(noise, float),
+        boundary=boundary,
+        samples=samples,
+        solver=solver,
+        num_steps=_number(num_steps, int),
+        start=_number(start, float),
+        tilt_start=_number(tilt_start, float),
+        step_size=_number(step_size, float),
+        kernel_step_size=_number(kernel_step_size, float),
+        tilt_step_size=_number(tilt_step_size, float),
+        step_schedule=step_schedule,
+        sparsity=_number(sparsity, float),
+        sparsity_norm=sparsity_norm,
+        projection=projection,
+        linear_light=linear_light,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        tile=_number(tile, int),
+    )
+    ensure_output_dir(out)
+    for name in {prior, kernel_prior, tilt_prior} - {"uniform", "stationary"}:
+        load_prior(name)  # a damaged one is one error, not one for each input
+    failures = 0
+    for path, name in zip(inputs, output_names(inputs), strict=True):
+        try:
+            failures += not _restore(path, out, name, settings, frames, overwrite, quiet)
+        except Exception as error:
+            report(error, path)
+            failures += 1
+    if failures:
+        raise typer.Exit(1)
+
+
+def _restore(
+    path: Path, out: Path, name: str, settings: TurbulenceSettings, frames: int | None, overwrite: bool, quiet: bool
+) -> bool:
+    from ..io import read_frames
+    from ..restore import restore_turbulence
+
+    old = claim(out, name, "restored|kernel|tilt|figure|result", overwrite, settings.samples)
+    pictures, names = read_frames(path, count=frames)
+    with progress_bar(path.name, settings, quiet) as show:
+        result = restore_turbulence(pictures, settings, on_step=show)
+    for sentence in result.notes:
+        note("note", sentence, path)
+    written = _write(path, out, name, pictures[0], names, result, old)
+    for j, outcome in enumerate(result.outcome):
+        which = f"sample {j + 1}: " if settings.samples > 1 else ""
+        if outcome.status != "converged":
+            kind = "error" if outcome.status == "diverged" else "warning"
+            note(kind, f"{which}{outcome.status}: {outcome.message}", path)
+    if not quiet:
+        first = result.outcome[0].status
+        typer.echo(
+            f"{path}: {len(pictures)} frame{'s' if len(pictures) > 1 else ''}, {first}, residual "
+            f"{result.residual[0]:.2f} x noise {result.noise:.4f}, {result.seconds:.1f} s"
+            + (f", {written}" if written else "")
+        )
+    return all(outcome.status != "diverged" for outcome in result.outcome)
+
+
+def _write(
+    path: Path, out: Path, name: str, first: Any, names: list[str], result: Turbulence, old: list[Path]
+) -> Path | None:
+    """Write all results of an input, ``result.json`` last; returns the picture of the first finite sample."""
+    import numpy as np
+
+    from ..io import atomic_write, comparison_figure, tilt_picture, write_image
+    from ..provenance import environment
+
+    report_path = out / f"{name}_result.json"
+    report_path.unlink(missing_ok=True)
+    files: list[Path] = []
+    for j, outcome in enumerate(result.outcome):
+        if outcome.status == "diverged":
+            continue
+        number = f"_sample{j + 1}" if j else ""
+        picture = out / f"{name}_restored{number}.png"
+        write_image(picture, result.images[j])
+        kernels, tilt = result.kernels[j], result.tilts[j]
+        files += [picture, *write_kernel(out / f"{name}_kernel{number}", kernels[0])]
+        array = out / f"{name}_tilt{number}.npy"
+        with atomic_write(array) as temporary:
+            np.save(temporary, tilt, allow_pickle=False)
+        if len(kernels) > 1:
+            with atomic_write(out / f"{name}_kernel{number}.npy") as temporary:
+                np.save(temporary, kernels, allow_pickle=False)
+        seen = tilt_picture(tilt[0])
+        write_image(array.with_suffix(".png"), seen)
+        if not any(f.name.endswith("_figure.png") for f in files):
+            figure = out / f"{name}_figure.png"
+            longest = float(np.hypot(*tilt[0]).max())
+            columns = [("input", first), ("restored", result.images[j]), ("kernel", kernels[0])]
+            comparison_figure([*columns, (f"tilt, up to {longest:.2f} px", seen)], figure)
+            files.append(figure)
+        files += [array, array.with_suffix(".png")]
+    for stale in {*old} - {report_path, *files}:
+        stale.unlink()
+    record = {
+        "input": {
+            "path": os.fspath(path.absolute()),
+            "sha256": None if path.is_dir() else file_hash(path),
+            "frames": names,
+        },
+        "samples": [
+            {
+                "outcome": outcome.status,
+                "message": outcome.message,
+                "step": outcome.step,
+                "residual_over_noise": residual if math.isfinite(residual) else None,
+            }
+            for outcome, residual in zip(result.outcome, result.residual, strict=True)
+        ],
+        "files": [file.name for file in files],
+        "noise": result.noise,
+        "notes": list(result.notes),
+        "seconds": round(result.seconds, 3),
+        "nfe": result.nfe,
+        "settings": asdict(result.settings),
+        "priors": result.priors,
+        "environment": environment(result.settings.device),
+    }
+    write_json(report_path, record)
+    return files[0] if files else None

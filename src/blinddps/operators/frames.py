@@ -1,0 +1,147 @@
+"""Several frames of one scene as one measurement: an image seen through one operator per frame."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blinddps.core.errors import InputError
+from blinddps.operators.compose import Composed
+from blinddps.operators.tilt import Tilt
+
+__all__ = ["Frames"]
+
+Errors = Mapping[str, Callable[[tuple[int, ...]], Tensor] | None]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """``y_t = A(image, u_t)`` for ``t = 1 ... count``; all frames in one likelihood.
+
+    Frames lie in the channels: ``y`` is ``(B, count * C, H, W)``, and an unknown of ``framewise`` has ``count`` times
+    the channels that ``operator`` takes, frame after frame. Other unknowns are the same in all frames.
+
+    Raises:
+        InputError: fewer than one frame, or ``framewise`` names that the operator does not take.
+    """
+
+    operator: Composed
+    count: int
+    framewise: tuple[str, ...] = ("tilt",)
+
+    def __post_init__(self) -> None:
+        strange = [n for n in self.framewise if n not in self.operator.unknowns or n == "image"]
+        if self.count < 1 or strange:
+            raise InputError(
+                f"count is {self.count} and framewise {self.framewise}; give at least 1 frame, and names among "
+                f"{', '.join(self.operator.unknowns[1:])}"
+            )
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        return self.operator.unknowns
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self.operator.__signature__
+
+    def __call__(self, **unknowns: Tensor) -> Tensor:
+        """``(B, count * C, H, W)``; arguments as the operator's, those of ``framewise`` with frames in the channels.
+
+        Raises:
+            InputError: channels that do not split into the frames, or what the operator refuses.
+        """
+        return self._fold(self.operator(**self._each(unknowns)))
+
+    @torch.no_grad()
+    def update(
+        self,
+        name: str,
+        y: Tensor,
+        *,
+        estimate: Mapping[str, Tensor],
+        center: Mapping[str, Tensor],
+        error: Errors,
+        noise_variance: Tensor,
+    ) -> Tensor:
+        """As :meth:`Composed.update`. An unknown of a frame is updated from its frame, the image and what is shared
+        from all frames; the error of the denoised image is the same in all, so it does not average out."""
+        if name in self.framewise:
+            each = self.operator.update(
+                name,
+                self._unfold(y),
+                estimate=self._each(estimate),
+                center=self._each(center),
+                error={n: self._error_of_frame(n, of) for n, of in error.items()},
+                noise_variance=noise_variance.repeat_interleave(self.count, 0),
+            )
+            return self._fold(each)
+        if name == "image":
+            return self.operator.gauss_newton(self, name, y, center, error, noise_variance)
+        *before, last = self.operator.operators
+        if not hasattr(last, "update"):
+            return self.operator.gauss_newton(self, name, y, center, error, noise_variance)
+        seen = self._fold(
+            Composed(tuple(before))(**self._only(before, center)) if before else self._each(center)["image"]
+        )
+        of_image = error["image"]
+        common = None if of_image is None else lambda size: self.count * of_image(size)
+        result: Tensor = last.update(
+            name,
+            y,
+            estimate=estimate,
+            center={name: center[name], "image": seen},
+            error={**error, "image": common},
+            noise_variance=noise_variance,
+        )
+        return result
+
+    def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A deformation that all frames share belongs to the image: the tilt's mean over the frames is put at zero,
+        pixel by pixel, and the image warped by it. What moves one frame against another is no gauge and stays. A shared
+        kernel is centred as by :meth:`Composed.fix_gauge`."""
+        shared = {n: v for n, v in center.items() if n not in self.framewise}
+        fixed = dict(center) | self.operator.fix_gauge(shared)
+        if "tilt" in self.framewise and "tilt" in fixed and "image" in fixed:
+            frames = fixed["tilt"].unflatten(1, (self.count, 2))
+            mean = frames.mean(1)
+            fixed["image"] = Tilt("bicubic")(image=fixed["image"], tilt=mean)
+            fixed["tilt"] = (frames - mean[:, None]).flatten(1, 2)
+        return fixed
+
+    def _each(self, unknowns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            n: self._unfold(v) if n in self.framewise else v.repeat_interleave(self.count, 0)
+            for n, v in unknowns.items()
+        }
+
+    def _only(self, operators: list[Callable[..., Tensor]], center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        names = Composed(tuple(operators)).unknowns
+        return {n: v for n, v in self._each(center).items() if n in names}
+
+    def _error_of_frame(
+        self, name: str, error: Callable[[tuple[int, ...]], Tensor] | None
+    ) -> Callable[[tuple[int, ...]], Tensor] | None:
+        if error is None:
+            return None
+
+        def of_frame(size: tuple[int, ...]) -> Tensor:
+            spectrum = error(size)
+            if spectrum.ndim < 4 or len(spectrum) == 1:
+                return spectrum
+            # relative to the squared norm of all frames' kernels together
+            return spectrum.repeat_interleave(self.count, 0) / (self.count if name in self.framewise else 1)
+
+        return of_frame
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        if x.shape[1] % self.count:
+            raise InputError(f"{x.shape[1]} channels do not split into {self.count} frames; stack the frames' channels")
+        return x.unflatten(1, (self.count, -1)).flatten(0, 1)
+
+    def _fold(self, x: Tensor) -> Tensor:
+        return x.unflatten(0, (-1, self.count)).flatten(1, 2)

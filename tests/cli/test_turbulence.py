@@ -1,0 +1,49 @@
+"""``blinddps simulate turbulence`` and ``blinddps turbulence`` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Call = Callable[..., Any]
+
+
+def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, tiny: list[object]) -> None:
+    j, i = np.meshgrid(np.arange(32), np.arange(32))
+    sharp = np.stack([(7 * i) % 256, (5 * j) % 256, (3 * (i + j)) % 256], -1).astype(np.uint8)
+    Image.fromarray(sharp).save(tmp_path / "a.png")
+    made, out = tmp_path / "made", tmp_path / "out"
+    simulate = ["simulate", "turbulence", tmp_path / "a.png", "--out", made]
+    restore = ["turbulence", made / "a_turbulent", "--out", out, "--kernel-size", 8, *tiny]
+    done = several(
+        [
+            [*simulate, "--frames", 3, "--kernel-size", 8],
+            simulate,
+            [*restore, "--frames", 2],
+            restore,
+            ["turbulence", tmp_path / "a.png", tmp_path / "missing", "--out", out, "--kernel-size", 8, *tiny],
+            ["turbulence", tmp_path / "a.png", "--out", out, "--order", "tilt-blurr"],
+            ["simulate", "turbulence", tmp_path / "a.png", "--out", tmp_path / "b", "--kind", "atmosferic"],
+            ["simulate", "tilts", "--out", tmp_path / "t.safetensors", "--count", 3, "--size", 16, "--quiet"],
+        ]
+    )
+    assert [d.code for d in done] == [0, 1, 0, 1, 1, 2, 2, 0], [d.err for d in done]
+    truth = json.loads((made / "a_truth.json").read_text())
+    assert truth["files"][:3] == ["a_turbulent/001.png", "a_turbulent/002.png", "a_turbulent/003.png"]
+    assert np.load(made / "a_truth_tilt.npy").shape == (3, 2, 32, 32)
+    result = json.loads((out / "a_turbulent_result.json").read_text())
+    assert len(result["input"]["frames"]) == 2
+    assert set(result["files"]) | {"a_turbulent_result.json"} == {p.name for p in out.glob("a_turbulent_*")}
+    assert np.load(out / "a_turbulent_tilt.npy").shape == (2, 2, 32, 32)
+    assert Image.open(out / "a_turbulent_restored.png").size == (32, 32)
+    assert "results are there already" in done[3].err
+    assert (out / "a_result.json").exists()  # the missing input left the other to be done
+    assert "did you mean 'tilt-blur'" in done[5].err.replace("\n", " ")
+    from safetensors.torch import load_file
+
+    assert load_file(tmp_path / "t.safetensors")["tilts"].shape == (3, 2, 16, 16)

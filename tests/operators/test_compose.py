@@ -1,0 +1,131 @@
+"""Operators one after the other, and frames: order, names, updates, gauge."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from blinddps.core import InputError
+from blinddps.operators import Blur, Composed, Frames, Tilt
+from blinddps.simulate import atmospheric_tilts, gaussian_kernels
+
+SIZE = 48
+
+
+def scene(frames: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """A smooth texture, a kernel, tilts."""
+    noise = torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    image = Blur("circular")(image=noise, kernel=gaussian_kernels(1, 17, std=2.0)) * 3
+    tilt = atmospheric_tilts(frames, SIZE, rms=0.8, aperture=12.0, seed=1).flatten(0, 1)[None]
+    return image, gaussian_kernels(1, 9, std=1.0), tilt
+
+
+def white(value: float):  # type: ignore[no-untyped-def]
+    return lambda size: torch.full((size[0], size[1] // 2 + 1), value)
+
+
+def test_the_first_operator_acts_first() -> None:
+    image, kernel, tilt = scene()
+    blurred_last = Blur()(image=Tilt()(image=image, tilt=tilt), kernel=kernel)
+    tilted_last = Tilt()(image=Blur()(image=image, kernel=kernel), tilt=tilt)
+    found = {"image": image, "kernel": kernel, "tilt": tilt}
+    torch.testing.assert_close(Composed((Tilt(), Blur()))(**found), blurred_last)
+    torch.testing.assert_close(Composed((Blur(), Tilt()))(**found), tilted_last)
+    assert (blurred_last - tilted_last).abs().max() > 1e-3
+
+
+def test_what_partial_has_bound_is_no_unknown() -> None:
+    image, kernel, tilt = scene()
+    known = Composed((partial(Tilt(), tilt=tilt), Blur()))
+    assert known.unknowns == ("image", "kernel")
+    torch.testing.assert_close(
+        known(image=image, kernel=kernel), Composed((Tilt(), Blur()))(image=image, kernel=kernel, tilt=tilt)
+    )
+
+
+def test_names_are_checked() -> None:
+    image, kernel, tilt = scene()
+    model = Composed((Tilt(), Blur()))
+    with pytest.raises(InputError, match="did you mean 'tilt'"):
+        model(image=image, kernel=kernel, tilts=tilt)
+    with pytest.raises(InputError, match="needs tilt as well"):
+        model(image=image, kernel=kernel)
+    with pytest.raises(InputError, match="image"):
+        Composed((lambda kernel: kernel,))
+    with pytest.raises(InputError, match="framewise"):
+        Frames(model, 2, ("gain",))
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_updates_find_the_tilt_of_a_known_image(frames: int) -> None:
+    image, kernel, tilt = scene(frames)
+    model = Composed((Tilt(), Blur()))
+    operator = model if frames == 1 else Frames(model, frames)
+    y = operator(image=image, kernel=kernel, tilt=tilt)
+    center = {"image": image, "kernel": kernel, "tilt": torch.zeros_like(tilt)}
+    for _ in range(3):
+        center["tilt"] = operator.update(
+            "tilt",
+            y,
+            estimate=center,
+            center=center,
+            error={"image": white(1e-6), "kernel": None, "tilt": white(1.0)},
+            noise_variance=torch.full((1, 1, 1, 1), 1e-6),
+        )
+    before = (y - operator(image=image, kernel=kernel, tilt=torch.zeros_like(tilt))).norm()
+    after = (y - operator(**center)).norm()
+    assert after < 0.1 * before
+
+
+def test_the_image_update_agrees_with_the_exact_one_without_tilt() -> None:
+    image, kernel, _ = scene()
+    blur = Blur("circular")
+    y = blur(image=image, kernel=kernel)
+    none = torch.zeros(1, 2, SIZE, SIZE)
+    start = {"image": torch.zeros_like(image), "kernel": kernel, "tilt": none}
+    common = {"estimate": start, "noise_variance": torch.full((1, 1, 1, 1), 1e-2)}
+    error = {"image": white(0.5), "kernel": None, "tilt": None}
+    exact = blur.update("image", y, center=start, error=error, **common)
+    ours = Composed((Tilt("bilinear", "circular"), blur)).update("image", y, center=start, error=error, **common)
+    torch.testing.assert_close(ours, exact, rtol=0, atol=5e-3 * float(exact.abs().max()))
+
+
+def test_more_frames_weigh_more_in_the_image() -> None:
+    image, kernel, _ = scene()
+    model, none = Composed((Tilt(), Blur())), torch.zeros(1, 2, SIZE, SIZE)
+    y = model(image=image, kernel=kernel, tilt=none)
+    error = {"image": white(1e-2), "kernel": None, "tilt": None}
+    missing = []
+    for count in (1, 6):
+        center = {"image": torch.zeros_like(image), "kernel": kernel, "tilt": none.repeat(1, count, 1, 1)}
+        operator = Frames(model, count)
+        found = operator.update(
+            "image",
+            y.repeat(1, count, 1, 1),
+            estimate=center,
+            center=center,
+            error=error,
+            noise_variance=torch.full((1, 1, 1, 1), 1e-1),
+        )
+        missing.append(float((found - image).norm()))
+    assert missing[1] < 0.8 * missing[0]
+
+
+def test_gauge() -> None:
+    image, kernel, tilt = scene(3)
+    model = Composed((Tilt(), Blur()))
+    moved = {"image": image, "kernel": kernel.roll(2, -1), "tilt": tilt[:, :2] + 1.5}
+    fixed = model.fix_gauge(moved)
+    torch.testing.assert_close(fixed["tilt"].mean((-2, -1)), torch.zeros(1, 2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(fixed["kernel"], kernel, rtol=0, atol=5e-3)  # a tail left its frame
+    frames = Frames(model, 3)
+    together = {"image": image, "kernel": kernel, "tilt": tilt}
+    after = frames.fix_gauge(together)
+    torch.testing.assert_close(after["tilt"].unflatten(1, (3, 2)).mean(1), torch.zeros(1, 2, SIZE, SIZE))
+    inner = (..., slice(8, -8), slice(8, -8))
+    y, seen = frames(**together), frames(**after)
+    rms = (y - frames(**together | {"tilt": after["tilt"]}))[inner].norm()  # were the image not warped
+    assert (y - seen)[inner].norm() < 0.35 * rms

@@ -1,0 +1,71 @@
+"""``restore_turbulence``: one picture and frames, both solvers, both orders, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blinddps.core import InputError, PriorError
+from blinddps.restore import TurbulenceSettings, restore_turbulence
+
+
+def test_one_picture(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+    seen: list[int] = []
+    result = restore_turbulence(picture(32, 40), **tiny, on_step=lambda s: seen.append(s.index))
+    assert seen == [0, 1, 2]
+    assert result.image.shape == (32, 40, 3)
+    assert result.kernel.shape == (8, 8)
+    assert result.kernel.sum() == pytest.approx(1, abs=1e-5)
+    assert result.tilt.shape == (1, 2, 32, 40)
+    np.testing.assert_allclose(result.tilt.mean((2, 3)), 0, atol=1e-5)
+    assert result.settings.tilt_start == 0.1
+    assert set(result.nfe) == {"image", "kernel", "tilt"}
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel_per_frame": True}, {"order": "blur-tilt"}, {"solver": "paper"}])
+def test_frames(tiny: dict[str, Any], picture: Callable[..., np.ndarray], options: dict[str, Any]) -> None:
+    frames = [np.roll(picture(), i, axis=1) for i in range(3)]
+    result = restore_turbulence(frames, **tiny, **options, samples=2)
+    assert result.images.shape == (2, 32, 32, 3)
+    assert result.tilts.shape == (2, 3, 2, 32, 32)
+    assert result.kernels.shape == (2, 3 if options.get("kernel_per_frame") else 1, 8, 8)
+    np.testing.assert_allclose(result.kernels.sum((2, 3)), 1, atol=1e-5)
+    assert np.isfinite(result.images).all()
+    if options.get("solver") != "paper":
+        assert result.noise >= 0.02
+        assert result.settings.tilt_start == 4.0  # the image starts from the frames' mean
+    if options.get("solver") != "paper":  # what all frames share belongs to the image
+        np.testing.assert_allclose(result.tilts.mean((1, 3, 4)), 0, atol=1e-4)
+        again = restore_turbulence(frames, **tiny, **options, samples=2)
+        np.testing.assert_array_equal(again.images, result.images)
+
+
+def test_frames_of_an_image_from_noise_let_the_tilt_move_further(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray]
+) -> None:
+    result = restore_turbulence([picture(), picture()], **tiny, start="noise", tilt_start="auto")
+    assert result.settings.tilt_start == 8.0
+
+
+def test_a_tilt_network_serves_too(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray], make_prior: Callable[..., str]
+) -> None:
+    result = restore_turbulence(picture(), **tiny, tilt_prior=make_prior("tilt", 2, scale=2.0))
+    assert "tilt" in result.priors
+    assert result.tilt.shape == (1, 2, 32, 32)
+
+
+def test_what_does_not_fit_is_refused(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+    with pytest.raises(InputError, match=r"frame 2 is 40 x 32 .* frames of one size"):
+        restore_turbulence([picture(), picture(32, 40)], **tiny)
+    with pytest.raises(InputError, match="no frames"):
+        restore_turbulence([], **tiny)
+    with pytest.raises(InputError, match="did you mean 'tilt_start'"):
+        restore_turbulence(picture(), **tiny, tilt_starts=1)
+    with pytest.raises(InputError, match="'valid', which a tilt cannot take"):
+        TurbulenceSettings(boundary="valid")
+    with pytest.raises(PriorError, match="not a tilt"):
+        restore_turbulence(picture(), **tiny, tilt_prior=tiny["kernel_prior"])

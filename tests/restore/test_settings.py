@@ -49,6 +49,14 @@ def test_noise_is_estimated_in_units_of_0_to_1(sigma: float) -> None:
     assert resolved(128, 128, sigma, noise=0.3).noise == 0.3
 
 
+def test_noise_of_several_frames_is_that_of_all_in_any_order() -> None:
+    z = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    frames = torch.tensor([0.1, 0.3]).reshape(2, 1, 1, 1) * z
+    one, other = (resolve(DeblurSettings(), y, CPU).noise for y in (frames, frames.flip(0)))
+    assert one == other
+    assert one == pytest.approx(math.sqrt((0.1**2 + 0.3**2) / 2) / 2, rel=0.05)
+
+
 def test_noise_is_at_least_that_of_rounding_to_8_bit() -> None:
     assert resolved(sigma=0.0, solver="paper").noise == pytest.approx(1 / 255 / math.sqrt(12))
     assert resolved(sigma=1e-4, solver="paper").noise == pytest.approx(1 / 255 / math.sqrt(12))

@@ -13,6 +13,7 @@ from blinddps.core import (
     ErrorSpectrum,
     InputError,
     Step,
+    UniformPrior,
     Unknown,
     from_simplex,
     linear_schedule,
@@ -177,6 +178,35 @@ def test_starts_of_a_sample_do_not_depend_on_the_number_of_samples() -> None:
 def test_a_start_that_diverges_is_not_the_one_that_goes_on() -> None:
     residual = torch.tensor([math.nan, 3.0, 2.0, math.inf, math.nan, math.nan])
     assert _least(residual, 2).tolist()[:2] == [1, 2]
+
+
+def test_when_every_start_diverges_each_sample_still_has_one_outcome() -> None:
+    def broken(x: Tensor, sigma: Tensor) -> Tensor:
+        return x * torch.nan
+
+    y = Blur("circular")(image=IMAGE, kernel=KERNEL)
+    unknowns = {"image": Unknown(broken, (1, 16, 16), schedule=SCHEDULE, error=WHITE), "kernel": kernel()}
+    solution = blind_proximal(y, Blur("circular"), unknowns, num_steps=60, starts=3, sigma_y=0.02)
+    assert [o.status for o in solution.outcome] == ["diverged"] * 2
+    assert len(solution.estimate["image"]) == 2
+
+
+def test_an_update_that_knows_no_constraint_is_projected() -> None:
+    class Free:
+        unknowns = ("image", "kernel")
+
+        def __call__(self, *, image: Tensor, kernel: Tensor) -> Tensor:
+            return Blur("circular")(image=image, kernel=kernel)
+
+        def update(self, name: str, y: Tensor, *, center: dict[str, Tensor], **_: object) -> Tensor:
+            return center[name] - 0.1
+
+    start = KERNEL[:1, :, :, :][0]
+    uniform = Unknown(UniformPrior(), (1, 5, 5), initial=start, project=project_simplex)
+    y = Blur("circular")(image=IMAGE, kernel=KERNEL)
+    got = blind_proximal(y, Free(), {"image": image(), "kernel": uniform}, num_steps=3, sigma_y=0.1).estimate["kernel"]
+    assert float(got.min()) >= 0
+    assert torch.allclose(got.sum((-2, -1)), torch.ones(2, 1, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(("starts", "message"), [(0, "starts is 0"), (2, "2 starts cannot share kernel")])

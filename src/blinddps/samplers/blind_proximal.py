@@ -64,8 +64,8 @@ def blind_proximal(
         sigma_y: measurement noise on the scale of ``y``, one or one per measurement; 0.02 where none is stated, and
             then the outcome is not judged.
         starts: diffusions begun for each sample. After 0.4 of the steps the one with the least residual goes on and the
-            others end: 4 starts cost 2.2 times one. The choice is made while the image is still held by its prior: at
-            the end the residual cannot tell, since no blur at all leaves none.
+            others end: 4 starts take 2.2 times the evaluations of one. The choice is made while the image is still
+            held by its prior: at the end the residual cannot tell, since no blur at all leaves none.
         settle: level below which the operator's parameters are held; 0 never holds them.
 
     Returns, raises: as :func:`blind_dps`; ``backward`` is false, ``nfe`` counts the evaluations of all starts of a
@@ -126,7 +126,7 @@ def blind_proximal(
             u = unknowns[name]
             if not u.is_uniform:
                 center[name] = u.to_physical(clip_mean(u, u.from_physical(center[name])))
-            elif not hasattr(base, "update"):
+            else:
                 center[name] = u.project(center[name])
             if name != order[0] and hasattr(base, "fix_gauge") and not known:
                 center = base.fix_gauge(center)
@@ -138,14 +138,15 @@ def blind_proximal(
             state[name] = (estimate[name] if u.is_uniform else u.from_physical(estimate[name])) + fresh
         if on_step is not None:
             on_step(Step(i, num_steps, sigma, residual, estimate, state))
-        if len(y) > rows and i + 1 >= _TRIAL * num_steps:
+        lost = (i + 1) % 20 == 0 and bool((diverged_at >= 0).all())
+        if len(y) > rows and (lost or i + 1 >= _TRIAL * num_steps):
             kept = _least(residual, starts)
             y, e, residual, diverged_at = y[kept], e[kept], residual[kept], diverged_at[kept]
             estimate = {name: v[kept] for name, v in estimate.items()}
             state = {name: v[kept] for name, v in state.items()}
             streams = {name: [streams[name][row] for row in kept.tolist()] for name in streams}
             noise_levels = None if noise_levels is None else noise_levels[::starts]
-        if (i + 1) % 20 == 0 and bool((diverged_at >= 0).all()):
+        if lost:
             break
 
     outcome = judge(

@@ -1,6 +1,8 @@
-"""The fast solver beside Algorithm 1, and both ceilings, on held-out faces with motion and Gaussian blur.
+"""The fast solver beside Algorithm 1, and the ceiling, on held-out faces with motion and Gaussian blur.
 
 ``python benchmarks/solvers.py --faces faces_lfw_test_300.tar --out benchmarks/results/solvers``
+
+``--photos bsds500_test_200.tar`` in place of faces: centre crops of 128 px, ``photos``, also defocus (a disc of 4 px).
 
 Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
 first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts.
@@ -22,14 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blind_faces import measurements, score
+from blind_faces import KERNEL_SEED, SIGMA_Y, measurements, score
 from blinddps.core import Solution, Unknown, from_simplex, simplex
 from blinddps.operators import Blur
 from blinddps.priors import load_prior
 from blinddps.samplers import blind_dps, blind_proximal
+from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, simulate_blur
 from common import header
+from denoising import crops
 
-SIGMA_Y = 0.02  # on [-1, 1]
 BLUR = Blur("replicate")
 BATCH = 8
 LIMIT = 1.05  # of the residual over the expected noise, which is exact to 0.3 % for these pictures
@@ -37,35 +40,42 @@ LIMIT = 1.05  # of the residual over the expected noise, which is exact to 0.3 %
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", required=True)
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--faces")
+    data.add_argument("--photos")
+    parser.add_argument("--noise", type=float, default=0.01, help="in [0, 1] units")
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--few", type=int, default=4)
     parser.add_argument("--methods", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    y, truth, kernels, names = measurements(args.faces, 0, args.count, 32, 0)
-    few = [i for i in range(2 * args.count) if i % args.count < args.few]
-    forward = load_prior("faces-128", dtype=torch.bfloat16)
+    sigma_y = 2 * args.noise
+    take = faces if args.faces else photographs
+    y, truth, kernels, names = take(args.faces or args.photos, args.count, sigma_y)
+    few = [i for i in range(len(y)) if i % args.count < args.few]
+    name = "faces-128" if args.faces else "photos"
+    forward = load_prior(name, dtype=torch.bfloat16)
     forward.network.to(memory_format=torch.channels_last)
-    through = load_prior("faces-128", dtype=torch.bfloat16)  # backward passes are faster contiguous
+    through = load_prior(name, dtype=torch.bfloat16)  # backward passes are faster contiguous
     kernel_prior = load_prior("kernel", dtype=torch.bfloat16)
 
-    def unknowns(image_prior: Any, scale: float = 1.0) -> dict[str, Unknown]:
+    def unknowns(image_prior: Any, rows: list[int], scale: float = 1.0) -> dict[str, Unknown]:
+        start: dict[str, Any] = {} if args.faces else {"initial": y[rows], "start_sigma": 1.0}
         return {
-            "image": Unknown(image_prior, (3, 128, 128), step_size=0.3 * scale),
+            "image": Unknown(image_prior, (3, 128, 128), step_size=0.3 * scale, **start),
             "kernel": Unknown(kernel_prior, (1, 32, 32), simplex, None, 0.3 * scale, from_physical=from_simplex),
         }
 
     def solve(method: str, rows: list[int]) -> Solution:
         kind, steps = method.rsplit("-", 1)
-        common: dict[str, Any] = {"num_steps": int(steps), "sigma_y": SIGMA_Y, "seed": rows}
+        common: dict[str, Any] = {"num_steps": int(steps), "sigma_y": sigma_y, "seed": rows}
         if kind == "known":
-            image = {"image": Unknown(forward, (3, 128, 128))}
+            image = {"image": unknowns(forward, rows)["image"]}
             return blind_proximal(y[rows], partial(BLUR, kernel=kernels[rows]), image, **common)
         if kind.startswith("fast"):
-            return blind_proximal(y[rows], BLUR, unknowns(forward), starts=int(kind[4:] or 1), **common)
-        return blind_dps(y[rows], BLUR, unknowns(through, 1000 / int(steps)), **common)
+            return blind_proximal(y[rows], BLUR, unknowns(forward, rows), starts=int(kind[4:] or 1), **common)
+        return blind_dps(y[rows], BLUR, unknowns(through, rows, 1000 / int(steps)), **common)
 
     wanted = args.methods.split(",") if args.methods else METHODS
     records: list[dict[str, Any]] = []
@@ -81,9 +91,30 @@ def main() -> None:
             values = score(solution.estimate["image"], k, truth[part], kernels[part])
             for j, i in enumerate(part):
                 one = {m: v[j] for m, v in values.items()}
-                one["residual"] = solution.residual[j] / (SIGMA_Y * y[0].numel() ** 0.5)
+                one["residual"] = solution.residual[j] / (sigma_y * y[0].numel() ** 0.5)
                 records.append(_record(names[i], method, one, solution.outcome[j].status, seconds))
-        _write(Path(args.out), records, {names[i] for i in few})
+        _write(Path(args.out), records, {names[i] for i in few}, sigma_y)
+
+
+def faces(tar: str, count: int, sigma_y: float) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+    y, truth, kernels, names = measurements(tar, 0, count, 32, 0)
+    if sigma_y != SIGMA_Y:
+        y = simulate_blur(truth, kernels, sigma_y=sigma_y, boundary=BLUR.boundary, seed=0)
+    return y, truth, kernels, names
+
+
+def photographs(tar: str, count: int, sigma_y: float) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+    """``count`` centre crops of 128 px under motion (intensity 0.5), Gaussian (2 px) and defocus (a disc of 4 px)."""
+    kernels = torch.cat(
+        [
+            motion_kernels(count, 32, intensity=0.5, seed=KERNEL_SEED),
+            gaussian_kernels(count, 32, std=2.0, seed=KERNEL_SEED),
+            defocus_kernels(count, 32, radius=4.0, seed=KERNEL_SEED),
+        ]
+    )
+    truth = crops(tar, count, 128).repeat(3, 1, 1, 1)
+    y = simulate_blur(truth, kernels, sigma_y=sigma_y, boundary=BLUR.boundary, seed=0)
+    return y, truth, kernels, [f"{kind} {i}" for kind in ("motion", "gaussian", "defocus") for i in range(count)]
 
 
 METHODS = ["known-20", "fast-20", "fast-50", "fast-100", "fast4-50", "fast4-100", "paper-100", "paper-1000"]
@@ -94,16 +125,16 @@ def _record(item: str, method: str, values: dict[str, Tensor], outcome: str, sec
     return {"item": item, "method": method, "outcome": outcome, "seconds": round(seconds, 3)} | numbers
 
 
-def _write(out: Path, records: list[dict[str, Any]], few: set[str]) -> None:
+def _write(out: Path, records: list[dict[str, Any]], few: set[str], sigma_y: float) -> None:
     lines = header(0)
-    lines += [f"boundary {BLUR.boundary}, noise {SIGMA_Y} on [-1, 1], kernels 32 px, one thread, batches of {BATCH}"]
+    lines += [f"boundary {BLUR.boundary}, noise {sigma_y} on [-1, 1], kernels 32 px, one thread, batches of {BATCH}"]
     for title, keep in (("all items a method ran on", None), ("items of the slow methods alone", few)):
         lines += [
             "",
             title,
             "blur     method        n    PSNR aligned   SSIM    MNC MSE sum-one  worse told alarm  s/image",
         ]
-        for blur in ("motion", "gaussian"):
+        for blur in dict.fromkeys(r["item"].split()[0] for r in records):
             rows = [r for r in records if r["item"].startswith(blur) and (keep is None or r["item"] in keep)]
             before = {r["item"]: r["psnr_aligned"] for r in rows if r["method"] == "input"}
             for method in dict.fromkeys(r["method"] for r in rows):

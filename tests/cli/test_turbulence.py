@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 Call = Callable[..., Any]
@@ -67,3 +68,18 @@ def test_frames_of_an_earlier_simulation_do_not_stay(tmp_path: Path, several: Ca
     assert (made / "a_turbulent.png").exists()
     several([[*simulate, "--frames", 2, "--overwrite"]])
     assert not (made / "a_turbulent.png").exists()
+
+
+def test_folders_keep_their_names_and_wrong_usage_is_named(
+    tmp_path: Path, several: Call, tiny: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, out = tmp_path / "a.scene", tmp_path / "out"
+    scene.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)).save(scene / "1.png")
+    monkeypatch.chdir(scene)
+    restore = ["turbulence", ".", "--out", out, "--kernel-size", 8, *tiny]
+    done = several([restore, [*restore, "--frames", 0], [*restore, "--tilt-prior", "stationery"]])
+    assert [d.code for d in done] == [0, 2, 1], [d.err for d in done]
+    assert (out / "a.scene_restored.png").exists()
+    assert "--frames" in done[1].err
+    assert "did you mean 'stationary'" in done[2].err

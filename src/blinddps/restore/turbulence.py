@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior, Unknown
 from ..operators import Blur, Composed, Frames, Tilt
-from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, load_prior
+from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior
 from ..samplers import blind_dps, blind_proximal
 from .deblur import (
     MIN_SIDE,
@@ -292,7 +292,7 @@ def _load_tilt_prior(settings: TurbulenceSettings, device: torch.device) -> Diff
     if settings.tilt_prior == "stationary":
         return StationaryTilt()
     prior = load_prior(
-        settings.tilt_prior,
+        find_prior(settings.tilt_prior, ("stationary",)),
         device=device,
         dtype=torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32,
     )

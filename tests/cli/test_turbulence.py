@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 Call = Callable[..., Any]
@@ -47,3 +48,38 @@ def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, t
     from safetensors.torch import load_file
 
     assert load_file(tmp_path / "t.safetensors")["tilts"].shape == (3, 2, 16, 16)
+
+
+def test_frames_of_an_earlier_simulation_do_not_stay(tmp_path: Path, several: Call) -> None:
+    Image.fromarray(np.full((24, 24), 99, np.uint8)).save(tmp_path / "a.png")
+    made, folder = tmp_path / "made", tmp_path / "made" / "a_turbulent"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.full((24, 24), 9, np.uint8)).save(folder / "004.png")
+    (folder / "notes.txt").write_text("mine")
+    simulate = ["simulate", "turbulence", tmp_path / "a.png", "--out", made, "--kernel-size", 8]
+    done = several([[*simulate, "--frames", 3], [*simulate, "--frames", 5, "--overwrite"]])
+    assert [d.code for d in done] == [1, 0], [d.err for d in done]
+    assert "results are there already" in done[0].err
+    assert len(list(folder.glob("*.png"))) == 5
+    done = several([[*simulate, "--frames", 3, "--overwrite"]])
+    assert sorted(p.name for p in folder.iterdir()) == ["001.png", "002.png", "003.png", "notes.txt"]
+    several([[*simulate, "--overwrite"]])
+    assert [p.name for p in folder.iterdir()] == ["notes.txt"]
+    assert (made / "a_turbulent.png").exists()
+    several([[*simulate, "--frames", 2, "--overwrite"]])
+    assert not (made / "a_turbulent.png").exists()
+
+
+def test_folders_keep_their_names_and_wrong_usage_is_named(
+    tmp_path: Path, several: Call, tiny: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, out = tmp_path / "a.scene", tmp_path / "out"
+    scene.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)).save(scene / "1.png")
+    monkeypatch.chdir(scene)
+    restore = ["turbulence", ".", "--out", out, "--kernel-size", 8, *tiny]
+    done = several([restore, [*restore, "--frames", 0], [*restore, "--tilt-prior", "stationery"]])
+    assert [d.code for d in done] == [0, 2, 1], [d.err for d in done]
+    assert (out / "a.scene_restored.png").exists()
+    assert "--frames" in done[1].err
+    assert "did you mean 'stationary'" in done[2].err

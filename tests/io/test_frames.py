@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,41 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         read_frames(tmp_path / "a.mp4")
     with pytest.raises(InputError, match="cannot read"):
         read_frames(tmp_path / "missing.png")
+
+
+def test_our_own_results_in_a_folder_are_no_frames(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png", "x_restored.png", "x_tilt.png", "x_kernel_sample2.png", "x_figure.png"):
+        Image.fromarray(frames(1)[0]).save(tmp_path / name)
+    assert read_frames(tmp_path)[1] == ["1.png", "2.png"]
+
+
+def test_a_truncated_animation_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 20, 24), dtype=np.uint8)
+    first, *others = (Image.fromarray(frame) for frame in noise)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others, duration=50)
+    whole = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(InputError, match="cannot read"):
+        read_frames(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}])
+def test_truncated_pages_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", noise, photometric="rgb", **options)
+    whole = (tmp_path / "a.tif").read_bytes()
+    assert len(read_frames(tmp_path / "a.tif")[0]) == 6
+    for share in (0.2, 0.5, 2 / 3, 0.9):
+        (tmp_path / "a.tif").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(InputError, match="cannot read"):
+            read_frames(tmp_path / "a.tif")
+
+
+def test_pages_are_read_as_a_single_picture_is(tmp_path: Path) -> None:
+    grey = np.stack(frames(3))[..., 0]
+    tifffile.imwrite(tmp_path / "a.tif", grey, photometric="miniswhite")
+    read, _ = read_frames(tmp_path / "a.tif")
+    np.testing.assert_allclose(np.stack(read)[..., 0], (255 - grey) / 255, atol=1e-6)
 
 
 def test_a_video(tmp_path: Path) -> None:

@@ -129,3 +129,22 @@ def test_gauge() -> None:
     y, seen = frames(**together), frames(**after)
     rms = (y - frames(**together | {"tilt": after["tilt"]}))[inner].norm()  # were the image not warped
     assert (y - seen)[inner].norm() < 0.35 * rms
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("order", ["tilt-blur", "blur-tilt"])
+def test_centring_the_kernel_leaves_the_measurement(order: str, frames: int) -> None:
+    image, _, tilt = scene(frames)
+    inside = torch.zeros(SIZE, SIZE)
+    inside[4:-4, 4:-4] = 1  # what moves out at one border and in at the other has the same mean
+    each = (tilt * inside).unflatten(1, (frames, 2))
+    tilt = (each - each.mean(1 if frames > 1 else (-2, -1), keepdim=True)).flatten(1, 2)
+    model = Composed((Tilt(), Blur()) if order == "tilt-blur" else (Blur(), Tilt()))
+    operator = model if frames == 1 else Frames(model, frames)
+    kernel = gaussian_kernels(1, 17, std=1.0).roll((2, -2), (-2, -1))
+    before = {"image": image, "kernel": kernel, "tilt": tilt}
+    after = operator.fix_gauge(before)
+    inner = (..., slice(14, -14), slice(14, -14))
+    assert (after["kernel"] - kernel).abs().max() > 0.1
+    difference = (operator(**before) - operator(**after))[inner].norm() / operator(**before)[inner].norm()
+    assert difference < 0.02

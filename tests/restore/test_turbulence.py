@@ -50,6 +50,20 @@ def test_frames_of_an_image_from_noise_let_the_tilt_move_further(
     assert result.settings.tilt_start == 8.0
 
 
+def test_several_starts_take_more_evaluations(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+    one, three = (restore_turbulence(picture(), **tiny, starts=n).nfe["image"] for n in (1, 3))
+    assert three > one
+
+
+def test_what_is_not_used_is_noted(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+    fast = restore_turbulence(picture(), **tiny, tilt_step_size=0.1, sparsity=0.5)
+    assert "solver 'fast' does not use sparsity, tilt_step_size; choose solver 'paper' for these" in fast.notes
+    paper = restore_turbulence(picture()[..., :1], **tiny, solver="paper", starts=2)
+    assert "solver 'paper' does not use starts (2); choose solver 'fast' for it" in paper.notes
+    assert any("not trained on grey pictures" in note for note in paper.notes)
+    assert not restore_turbulence(picture(), **tiny).notes
+
+
 def test_a_tilt_network_serves_too(
     tiny: dict[str, Any], picture: Callable[..., np.ndarray], make_prior: Callable[..., str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,14 +56,16 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def output_names(paths: Sequence[Path]) -> list[str]:
-    """The stem of each file; of several with one stem the second gets ``-2`` and so on, in the order given."""
+    """The stem of each file and the name of each folder, of ``.`` too; of several with one name the second gets ``-2``
+    and so on, in the order given."""
     taken: set[str] = set()
     names = []
     for path in paths:
-        name, count = path.stem, 1
+        own = Path(os.path.abspath(path)).name if os.path.isdir(path) else path.stem
+        name, count = own, 1
         while name.casefold() in taken:  # file systems may not tell cases apart
             count += 1
-            name = f"{path.stem}-{count}"
+            name = f"{own}-{count}"
         taken.add(name.casefold())
         names.append(name)
     return names

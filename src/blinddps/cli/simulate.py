@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,7 +151,13 @@ def turbulence(
     paths, failures = expand(inputs)
     for i, (path, name) in enumerate(zip(paths, output_names(paths), strict=True)):
         try:
-            claim(out, name, "turbulent|truth|truth_kernel|truth_tilt", overwrite)
+            old = claim(out, name, "turbulent|truth|truth_kernel|truth_tilt", overwrite)
+            folder = out / f"{name}_turbulent"
+            if folder.is_dir():
+                there = sorted(folder.iterdir())
+                if there and not overwrite:
+                    raise InputError(f"results are there already ('{there[0]}'); give --overwrite or another --out")
+                old += [p for p in there if re.fullmatch(r"\d{3,}\.png", p.name)]
             truth = {
                 "tilt": {"kind": kind} | options,
                 "kernel": {"kind": "gaussian", "std": std},
@@ -162,7 +169,7 @@ def turbulence(
                 "seed": seed,
                 "number": i * frames,
             }
-            _turbulence(path, out, name, kernel, makers[kind], truth)
+            _turbulence(path, out, name, kernel, makers[kind], truth, old)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -258,7 +265,15 @@ def _blur(path: Path, out: Path, name: str, kernel: Any, truth: dict[str, Any], 
     typer.echo(f"{path}: {blurred}" + (f", {clipped:.1%} of the values were clipped" if clipped > 0.001 else ""))
 
 
-def _turbulence(path: Path, out: Path, name: str, kernel: Any, make: Callable[..., Any], truth: dict[str, Any]) -> None:
+def _turbulence(
+    path: Path,
+    out: Path,
+    name: str,
+    kernel: Any,
+    make: Callable[..., Any],
+    truth: dict[str, Any],
+    old: list[Path],
+) -> None:
     import numpy as np
 
     from ..io import atomic_write, from_tensor, read_image, tilt_picture, to_tensor, write_image
@@ -295,6 +310,8 @@ def _turbulence(path: Path, out: Path, name: str, kernel: Any, make: Callable[..
         np.save(temporary, tilt.numpy(), allow_pickle=False)
     write_image(array.with_suffix(".png"), tilt_picture(tilt[0].numpy()))
     files = [*seen, array, array.with_suffix(".png"), *write_kernel(out / f"{name}_truth_kernel", kernel[0, 0].numpy())]
+    for stale in {*old} - {report_path, *files}:
+        stale.unlink()
     record = truth | {
         "input": {"path": os.fspath(path.absolute()), "sha256": file_hash(path)},
         "files": [os.fspath(file.relative_to(out)) for file in files],

@@ -31,7 +31,7 @@ def turbulence(
     ],
     out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
     frames: Annotated[
-        int | None, Option(metavar="N", help="Of a sequence, restore from the N sharpest frames; time grows with N.")
+        int, Option(metavar="N", min=1, help="Of a sequence, restore from the N sharpest frames; time grows with N.")
     ] = 10,
     prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
     kernel_prior: Annotated[str, Option(help="kernel, a folder, or uniform.")] = "kernel",
@@ -48,6 +48,9 @@ def turbulence(
         str, Option(help="Beyond the picture's edge: replicate, reflect, circular or zero.")
     ] = "replicate",
     samples: Annotated[int, Option(help="Draws from the posterior.")] = 1,
+    starts: Annotated[
+        int, Option(help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast).")
+    ] = 1,
     solver: Annotated[
         str, Option(help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong).")
     ] = "fast",
@@ -57,7 +60,11 @@ def turbulence(
     start: Annotated[str, Option(metavar="auto|noise|VALUE", help="Noise level at which the image begins.")] = "auto",
     tilt_start: Annotated[
         str,
-        Option(metavar="auto|noise|VALUE", help="Noise level at which the tilt begins, pixels: how far it may move."),
+        Option(
+            metavar="auto|noise|VALUE",
+            help="Noise level at which the tilt begins, pixels: how far it may move. auto: 0.1 for one picture; for "
+            "frames 4, or 8 where the image starts from noise.",
+        ),
     ] = "auto",
     step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",
     kernel_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the kernel's data step.")] = "auto",
@@ -77,12 +84,14 @@ def turbulence(
     """Restore pictures seen through turbulence: tilted from place to place, blurred and noisy.
 
     An INPUT with several frames (folder, TIFF, GIF, video) is one scene: one picture, a tilt for each frame, and one
-    kernel or, with --kernel-per-frame, as many. Each INPUT leaves in DIR, with NAME its name:
+    kernel or, with --kernel-per-frame, as many. A folder is ONE scene here, not many pictures as of 'blinddps deblur'.
+    Each INPUT leaves in DIR, with NAME its name:
 
     \b
-      NAME_restored.png   the picture (_sample2, ... with --samples)
+      NAME_restored.png   the picture, 8 bit whatever the input's depth (_sample2, ... with --samples)
       NAME_kernel.npy     the kernel, sum one, and NAME_kernel.png; per frame (frames, h, w), the picture of the first
-      NAME_tilt.npy       the tilts: float32 (frames, 2, H, W), pixels, to the right and down; NAME_tilt.png: the first
+      NAME_tilt.npy       the tilts: float32 (frames, 2, H, W), to the right and down, in pixels of the size that was
+                          solved (a prior of fixed size resizes the picture); NAME_tilt.png: the first
                           frame's, hue is the direction (red to the right, green to the lower left), white is none
       NAME_figure.png     input, restored picture, kernel and tilt
       NAME_result.json    settings, versions, noise, residual, outcome; written last
@@ -90,7 +99,7 @@ def turbulence(
     Exit codes as of 'blinddps deblur'.
     """
     from ..io import ensure_output_dir
-    from ..priors import load_prior
+    from ..priors import find_prior, load_prior
     from ..restore import TurbulenceSettings
 
     settings = usage(
@@ -104,6 +113,7 @@ def turbulence(
         noise=_number(noise, float),
         boundary=boundary,
         samples=samples,
+        starts=starts,
         solver=solver,
         num_steps=_number(num_steps, int),
         start=_number(start, float),
@@ -122,8 +132,10 @@ def turbulence(
         tile=_number(tile, int),
     )
     ensure_output_dir(out)
-    for name in {prior, kernel_prior, tilt_prior} - {"uniform", "stationary"}:
+    for name in {prior, kernel_prior} - {"uniform"}:
         load_prior(name)  # a damaged one is one error, not one for each input
+    if tilt_prior != "stationary":
+        load_prior(find_prior(tilt_prior, ("stationary",)))
     failures = 0
     for path, name in zip(inputs, output_names(inputs), strict=True):
         try:
@@ -136,7 +148,7 @@ def turbulence(
 
 
 def _restore(
-    path: Path, out: Path, name: str, settings: TurbulenceSettings, frames: int | None, overwrite: bool, quiet: bool
+    path: Path, out: Path, name: str, settings: TurbulenceSettings, frames: int, overwrite: bool, quiet: bool
 ) -> bool:
     from ..io import read_frames
     from ..restore import restore_turbulence

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +16,15 @@ from .image import read_image, to_float
 __all__ = ["read_frames", "sharpest"]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".npy"}
+_OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")  # our results, as in cli/files.py
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"}
 
 
 def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> tuple[list[np.ndarray], list[str]]:
     """Frames ``(H, W, C)`` float32 in [0, 1], in their order, and what each is called.
 
-    A folder's pictures come in natural order of their names (``2.png`` before ``10.png``). A TIFF gives its pages, a
+    A folder's pictures come in natural order of their names (``2.png`` before ``10.png``), without those named like our
+    own results (``..._restored.png``). A TIFF gives its pages, a
     GIF its frames, a video (``pip install 'blinddps[video]'``) its pictures; any other file is a single frame.
 
     Args:
@@ -81,6 +85,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 def _folder(path: Path) -> list[tuple[str, np.ndarray]]:
     found = [p for p in path.iterdir() if p.suffix.lower() in _PICTURES and p.is_file() and not p.name.startswith(".")]
+    found = [p for p in found if not _OWN.search(p.stem)]
     if not found:
         raise InputError(f"folder '{path}' has no pictures; give one with {', '.join(sorted(_PICTURES))} files")
     return [(p.name, read_image(p, warn=False).data) for p in sorted(found, key=lambda p: natural(p.name))]
@@ -90,19 +95,42 @@ def _tiff(path: Path) -> list[tuple[str, np.ndarray]]:
     import tifffile
 
     first = read_image(path, warn=False)  # refuses what is damaged, of unknown range or too large
-    with tifffile.TiffFile(path) as file:
-        pages = [page.asarray() for page in file.pages] if len(file.pages) > 1 else []
-    if not pages:
+    try:
+        with tifffile.TiffFile(path) as file:
+            numbers = [i for i, page in enumerate(file.pages) if not page.is_reduced]
+            whole = not _next_page(file)
+    except Exception as error:  # tifffile raises anything on bad bytes
+        raise _damaged(path, error) from error
+    if not whole:
+        raise _damaged(path, f"it ends after page {len(numbers)}")
+    if len(numbers) < 2:
         return [(path.name, first.data)]
-    return [(f"page {i + 1}", _checked(page, f"page {i + 1} of '{path}'")) for i, page in enumerate(pages)]
+    return [(f"page {i + 1}", read_image(path, warn=False, page=i).data) for i in numbers]
+
+
+def _next_page(file: Any) -> int:
+    """Where a TIFF says that the page after the last one found lies; 0: there is none (TIFF 6.0, section 2)."""
+    form, handle, last = file.tiff, file.filehandle, file.pages[len(file.pages) - 1]
+    handle.seek(last.offset)
+    (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    handle.seek(last.offset + form.tagnosize + tags * form.tagsize)
+    (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+    return int(offset)
+
+
+def _damaged(path: Path, reason: object) -> InputError:
+    return InputError(f"cannot read '{path}': {' '.join(str(reason).split())[:120]}; get a fresh copy")
 
 
 def _gif(path: Path) -> list[tuple[str, np.ndarray]]:
     from PIL import Image, ImageSequence
 
     read_image(path, warn=False)
-    with Image.open(path) as animation:
-        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
+    try:
+        with Image.open(path) as animation:
+            frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
+    except Exception as error:  # Pillow raises anything on bad bytes
+        raise _damaged(path, error) from error
     if all(np.ptp(f, axis=2).max() == 0 for f in frames):
         frames = [f[..., :1] for f in frames]
     return [(f"frame {i + 1}", to_float(f)) for i, f in enumerate(frames)]
@@ -125,14 +153,3 @@ def _video(path: Path) -> list[tuple[str, np.ndarray]]:
     if not frames:
         raise InputError(f"video '{path}' has no pictures; give another file")
     return [(f"frame {i + 1}", to_float(f)) for i, f in enumerate(frames)]
-
-
-def _checked(page: np.ndarray, name: str) -> np.ndarray:
-    page = page[..., None] if page.ndim == 2 else page
-    if page.ndim != 3 or page.shape[2] not in (1, 3) or page.dtype.kind not in "uf" or page.dtype.itemsize > 4:
-        raise InputError(
-            f"{name} is {page.dtype} of shape {page.shape}; give pages in grey or RGB of 8, 16 bit or float"
-        )
-    if page.dtype.kind == "f" and not (np.isfinite(page).all() and page.min() >= 0 and page.max() <= 1):
-        raise InputError(f"{name} has values that are not finite or not in [0, 1]; scale or repair it first")
-    return to_float(page)

@@ -89,7 +89,7 @@ class Picture:
 
 
 def read_image(
-    source: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = 200_000_000, warn: bool = True
+    source: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = 200_000_000, warn: bool = True, page: int = 0
 ) -> Picture:
     """Read an image file, or an open binary stream, exactly: 8 or 16 bit or float, grey or colour, with alpha or not.
 
@@ -102,7 +102,7 @@ def read_image(
     * The EXIF (or TIFF) orientation is applied. Other EXIF and XMP metadata are not kept.
     * CMYK becomes RGB, by the embedded profile if there is a usable one (the result is then sRGB and carries no
       profile).
-    * Of several pages or animation frames the first is read.
+    * Of several animation frames the first is read, of several TIFF pages ``page``, from 0.
 
     The last two add a sentence to ``Picture.notes`` and, unless ``warn`` is False, issue it as a
     ``UserWarning``. The number of pixels is checked against ``max_pixels`` before anything is decoded; the WebP
@@ -119,7 +119,10 @@ def read_image(
         with opened as file:
             format_ = _sniff(file)
             try:
-                decoded = _READERS[format_](file, max_pixels)
+                if format_ == "TIFF":
+                    decoded = _read_tiff(file, max_pixels, page)
+                else:
+                    decoded = _READERS[format_](file, max_pixels)
             except (InputError, MemoryError):
                 raise
             except Exception as error:  # decoders raise anything from SyntaxError to struct.error on bad bytes
@@ -489,12 +492,12 @@ _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6 
 _ALPHA_KINDS: dict[int, AlphaKind] = {0: "unspecified", 1: "premultiplied", 2: "straight"}  # TIFF 6.0 ExtraSamples
 
 
-def _read_tiff(file: BinaryIO, max_pixels: int) -> _Decoded:
+def _read_tiff(file: BinaryIO, max_pixels: int, number: int = 0) -> _Decoded:
     import tifffile
 
     logging.getLogger("tifffile").addHandler(_TIFF_LOG_SINK)
     with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[0]
+        page = tiff.pages[number]
         if page.is_reduced or 0xC612 in page.tags:  # DNGVersion
             raise InputError("it is a camera raw file (DNG or alike); develop it to TIFF or PNG first")
         _check_size(page.imagewidth, page.imagelength, max_pixels)

@@ -11,9 +11,10 @@ __all__ = ["tilt_epe"]
 
 
 def tilt_epe(tilt: Tensor, ref: Tensor) -> Tensor:
-    """Mean end-point error ``mean_p |d(p)|``, ``d = tilt - ref`` less its mean over the frame, in pixels.
+    """Mean end-point error ``mean |d|``, ``d = tilt - ref`` less its mean over all frames and pixels, in pixels.
 
-    A constant tilt is a translation of the image, so it is not counted. ``tilt_epe(torch.zeros_like(ref), ref)`` is the
+    A constant tilt of all frames is a translation of the image, so it is not counted; what moves one frame against the
+    others is none, and is counted. ``tilt_epe(torch.zeros_like(ref), ref)`` is the
     error of knowing nothing.
 
     Args:
@@ -30,5 +31,5 @@ def tilt_epe(tilt: Tensor, ref: Tensor) -> Tensor:
             f"tilt has shape {tuple(tilt.shape)} and ref {tuple(ref.shape)}; give two fields of one shape (B, 2, H, W)"
         )
     d = (tilt.detach().to("cpu", torch.float64) - ref.detach().to("cpu", torch.float64)).unflatten(1, (-1, 2))
-    d = d - d.mean((-2, -1), keepdim=True)
+    d = d - d.mean((1, 3, 4), keepdim=True)
     return d.square().sum(2).sqrt().mean((1, 2, 3))

@@ -106,18 +106,25 @@ class Composed:
         return value
 
     def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Image, kernel and tilt share a translation: the kernel's centroid is put at its origin (by whole pixels, the
-        image moved against it) and the mean of the tilt at zero."""
-        fixed = dict(center)
-        if "kernel" in fixed and "image" in fixed:
-            others = [n for n in fixed if n.startswith("tilt")]
-            fixed["kernel"], fixed["image"], *moved = centred(
-                fixed["kernel"], fixed["image"], *(fixed[n] for n in others)
-            )
-            fixed |= dict(zip(others, moved, strict=True))
+        """What image, kernel and tilt share: the kernel is put at its origin, which leaves the measurement as it is
+        away from the border, and the mean of each tilt at zero. The latter is a projection: the mean is dropped, not
+        moved into the image, so the measurement changes unless the mean was zero."""
+        fixed = self.centre_kernel(center)
         for name, value in fixed.items():
             if name.startswith("tilt"):
                 fixed[name] = value - value.mean((-2, -1), keepdim=True)
+        return fixed
+
+    def centre_kernel(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The kernel's centroid put at its origin by whole pixels, the image moved against it and, with the image, the
+        tilts that act before the kernel; those that act after it see the same blurred image and stay."""
+        fixed = dict(center)
+        if "kernel" in fixed and "image" in fixed:
+            takes = [_names(operator) for operator in self.operators]
+            first = next(i for i, names in enumerate(takes) if "kernel" in names)
+            tilts = [n for n in fixed if n.startswith("tilt") and any(n in names for names in takes[:first])]
+            names = ("kernel", "image", *tilts)
+            fixed |= dict(zip(names, centred(*(fixed[n] for n in names)), strict=True))
         return fixed
 
     @staticmethod

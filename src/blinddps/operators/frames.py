@@ -103,10 +103,13 @@ class Frames:
     def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A deformation that all frames share belongs to the image: the tilt's mean over the frames is put at zero,
         pixel by pixel, and the image warped by it. What moves one frame against another is no gauge and stays. A shared
-        kernel is centred as by :meth:`Composed.fix_gauge`."""
-        shared = {n: v for n, v in center.items() if n not in self.framewise}
-        fixed = dict(center) | self.operator.fix_gauge(shared)
-        if "tilt" in self.framewise and "tilt" in fixed and "image" in fixed:
+        kernel is centred as by :meth:`Composed.centre_kernel`, the tilts of all frames with it; kernels of their own
+        stay."""
+        if "tilt" not in self.framewise:
+            shared = {n: v for n, v in center.items() if n not in self.framewise}
+            return dict(center) | self.operator.fix_gauge(shared)
+        fixed = dict(center) if "kernel" in self.framewise else self.operator.centre_kernel(center)
+        if "tilt" in fixed and "image" in fixed:
             frames = fixed["tilt"].unflatten(1, (self.count, 2))
             mean = frames.mean(1)
             fixed["image"] = Tilt("bicubic")(image=fixed["image"], tilt=mean)

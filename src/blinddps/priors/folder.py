@@ -25,8 +25,8 @@ def shipped_priors() -> dict[str, Path]:
     return {p.parent.name: p.parent for p in sorted(root.glob(f"*/{CARD_NAME}"))}
 
 
-def find_prior(name: str | Path) -> Path:
-    """Folder of a shipped prior by name, or the folder itself.
+def find_prior(name: str | Path, others: tuple[str, ...] = ()) -> Path:
+    """Folder of a shipped prior by name, or the folder itself; ``others`` are names that an error lists as well.
 
     Raises:
         PriorError: neither a shipped name nor a folder.
@@ -42,7 +42,7 @@ def find_prior(name: str | Path) -> Path:
             f"prior '{name}' is a file; give a diffusers pipeline folder (model_index.json, unet/, scheduler/) "
             "with safetensors weights: pickled checkpoints are not loaded"
         )
-    raise PriorError(f"{unknown_name('prior', str(name), shipped)}; give one of these or a pipeline folder")
+    raise PriorError(f"{unknown_name('prior', str(name), (*shipped, *others))}; give one of these or a pipeline folder")
 
 
 def load_prior(

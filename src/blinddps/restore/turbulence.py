@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior, Unknown
 from ..operators import Blur, Composed, Frames, Tilt
-from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, load_prior
+from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior
 from ..samplers import blind_dps, blind_proximal
 from .deblur import (
     MIN_SIDE,
+    OF_THE_PAPER,
     _fit_kernel,
     _fixed_size,
     _load_priors,
@@ -97,7 +98,6 @@ class Turbulence:
     nfe: dict[str, int]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    attempts: int = 1
     priors: dict[str, Any] = field(default_factory=dict)
 
 
@@ -129,6 +129,12 @@ def restore_turbulence(
     assert isinstance(chosen, TurbulenceSettings)
     device = find_device(chosen.device)
     notes: list[str] = []
+    only = (*OF_THE_PAPER, "tilt_step_size")
+    unused = [name for name in only if getattr(chosen, name) != getattr(TurbulenceSettings, name)]
+    if chosen.solver == "fast" and unused:
+        notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
+    if chosen.solver == "paper" and chosen.starts != 1:
+        notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
     given = list(frames) if isinstance(frames, (list, tuple)) else [frames]
     if not given:
         raise InputError("there are no frames to restore; give one picture at least")
@@ -155,6 +161,8 @@ def restore_turbulence(
     chosen = _resolve_tilt(resolved, len(y))
     image_prior, kernel_prior = _load_priors(chosen, device)
     tilt_prior = _load_tilt_prior(chosen, device)
+    if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
+        notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on these")
     begun = time.monotonic()
     solution = solve_turbulence(y.to(device), chosen, image_prior, kernel_prior, tilt_prior, on_step=on_step)
     seconds = time.monotonic() - begun
@@ -238,7 +246,7 @@ def solve_turbulence(
     }
     measured = y.flatten(0, 1)[None]
     if settings.solver == "fast":
-        return blind_proximal(measured, operator, unknowns, **common)
+        return blind_proximal(measured, operator, unknowns, starts=settings.starts, **common)
     return blind_dps(measured, operator, unknowns, guidance=guidance_of(settings), **common)
 
 
@@ -284,7 +292,7 @@ def _load_tilt_prior(settings: TurbulenceSettings, device: torch.device) -> Diff
     if settings.tilt_prior == "stationary":
         return StationaryTilt()
     prior = load_prior(
-        settings.tilt_prior,
+        find_prior(settings.tilt_prior, ("stationary",)),
         device=device,
         dtype=torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32,
     )

@@ -87,15 +87,9 @@ def kernels(
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Write a database of kernels; the defaults are the paper's: 60,000 of 64 x 64, motion to Gaussian 5 : 1."""
-    from ..core import InputError
-    from ..io import ensure_output_dir
     from ..simulate import write_kernel_database
 
-    if out.is_dir():
-        raise InputError(f"'{out}' is a folder; give the name of a file")
-    if out.exists() and not overwrite:
-        raise InputError(f"'{out}' exists; give --overwrite or another name")
-    ensure_output_dir(out.parent)
+    _claim_file(out, overwrite)
     typer.echo(write_kernel_database(out, count, size, seed=seed, progress=not quiet))
 
 
@@ -188,15 +182,9 @@ def tilts(
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Write a database of tilt fields; the defaults are the paper's: 50,000 of 256 x 256, 256 KiB each."""
-    from ..core import InputError
-    from ..io import ensure_output_dir
     from ..simulate import write_tilt_database
 
-    if out.is_dir():
-        raise InputError(f"'{out}' is a folder; give the name of a file")
-    if out.exists() and not overwrite:
-        raise InputError(f"'{out}' exists; give --overwrite or another name")
-    ensure_output_dir(out.parent)
+    _claim_file(out, overwrite)
     mixture = None if kind == "both" else {kind: 1.0}
     typer.echo(write_tilt_database(out, count, size, seed=seed, mixture=mixture, progress=not quiet))
 
@@ -319,3 +307,15 @@ def _turbulence(
     }
     write_json(report_path, record)
     typer.echo(f"{path}: {seen[0] if len(seen) == 1 else seen[0].parent}")
+
+
+def _claim_file(out: Path, overwrite: bool) -> None:
+    """Refuse a folder and, without ``overwrite``, an existing file; make the folder that ``out`` goes to."""
+    from ..core import InputError
+    from ..io import ensure_output_dir
+
+    if out.is_dir():
+        raise InputError(f"'{out}' is a folder; give the name of a file")
+    if out.exists() and not overwrite:
+        raise InputError(f"'{out}' exists; give --overwrite or another name")
+    ensure_output_dir(out.parent)

@@ -30,7 +30,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     print("\n".join(header(0)), flush=True)
     for folder in args.folders:
-        whole, _ = read_frames(folder)
+        whole = read_frames(folder).frames
         h, w = whole[0].shape[:2]
         top, left = (h - args.crop) // 2, (w - args.crop) // 2
         frames = [np.ascontiguousarray(f[top : top + args.crop, left : left + args.crop]) for f in whole]

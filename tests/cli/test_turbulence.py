@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+
+from blinddps.io import read_image
 
 Call = Callable[..., Any]
 
@@ -18,6 +21,8 @@ def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, t
     j, i = np.meshgrid(np.arange(32), np.arange(32))
     sharp = np.stack([(7 * i) % 256, (5 * j) % 256, (3 * (i + j)) % 256], -1).astype(np.uint8)
     Image.fromarray(sharp).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "deep.tif", np.stack([sharp, sharp]).astype(np.uint16) * 257, photometric="rgb")
+    inputs = [tmp_path / name for name in ("a.png", "deep.tif", "missing")]
     made, out = tmp_path / "made", tmp_path / "out"
     simulate = ["simulate", "turbulence", tmp_path / "a.png", "--out", made]
     restore = ["turbulence", made / "a_turbulent", "--out", out, "--kernel-size", 8, *tiny]
@@ -27,7 +32,7 @@ def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, t
             simulate,
             [*restore, "--frames", 2],
             restore,
-            ["turbulence", tmp_path / "a.png", tmp_path / "missing", "--out", out, "--kernel-size", 8, *tiny],
+            ["turbulence", *inputs, "--out", out, "--kernel-size", 8, *tiny],
             ["turbulence", tmp_path / "a.png", "--out", out, "--order", "tilt-blurr"],
             ["simulate", "turbulence", tmp_path / "a.png", "--out", tmp_path / "b", "--kind", "atmosferic"],
             ["simulate", "tilts", "--out", tmp_path / "t.safetensors", "--count", 3, "--size", 16, "--quiet"],
@@ -44,6 +49,8 @@ def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, t
     assert Image.open(out / "a_turbulent_restored.png").size == (32, 32)
     assert "results are there already" in done[3].err
     assert (out / "a_result.json").exists()  # the missing input left the other to be done
+    assert read_image(out / "a_restored.png").dtype == np.uint8
+    assert read_image(out / "deep_restored.png").dtype == np.uint16  # as deep as what was given
     assert "did you mean 'tilt-blur'" in done[5].err.replace("\n", " ")
     from safetensors.torch import load_file
 

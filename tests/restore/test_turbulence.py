@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from blinddps.core import InputError, PriorError
+from blinddps.core import InputError, Outcome, PriorError
+from blinddps.io import read_frames, write_image
 from blinddps.restore import TurbulenceSettings, restore_turbulence
+from blinddps.restore.turbulence import solve_turbulence
+
+MODULE = sys.modules["blinddps.restore.turbulence"]
 
 
 def test_one_picture(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
@@ -83,3 +90,31 @@ def test_what_does_not_fit_is_refused(tiny: dict[str, Any], picture: Callable[..
         TurbulenceSettings(boundary="valid")
     with pytest.raises(PriorError, match="not a tilt"):
         restore_turbulence(picture(), **tiny, tilt_prior=tiny["kernel_prior"])
+
+
+def test_a_divergence_is_started_again_with_all_three_steps_halved(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[object, ...]] = []
+
+    def failing(y: Any, settings: TurbulenceSettings, *priors: Any, **options: Any) -> Any:
+        tried.append((settings.step_size, settings.kernel_step_size, settings.tilt_step_size))
+        solution = solve_turbulence(y, settings, *priors, **options)
+        lost = Outcome("diverged", 1, "lower step_size") if len(tried) < 3 else solution.outcome[0]
+        return replace(solution, outcome=(lost,))
+
+    monkeypatch.setattr(MODULE, "solve_turbulence", failing)
+    options = {"step_size": 0.4, "kernel_step_size": 0.2, "tilt_step_size": 0.1}
+    result = restore_turbulence(picture(), **{**tiny, **options}, solver="paper")
+    assert tried == [(0.4, 0.2, 0.1), (0.2, 0.1, 0.05), (0.1, 0.05, 0.025)]
+    assert result.attempts == 3
+    assert result.settings.tilt_step_size == 0.025
+    assert sum("with the step sizes halved" in note for note in result.notes) == 2
+
+
+def test_what_read_frames_gives_can_be_restored(
+    tmp_path: Path, tiny: dict[str, Any], picture: Callable[..., np.ndarray]
+) -> None:
+    for i in range(2):
+        write_image(tmp_path / f"{i}.png", picture())
+    assert restore_turbulence(read_frames(tmp_path).frames, **tiny).tilt.shape[0] == 2

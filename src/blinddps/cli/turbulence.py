@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -17,6 +17,7 @@ from .files import claim, file_hash, output_names, write_json, write_kernel
 from .progress import progress_bar
 
 if TYPE_CHECKING:
+    from ..io import Scene
     from ..restore import Turbulence, TurbulenceSettings
 
 __all__ = ["turbulence"]
@@ -88,7 +89,7 @@ def turbulence(
     Each INPUT leaves in DIR, with NAME its name:
 
     \b
-      NAME_restored.png   the picture, 8 bit whatever the input's depth (_sample2, ... with --samples)
+      NAME_restored.png   the picture, 16 bit where the input is deeper than 8 (_sample2, ... with --samples)
       NAME_kernel.npy     the kernel, sum one, and NAME_kernel.png; per frame (frames, h, w), the picture of the first
       NAME_tilt.npy       the tilts: float32 (frames, 2, H, W), to the right and down, in pixels of the size that was
                           solved (a prior of fixed size resizes the picture); NAME_tilt.png: the first
@@ -154,12 +155,12 @@ def _restore(
     from ..restore import restore_turbulence
 
     old = claim(out, name, "restored|kernel|tilt|figure|result", overwrite, settings.samples)
-    pictures, names = read_frames(path, count=frames)
+    scene = read_frames(path, count=frames)
     with progress_bar(path.name, settings, quiet) as show:
-        result = restore_turbulence(pictures, settings, on_step=show)
+        result = restore_turbulence(scene.frames, settings, on_step=show)
     for sentence in result.notes:
         note("note", sentence, path)
-    written = _write(path, out, name, pictures[0], names, result, old)
+    written = _write(path, out, name, scene, result, old)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
         if outcome.status != "converged":
@@ -168,16 +169,14 @@ def _restore(
     if not quiet:
         first = result.outcome[0].status
         typer.echo(
-            f"{path}: {len(pictures)} frame{'s' if len(pictures) > 1 else ''}, {first}, residual "
+            f"{path}: {len(scene.frames)} frame{'s' if len(scene.frames) > 1 else ''}, {first}, residual "
             f"{result.residual[0]:.2f} x noise {result.noise:.4f}, {result.seconds:.1f} s"
             + (f", {written}" if written else "")
         )
     return all(outcome.status != "diverged" for outcome in result.outcome)
 
 
-def _write(
-    path: Path, out: Path, name: str, first: Any, names: list[str], result: Turbulence, old: list[Path]
-) -> Path | None:
+def _write(path: Path, out: Path, name: str, scene: Scene, result: Turbulence, old: list[Path]) -> Path | None:
     """Write all results of an input, ``result.json`` last; returns the picture of the first finite sample."""
     import numpy as np
 
@@ -192,7 +191,7 @@ def _write(
             continue
         number = f"_sample{j + 1}" if j else ""
         picture = out / f"{name}_restored{number}.png"
-        write_image(picture, result.images[j])
+        write_image(picture, result.images[j], dtype=np.uint8 if scene.dtype.itemsize == 1 else np.uint16)
         kernels, tilt = result.kernels[j], result.tilts[j]
         files += [picture, *write_kernel(out / f"{name}_kernel{number}", kernels[0])]
         array = out / f"{name}_tilt{number}.npy"
@@ -206,7 +205,7 @@ def _write(
         if not any(f.name.endswith("_figure.png") for f in files):
             figure = out / f"{name}_figure.png"
             longest = float(np.hypot(*tilt[0]).max())
-            columns = [("input", first), ("restored", result.images[j]), ("kernel", kernels[0])]
+            columns = [("input", scene.frames[0]), ("restored", result.images[j]), ("kernel", kernels[0])]
             comparison_figure([*columns, (f"tilt, up to {longest:.2f} px", seen)], figure)
             files.append(figure)
         files += [array, array.with_suffix(".png")]
@@ -216,7 +215,7 @@ def _write(
         "input": {
             "path": os.fspath(path.absolute()),
             "sha256": None if path.is_dir() else file_hash(path),
-            "frames": names,
+            "frames": scene.names,
         },
         "samples": [
             {
@@ -230,6 +229,7 @@ def _write(
         "files": [file.name for file in files],
         "noise": result.noise,
         "notes": list(result.notes),
+        "attempts": result.attempts,
         "seconds": round(result.seconds, 3),
         "nfe": result.nfe,
         "settings": asdict(result.settings),

@@ -3,7 +3,7 @@
 from .atomic import atomic_write, ensure_output_dir
 from .colour import to_display, to_linear
 from .figure import comparison_figure, grid, kernel_picture, strip_and_gif, tilt_picture
-from .frames import read_frames, sharpest
+from .frames import Scene, read_frames, sharpest
 from .image import (
     Picture,
     from_float,
@@ -17,6 +17,7 @@ from .image import (
 
 __all__ = [
     "Picture",
+    "Scene",
     "atomic_write",
     "comparison_figure",
     "ensure_output_dir",

@@ -5,23 +5,39 @@ from __future__ import annotations
 import os
 import re
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import InputError
-from .image import read_image, to_float
+from .image import Picture, read_image, to_float
 
-__all__ = ["read_frames", "sharpest"]
+__all__ = ["Scene", "read_frames", "sharpest"]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".npy"}
 _OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")  # our results, as in cli/files.py
 _VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"}
 
 
-def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> tuple[list[np.ndarray], list[str]]:
-    """Frames ``(H, W, C)`` float32 in [0, 1], in their order, and what each is called.
+@dataclass(frozen=True)
+class Scene:
+    """What was read of a scene.
+
+    Attributes:
+        frames: ``(H, W, C)`` float32 in [0, 1], of one size, in their order.
+        names: what each is called: a file's name, ``page 3``, ``frame 3``.
+        dtype: deepest type of the files: uint8, uint16, or a float type.
+    """
+
+    frames: list[np.ndarray]
+    names: list[str]
+    dtype: np.dtype[Any]
+
+
+def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> Scene:
+    """The frames of a scene.
 
     A folder's pictures come in natural order of their names (``2.png`` before ``10.png``), without those named like our
     own results (``..._restored.png``). A TIFF gives its pages, a
@@ -37,6 +53,7 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> 
     path = Path(source)
     if count is not None and count < 1:
         raise InputError(f"count is {count}; give at least 1 frame")
+    named: list[tuple[str, Picture]] | list[tuple[str, np.ndarray]]
     if path.is_dir():
         named = _folder(path)
     elif path.suffix.lower() in _VIDEOS:
@@ -46,9 +63,11 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> 
     elif path.suffix.lower() == ".gif":
         named = _gif(path)
     else:
-        named = [(path.name, read_image(path, warn=False).data)]
-    names, frames = [name for name, _ in named], [frame for _, frame in named]
-    for name, frame in named:
+        named = [(path.name, read_image(path, warn=False))]
+    names = [name for name, _ in named]
+    frames = [one.data if isinstance(one, Picture) else one for _, one in named]
+    types = [one.dtype if isinstance(one, Picture) else np.dtype(np.uint8) for _, one in named]
+    for name, frame in zip(names, frames, strict=True):
         if frame.shape != frames[0].shape:
             (h, w, c), (h0, w0, c0) = frame.shape, frames[0].shape
             raise InputError(
@@ -57,8 +76,8 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> 
             )
     if count is not None and count < len(frames):
         kept = sharpest(frames, count)
-        return [frames[i] for i in kept], [names[i] for i in kept]
-    return frames, names
+        frames, names = [frames[i] for i in kept], [names[i] for i in kept]
+    return Scene(frames, names, max(types, key=lambda t: (t.kind == "f", t.itemsize)))
 
 
 def sharpest(frames: list[np.ndarray], count: int) -> list[int]:
@@ -83,15 +102,15 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name.casefold())]
 
 
-def _folder(path: Path) -> list[tuple[str, np.ndarray]]:
+def _folder(path: Path) -> list[tuple[str, Picture]]:
     found = [p for p in path.iterdir() if p.suffix.lower() in _PICTURES and p.is_file() and not p.name.startswith(".")]
     found = [p for p in found if not _OWN.search(p.stem)]
     if not found:
         raise InputError(f"folder '{path}' has no pictures; give one with {', '.join(sorted(_PICTURES))} files")
-    return [(p.name, read_image(p, warn=False).data) for p in sorted(found, key=lambda p: natural(p.name))]
+    return [(p.name, read_image(p, warn=False)) for p in sorted(found, key=lambda p: natural(p.name))]
 
 
-def _tiff(path: Path) -> list[tuple[str, np.ndarray]]:
+def _tiff(path: Path) -> list[tuple[str, Picture]]:
     import tifffile
 
     first = read_image(path, warn=False)  # refuses what is damaged, of unknown range or too large
@@ -104,8 +123,8 @@ def _tiff(path: Path) -> list[tuple[str, np.ndarray]]:
     if not whole:
         raise _damaged(path, f"it ends after page {len(numbers)}")
     if len(numbers) < 2:
-        return [(path.name, first.data)]
-    return [(f"page {i + 1}", read_image(path, warn=False, page=i).data) for i in numbers]
+        return [(path.name, first)]
+    return [(f"page {i + 1}", read_image(path, warn=False, page=i)) for i in numbers]
 
 
 def _next_page(file: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -112,9 +113,14 @@ class Frames:
         if "tilt" in fixed and "image" in fixed:
             frames = fixed["tilt"].unflatten(1, (self.count, 2))
             mean = frames.mean(1)
-            fixed["image"] = Tilt("bicubic")(image=fixed["image"], tilt=mean)
+            fixed["image"] = Tilt("bicubic", self._boundary())(image=fixed["image"], tilt=mean)
             fixed["tilt"] = (frames - mean[:, None]).flatten(1, 2)
         return fixed
+
+    def _boundary(self) -> Literal["replicate", "reflect", "circular", "zero"]:
+        """Of the operator's own warp; ``replicate`` where its tilt is applied by something else."""
+        own = [part.boundary for part in self.operator.operators if isinstance(part, Tilt)]
+        return own[0] if own else "replicate"
 
     def _each(self, unknowns: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {

@@ -123,7 +123,12 @@ def deblur(
         notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
     y = y.to(device)
     begun = time.monotonic()
-    solution, attempts, chosen = _solve_or_restart(y, chosen, image_prior, kernel_prior, on_step, notes)
+
+    def solve(settings: DeblurSettings) -> Solution:
+        assert isinstance(settings.noise, float)
+        return solve_blur(y, settings, image_prior, kernel_prior, sigma_y=2 * settings.noise, on_step=on_step)
+
+    solution, attempts, chosen = solve_or_restart(solve, chosen, ("step_size", "kernel_step_size"), notes)
     seconds = time.monotonic() - begun
     assert isinstance(chosen.noise, float)
     expected = 2 * chosen.noise * math.sqrt(y[0].numel())
@@ -227,24 +232,21 @@ def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: Diff
     return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)
 
 
-def _solve_or_restart(
-    y: Tensor,
-    settings: DeblurSettings,
-    image_prior: DiffusionPrior,
-    kernel_prior: DiffusionPrior | UniformPrior,
-    on_step: Callable[[Step], None] | None,
-    notes: list[str],
+def solve_or_restart(
+    solve: Callable[[DeblurSettings], Solution], settings: DeblurSettings, steps: Sequence[str], notes: list[str]
 ) -> tuple[Solution, int, DeblurSettings]:
+    """``solve``, and again with the settings named in ``steps`` halved while a sample diverges, at most three times.
+
+    Returns:
+        The solution, the number of attempts, and the settings of the last one.
+    """
     attempt = 1
     while True:
-        assert isinstance(settings.noise, float)
-        solution = solve_blur(y, settings, image_prior, kernel_prior, sigma_y=2 * settings.noise, on_step=on_step)
+        solution = solve(settings)
         failed = [o for o in solution.outcome if o.status == "diverged"]
         if not failed or attempt == ATTEMPTS or settings.solver == "fast":
             return solution, attempt, settings
-        assert not isinstance(settings.step_size, str)
-        assert not isinstance(settings.kernel_step_size, str)
-        settings = replace(settings, step_size=settings.step_size / 2, kernel_step_size=settings.kernel_step_size / 2)
+        settings = replace(settings, **{name: getattr(settings, name) / 2 for name in steps})
         notes.append(f"attempt {attempt} diverged ({failed[0].message}); started again with the step sizes halved")
         attempt += 1
 

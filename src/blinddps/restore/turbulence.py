@@ -26,6 +26,7 @@ from .deblur import (
     _resize,
     guidance_of,
     kernel_unknown,
+    solve_or_restart,
 )
 from .settings import DeblurSettings, _choice, _number, find_device, resolve, with_options
 
@@ -82,7 +83,8 @@ class Turbulence:
         kernel: ``(h, w)`` of the first sample and frame; ``kernels`` ``(samples, frames or 1, h, w)``.
         tilt: ``(frames, 2, H, W)`` float32, pixels of the solved size, mean zero, of the first sample; ``tilts`` of
         all.
-        outcome, residual, noise, settings, nfe, notes, seconds, priors: as :class:`~blinddps.restore.Deblurred`.
+        outcome, residual, noise, settings, nfe, notes, seconds, attempts, priors: as
+        :class:`~blinddps.restore.Deblurred`.
     """
 
     image: np.ndarray
@@ -98,6 +100,7 @@ class Turbulence:
     nfe: dict[str, int]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    attempts: int = 1
     priors: dict[str, Any] = field(default_factory=dict)
 
 
@@ -110,7 +113,7 @@ def restore_turbulence(
 ) -> Turbulence:
     """Restore what was seen through turbulence: ``y_t = k * T_phi_t(x) + n``, image, kernel and tilts found.
 
-    ``blinddps.restore_turbulence(blinddps.io.read_frames("video.mp4", count=10)).image``
+    ``blinddps.restore_turbulence(blinddps.io.read_frames("video.mp4", count=10).frames).image``
 
     Args:
         frames: one picture, or a list of frames of one scene; each a path or an array as :func:`deblur` takes.
@@ -158,13 +161,21 @@ def restore_turbulence(
     assert isinstance(resolved.noise, float)
     if chosen.noise == "auto" and len(y) > 1 and chosen.solver == "fast":
         resolved = replace(resolved, noise=max(resolved.noise, UNEXPLAINED_IN_FRAMES))
-    chosen = _resolve_tilt(resolved, len(y))
+    chosen = resolve_tilt(resolved, len(y))
     image_prior, kernel_prior = _load_priors(chosen, device)
     tilt_prior = _load_tilt_prior(chosen, device)
     if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
         notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on these")
     begun = time.monotonic()
-    solution = solve_turbulence(y.to(device), chosen, image_prior, kernel_prior, tilt_prior, on_step=on_step)
+
+    def solve(settings: DeblurSettings) -> Solution:
+        assert isinstance(settings, TurbulenceSettings)
+        return solve_turbulence(y.to(device), settings, image_prior, kernel_prior, tilt_prior, on_step=on_step)
+
+    steps = ("step_size", "kernel_step_size", "tilt_step_size")
+    solution, attempts, settled = solve_or_restart(solve, chosen, steps, notes)
+    assert isinstance(settled, TurbulenceSettings)
+    chosen = settled
     seconds = time.monotonic() - begun
     assert isinstance(chosen.noise, float)
     images = (solution.estimate["image"] + 1) / 2
@@ -188,6 +199,7 @@ def restore_turbulence(
         nfe=dict(solution.nfe),
         notes=tuple(dict.fromkeys(notes)),
         seconds=seconds,
+        attempts=attempts,
         priors={
             name: {"name": p.card.name, "licence": p.card.licence, "trained": p.card.training.get("steps")}
             for name, p in cards.items()
@@ -279,7 +291,8 @@ def _centred(tilt: Tensor) -> Tensor:
     return (frames - frames.mean((1, 3, 4), keepdim=True)).flatten(1, 2)
 
 
-def _resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings:
+def resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings:
+    """Settings with ``tilt_start`` and ``tilt_step_size`` of ``auto`` decided for ``count`` frames."""
     start = settings.tilt_start
     if start == "auto":
         of_frames = 8.0 if settings.start == "noise" else 4.0

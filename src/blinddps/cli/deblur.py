@@ -43,6 +43,10 @@ def deblur(
     starts: Annotated[
         int, Option(help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast).")
     ] = 1,
+    scales: Annotated[
+        str,
+        Option(metavar="auto|N", help="Sizes solved, coarse to fine (fast); 2 finds longer kernels than 1."),
+    ] = "auto",
     solver: Annotated[
         str, Option(help="fast (no backward passes), or paper (Algorithm 1, to which step sizes, sparsity belong).")
     ] = "fast",
@@ -124,6 +128,7 @@ def deblur(
         linear_light=linear_light,
         samples=samples,
         starts=starts,
+        scales=_number(scales, int),
         seed=seed,
         device=device,
         dtype=dtype,

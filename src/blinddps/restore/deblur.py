@@ -31,6 +31,7 @@ from ..core.constraints import project_simplex
 from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled, load_prior, read_card
 from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, isotropic_precision
+from .pyramid import IMAGE_START, KERNEL_START, NOISE_LEFT, enlarge_image, enlarge_kernel, half_kernel, halve
 from .settings import DeblurSettings, find_device, resolve, with_options
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def deblur(
         notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
     if chosen.solver == "paper" and chosen.starts != 1:
         notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
+    if chosen.solver == "paper" and chosen.scales not in ("auto", 1):
+        notes.append(f"solver 'paper' works at one size, not at {chosen.scales}; choose solver 'fast' for more")
+        chosen = replace(chosen, scales=1)
     y01 = _pixels(picture, notes)
     if min(y01.shape[-2:]) < MIN_SIDE:
         h, w = y01.shape[-2:]
@@ -172,40 +176,90 @@ def solve_blur(
 ) -> Solution:
     """The solver of ``settings`` on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
 
-    ``fast``, or ``paper``: Algorithm 1, with a uniform kernel prior Algorithm 3.
+    ``fast``, or ``paper``: Algorithm 1, with a uniform kernel prior Algorithm 3. With ``scales`` above 1 ``fast`` first
+    solves ``y`` at half the size (and that one at a quarter, ...), whose image and kernel, enlarged, are where the
+    diffusions of the next size begin: a kernel too long to be found at once is short there.
 
     ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``num_steps``, the step sizes or ``tile``.
     """
-    size, step, kernel_step, tile = settings.kernel_size, settings.step_size, settings.kernel_step_size, settings.tile
-    start = None if settings.start == "noise" else settings.start
-    assert not isinstance(start, str)
-    assert not isinstance(size, str)
-    assert not isinstance(step, str)
-    assert not isinstance(kernel_step, str)
+    assert isinstance(settings.kernel_size, int)
+    assert isinstance(settings.num_steps, int)
+    assert isinstance(settings.scales, int)
+    sizes = [(y, settings.kernel_size)]
+    for _ in range(settings.scales - 1 if settings.solver == "fast" else 0):
+        smaller, support = sizes[-1]
+        sizes.append((halve(smaller), half_kernel(support)))
+    solution: Solution | None = None
+    nfe: dict[str, int] = {}
+    for level, (seen, support) in reversed(list(enumerate(sizes))):
+        noise = None if sigma_y is None else sigma_y * NOISE_LEFT**level
+        here = replace(settings, kernel_size=support, starts=settings.starts if solution is None else 1)
+        unknowns = _unknowns(seen, here, image_prior, kernel_prior, solution)
+        common: dict[str, Any] = {
+            "num_steps": settings.num_steps,
+            "samples": settings.samples,
+            "seed": settings.seed if seed is None else seed,
+            "sigma_y": noise,
+            "on_step": None if on_step is None else _part(on_step, len(sizes) - 1 - level, len(sizes), y),
+        }
+        blur = Blur(boundary=settings.boundary)
+        if settings.solver == "fast":
+            solution = blind_proximal(seen, blur, unknowns, starts=here.starts, **common)
+        else:
+            solution = blind_dps(seen, blur, unknowns, guidance=guidance_of(settings), **common)
+        nfe = {name: nfe.get(name, 0) + count for name, count in solution.nfe.items()}
+    assert solution is not None
+    return replace(solution, nfe=nfe)
+
+
+def _unknowns(
+    y: Tensor,
+    settings: DeblurSettings,
+    image_prior: DiffusionPrior,
+    kernel_prior: DiffusionPrior | UniformPrior,
+    coarse: Solution | None,
+) -> dict[str, Unknown]:
+    """Image and kernel of one size, begun from the ``coarse`` solution of half of it where there is one."""
+    size, tile, start = settings.kernel_size, settings.tile, settings.start
+    assert isinstance(size, int)
     assert not isinstance(tile, str)
-    blur = Blur(boundary=settings.boundary)
-    image_shape = blur.image_shape(y.shape, (size, size))
-    unknowns = {
-        "image": Unknown(
-            Tiled(image_prior, tile) if image_prior.card.any_size and max(image_shape[-2:]) > tile else image_prior,
-            (image_shape[1], image_shape[2], image_shape[3]),
-            step_size=step,
-            schedule=image_prior.schedule,
-            initial=None if start is None else _extend(y, image_shape[-2:]),
-            start_sigma=start,
-        ),
-        "kernel": kernel_unknown(size, kernel_step, settings, kernel_prior),
-    }
-    common: dict[str, Any] = {
-        "num_steps": settings.num_steps,
-        "samples": settings.samples,
-        "seed": settings.seed if seed is None else seed,
-        "sigma_y": sigma_y,
-        "on_step": on_step,
-    }
-    if settings.solver == "fast":
-        return blind_proximal(y, blur, unknowns, starts=settings.starts, **common)
-    return blind_dps(y, blur, unknowns, guidance=guidance_of(settings), **common)
+    assert not isinstance(settings.step_size, str)
+    assert not isinstance(settings.kernel_step_size, str)
+    image_shape = Blur(boundary=settings.boundary).image_shape(y.shape, (size, size))
+    kernel = kernel_unknown(size, settings.kernel_step_size, settings, kernel_prior)
+    first: Tensor | None = None
+    if coarse is not None:
+        seen = [-(-n // 2) for n in y.shape[-2:]]
+        image = enlarge_image(_crop(coarse.estimate["image"], torch.Size(seen)), (y.shape[-2], y.shape[-1]))
+        first, start = _extend(image, image_shape[-2:]), IMAGE_START
+        found = enlarge_kernel(coarse.estimate["kernel"], size)
+        if kernel.is_uniform:
+            kernel = replace(kernel, initial=found)
+        else:
+            kernel = replace(kernel, initial=from_simplex(found), start_sigma=KERNEL_START)
+    elif start != "noise":
+        first = _extend(y, image_shape[-2:])
+    image_unknown = Unknown(
+        Tiled(image_prior, tile) if image_prior.card.any_size and max(image_shape[-2:]) > tile else image_prior,
+        (image_shape[1], image_shape[2], image_shape[3]),
+        step_size=settings.step_size,
+        schedule=image_prior.schedule,
+        initial=first,
+        start_sigma=None if first is None else float(start),
+    )
+    return {"image": image_unknown, "kernel": kernel}
+
+
+def _part(on_step: Callable[[Step], None], done: int, parts: int, y: Tensor) -> Callable[[Step], None]:
+    """The listener of one of ``parts`` runs of one length: steps counted through all, pictures of the full size."""
+
+    def listen(step: Step) -> None:
+        estimate = dict(step.estimate)
+        if done < parts - 1:
+            estimate["image"] = enlarge_image(estimate["image"], (y.shape[-2], y.shape[-1]))
+        on_step(replace(step, index=done * step.total + step.index, total=parts * step.total, estimate=estimate))
+
+    return on_step if parts == 1 else listen
 
 
 def guidance_of(settings: DeblurSettings) -> Guidance:

@@ -19,6 +19,9 @@ __all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
 
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
+MAX_SCALES = 4
+LEAST_COARSE = 32  # pixels a side of the smallest size solved
+AUTO = ("kernel_size", "noise", "num_steps", "scales", "start", "sparsity", "step_size", "kernel_step_size", "tile")
 MIN_NOISE = 1e-6  # the outcome is judged against it
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
 ROUNDING = 1 / 255 / math.sqrt(12)  # standard deviation of the rounding to 8 bit: the least an estimate can be trusted
@@ -54,6 +57,9 @@ class DeblurSettings:
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
             0.4 of the steps; 4 take 2.2 times the evaluations of one.
+        scales: sizes at which ``fast`` solves, each half of the next one: of n, n steps for each step of ``num_steps``,
+            the coarse ones at a quarter of the cost. ``auto``: 2 for priors of any size where the kernel's support is
+            above 16 pixels and the picture at least 64 (``docs/solvers.md``), else 1.
         seed: the result depends on it alone.
         device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
         tile: pixels a side above which the image network sees tiles, or ``auto``.
@@ -76,6 +82,7 @@ class DeblurSettings:
     linear_light: bool = False
     samples: int = 1
     starts: int = 1
+    scales: int | Literal["auto"] = "auto"
     seed: int = 0
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -98,6 +105,7 @@ class DeblurSettings:
         _number("sparsity", self.sparsity, 0, math.inf)
         _number("samples", self.samples, 1, math.inf, whole=True)
         _number("starts", self.starts, 1, math.inf, whole=True)
+        _number("scales", self.scales, 1, MAX_SCALES, whole=True)
         _number("seed", self.seed, -math.inf, math.inf, whole=True)
         _number("tile", self.tile, 64, math.inf, whole=True)
 
@@ -116,7 +124,7 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = False) -> None:
-    auto = name in ("kernel_size", "noise", "num_steps", "start", "sparsity", "step_size", "kernel_step_size", "tile")
+    auto = name in AUTO
     if value == "auto" and auto:
         return
     right = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
@@ -146,6 +154,16 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     if settings.num_steps == "auto":
         settings = replace(settings, num_steps=50 if settings.solver == "fast" else 250)
     step, kernel_step = default_steps(settings, from_noise)
+    scales = settings.scales
+    if scales == "auto":
+        deep = settings.solver == "fast" and read_card(settings.prior).any_size and size > 16 and min(h, w) >= 64
+        scales = 2 if deep else 1
+    if scales > 1 and not read_card(settings.prior).any_size:
+        raise InputError(f"scales is {scales} and prior '{settings.prior}' works at one size only; give scales 1")
+    if scales > 1 and min(h, w) / 2 ** (scales - 1) < LEAST_COARSE:
+        raise InputError(
+            f"scales is {scales}, which makes a picture of {w} x {h} smaller than {LEAST_COARSE} pixels; give fewer"
+        )
     tile = settings.tile
     if tile == "auto":
         tile = 512
@@ -160,6 +178,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         sparsity=(1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
         step_size=step if settings.step_size == "auto" else settings.step_size,
         kernel_step_size=kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
+        scales=scales,
         tile=tile,
         dtype=dtype,
         device=str(device),

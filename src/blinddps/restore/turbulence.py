@@ -138,6 +138,9 @@ def restore_turbulence(
         notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
     if chosen.solver == "paper" and chosen.starts != 1:
         notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
+    if chosen.scales not in ("auto", 1):
+        notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
+    chosen = replace(chosen, scales=1)
     given = list(frames) if isinstance(frames, (list, tuple)) else [frames]
     if not given:
         raise InputError("there are no frames to restore; give one picture at least")

@@ -90,7 +90,7 @@ def blind_proximal(
     streams = {name: [generator_for(s, name, j) for s in seeds for j in range(samples * starts)] for name in unknowns}
     levels = {name: u.spaced_levels(num_steps) for name, u in unknowns.items()}
     state = {
-        name: start_state(name, u, levels[name][0], y, streams[name], samples * starts) for name, u in unknowns.items()
+        name: start_state(name, u, levels[name][0], y, streams[name], samples, starts) for name, u in unknowns.items()
     }
     estimate: dict[str, Tensor] = {}
     nfe = dict.fromkeys(unknowns, 0)

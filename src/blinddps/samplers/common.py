@@ -14,18 +14,26 @@ __all__ = ["check_call", "check_prediction", "clip_mean", "judge", "noise_of_row
 
 
 def start_state(
-    name: str, u: Unknown, sigma: float, y: Tensor, streams: Sequence[torch.Generator], samples: int
+    name: str,
+    u: Unknown,
+    sigma: float,
+    y: Tensor,
+    streams: Sequence[torch.Generator],
+    samples: int,
+    starts: int = 1,
 ) -> Tensor:
+    """Pure noise, or an unknown's ``initial`` and noise; one row of ``y`` for each start of each sample."""
     noise = sigma * normal_like(y.new_empty(len(y), *u.shape), streams)  # zero for a uniform prior
     if u.initial is None:
         return noise
-    measurements = len(y) // samples
-    if u.initial.ndim == 4 and len(u.initial) not in (1, measurements):
+    measurements = len(y) // (samples * starts)
+    given = u.initial.to(y).reshape(-1, *u.shape)
+    if len(given) not in (1, measurements, measurements * samples):
         raise InputError(
-            f"initial of unknown '{name}' holds {len(u.initial)} starts for {measurements} measurements; "
-            "give one, or one for each"
+            f"initial of unknown '{name}' holds {len(given)} starts for {measurements} measurements; "
+            "give one, or one for each measurement or each of its samples"
         )
-    return u.initial.to(y).expand(measurements, *u.shape).repeat_interleave(samples, dim=0) + noise
+    return given.repeat_interleave(len(y) // len(given), dim=0) + noise
 
 
 def clip_mean(u: Unknown, mean: Tensor) -> Tensor:

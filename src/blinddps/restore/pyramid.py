@@ -1,0 +1,43 @@
+"""Coarse to fine: a picture of half the size tells where the diffusions of image and kernel begin."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["IMAGE_START", "KERNEL_START", "NOISE_LEFT", "enlarge_image", "enlarge_kernel", "half_kernel", "halve"]
+
+IMAGE_START = 1.0  # noise level from which the image goes on at the next size; docs/solvers.md has others
+KERNEL_START = 0.3  # ... and the kernel
+NOISE_LEFT = 0.6  # of the noise level: 0.41 of white noise is left by the reduction, the rest is for what aliases
+LEAST_KERNEL = 16  # pixels; the smallest of the shipped prior
+
+
+def halve(y: Tensor) -> Tensor:
+    """``(B, C, H, W)`` at half the size, rounded up, by an antialiased bicubic filter."""
+    size = [-(-n // 2) for n in y.shape[-2:]]
+    return torch.nn.functional.interpolate(y, size=size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def half_kernel(size: int) -> int:
+    """Support of the kernel at half the size: a multiple of 4, at least 16."""
+    return max(LEAST_KERNEL, 4 * -(-size // 8))
+
+
+def enlarge_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(B, C, H, W)`` at ``size``, bicubic."""
+    return torch.nn.functional.interpolate(image, size=size, mode="bicubic", align_corners=False)
+
+
+def enlarge_kernel(kernel: Tensor, size: int) -> Tensor:
+    """The kernel ``(B, 1, n, n)`` at twice the size, its origin ``n // 2`` at ``size // 2``, cut to ``size``; sum one.
+
+    What lies outside is lost, negative lobes of the bicubic filter are cut off.
+    """
+    n = kernel.shape[-1]
+    # corners on corners: entry i comes to lie at 2 i, so that the origin stays on a pixel and the image need not move
+    large = torch.nn.functional.interpolate(kernel, size=(2 * n - 1, 2 * n - 1), mode="bicubic", align_corners=True)
+    before = size // 2 - 2 * (n // 2)
+    after = size - before - (2 * n - 1)
+    placed = torch.nn.functional.pad(large, (before, after, before, after)).clamp_min(0)
+    return placed / placed.sum((-2, -1), keepdim=True).clamp_min(torch.finfo(placed.dtype).tiny)

@@ -11,7 +11,7 @@ import numpy as np
 __all__ = ["COLOURS", "chart", "mean_curve"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6b6b6b")  # Okabe and Ito
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 460, 280, 58, 40, 12
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM, _TOP = 460, 280, 58, 22, 40, 12
 
 
 def mean_curve(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
@@ -32,7 +32,7 @@ def chart(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> st
         return ""
     low, high = math.floor(math.log10(every.min()) * 2) / 2, math.ceil(math.log10(every.max()) * 2) / 2
     high = high if high > low else low + 0.5
-    wide, tall = _WIDTH - _LEFT - 12, _HEIGHT - _BOTTOM - _TOP
+    wide, tall = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _BOTTOM - _TOP
 
     def place(x: float, y: float) -> tuple[float, float]:
         return _LEFT + wide * x, _TOP + tall * (high - math.log10(y)) / (high - low)
@@ -40,7 +40,7 @@ def chart(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> st
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title)}">']
     for tick in np.arange(low, high + 1e-9, 0.5):
         _, at = place(0, 10**tick)
-        parts.append(f'<line class="grid" x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - 12}" y2="{at:.1f}"/>')
+        parts.append(f'<line class="grid" x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{10**tick:.1e}</text>')
     for share in (0, 0.25, 0.5, 0.75, 1):
         at, _ = place(share, 10**low)

@@ -20,6 +20,7 @@ from .tables import Table
 
 __all__ = ["MAX_SHOWN", "as_html"]
 
+_TEXTS = ("source", "message")  # columns of sentences
 MAX_SHOWN = 48  # items with pictures, of each degradation
 
 _STYLE = """
@@ -39,6 +40,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .35rem .7rem; text-align: right; vertical-align: top; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 thead th { font-weight: 600; border-bottom: 2px solid var(--line); }
+th:last-child.text { text-align: left; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); font-weight: 500; }
 td.text { text-align: left; white-space: normal; min-width: 16rem; }
 td small { display: block; }
@@ -132,7 +134,7 @@ def _published(table: Table) -> str:
 
 
 def _grid(head: Sequence[str], rows: Sequence[str]) -> str:
-    top = "".join(f"<th>{html.escape(h)}</th>" for h in head)
+    top = "".join(f"<th{' class=text' if h in _TEXTS else ''}>{html.escape(h)}</th>" for h in head)
     return f"<div class='wide'><table><thead><tr>{top}</tr></thead><tbody>" + "\n".join(rows) + "</tbody></table></div>"
 
 

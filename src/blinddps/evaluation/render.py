@@ -18,6 +18,7 @@ __all__ = ["as_csv", "as_latex", "as_text", "best", "published_columns", "troubl
 def as_text(spec: Spec, tables: Sequence[Table], remarks: Sequence[str]) -> str:
     """Every table for a terminal: means with 95 % intervals, differences from the reference, published figures."""
     lines = [spec.title or spec.name, *(f"* {remark}" for remark in remarks)]
+    told: set[str] = set()
     for table in tables:
         lines += ["", f"== {table.degradation}: {table.note}", ""]
         head = ["method", "n", *(METRICS[name].label for name in table.metrics), "worse", "failures"]
@@ -43,7 +44,8 @@ def as_text(spec: Spec, tables: Sequence[Table], remarks: Sequence[str]) -> str:
             if body:
                 lines += ["", f"less '{label}', item by item:", ""]
                 lines += _aligned([["method", *(METRICS[n].label for n in names)], *body])
-        if table.published:
+        if table.published and table.degradation not in told:
+            told.add(table.degradation)
             columns = published_columns(table.published)
             lines += ["", "published, on other data:", ""]
             lines += _aligned(

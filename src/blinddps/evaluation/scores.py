@@ -54,8 +54,8 @@ METRICS = {
         "ratio", "error ratio", ".2f", "less", "squared error (aligned) over that with the kernel known"
     ),
     "tilt_epe": Metric("EPE", "tilt EPE", ".3f", "less", "end-point error of the tilt in pixels, its mean left out"),
-    "seconds": Metric("s", "s", ".2f", "less", "of the solver, an item"),
-    "nfe": Metric("NFE", "NFE", ".0f", "less", "network evaluations of all unknowns, an item"),
+    "seconds": Metric("s", "s", ".2f", "neither", "of the solver, an item"),
+    "nfe": Metric("NFE", "NFE", ".0f", "neither", "network evaluations of all unknowns, an item"),
 }
 
 

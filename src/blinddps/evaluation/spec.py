@@ -301,12 +301,12 @@ def _check(spec: Spec, method: Method) -> None:
     for name in ("seed", "on_step", "picture", "settings", "known_kernel"):
         if name in options:
             raise InputError(f"'{name}' cannot be an option of a method; a spec has 'seeds' and 'known_kernel = true'")
+    settings = blinddps.TurbulenceSettings() if method.call == "turbulence" else blinddps.DeblurSettings()
+    with_options(settings, {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
     if method.known_kernel:
         known = {f.name for f in fields(blinddps.DeblurSettings)} | set(inspect.signature(blinddps.deblur).parameters)
         if method.call != "deblur" or "known_kernel" not in known:
             raise InputError("this call takes no 'known_kernel'; use the method 'known-kernel' or another solver")
-    settings = blinddps.TurbulenceSettings() if method.call == "turbulence" else blinddps.DeblurSettings()
-    with_options(settings, {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
     of_turbulence = [d for d in spec.degradation if isinstance(d, Turbulence)]
     if method.call == "turbulence" and len(of_turbulence) < len(spec.degradation):
         raise InputError("the call 'turbulence' is for degradations of the kind 'turbulence' alone")

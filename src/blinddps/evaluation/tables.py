@@ -148,7 +148,7 @@ def _note(items: list[str], common: list[str], planned: int, methods: list[Metho
     which = f"All {planned} items" if len(items) == planned else f"{len(items)} of {planned} items"
     if len(methods) < len(spec.method):
         out = [m.label for m in spec.method if m not in methods]
-        which += f", which {', '.join(out)} {'was' if len(out) == 1 else 'were'} not run on"
+        which += f"; {', '.join(out)} {'was' if len(out) == 1 else 'were'} not run on all of them"
     elif len(items) < planned:
         which += ", on which every method was run"
     lost = len(items) - len(common)

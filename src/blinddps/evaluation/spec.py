@@ -262,7 +262,8 @@ def builtin_specs(folder: str | os.PathLike[str] | None = None) -> dict[str, Pat
 
 
 def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # a misspelt key is also a missing one: the misspelling says more
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     parts = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         *parents, field = parts

@@ -109,8 +109,9 @@ def test_each_shipped_spec_loads_or_names_the_solver_it_lacks(name: str) -> None
     for solver in {m["options"]["solver"] for m in raw["method"] if "solver" in m.get("options", {})}:
         try:
             DeblurSettings(solver=solver)
-        except InputError:
-            lacking.add(solver)
+        except InputError as error:
+            if str(error).startswith("unknown solver"):  # not one that wants a known kernel
+                lacking.add(solver)
     if not lacking:
         assert len(load_spec(SPECS[name]).method) == len(raw["method"])
         return

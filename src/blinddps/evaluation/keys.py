@@ -33,7 +33,7 @@ def job_key(spec: Spec, item: Item, degradation: Degradation, method: Method, se
         "item": [item.index, item.sha256],
         "data": [spec.data.crop, spec.data.size],
         "degradation": degradation.model_dump(exclude={"name"}),
-        "call": [method.call, method.known_kernel],
+        "call": [method.call, method.known_kernel, method.kernel],
         "options": options,
         "priors": _priors(method, degradation, options),
         "seed": seed,

@@ -72,7 +72,7 @@ def restore(
         result = blinddps.deblur(frames[0], seed=seed, on_step=on_step, **options)
     outcome = result.outcome[0]
     fine = outcome.status != "diverged"
-    estimates_kernel = method.call != "known-kernel" and not method.known_kernel
+    estimates_kernel = method.kernel and method.call != "known-kernel" and not method.known_kernel
     residual = result.residual[0] if result.residual else math.nan
     return Restored(
         outcome.status,
@@ -83,7 +83,8 @@ def restore(
         seconds=result.seconds,
         nfe=dict(result.nfe),
         residual=residual if math.isfinite(residual) else None,
-        settings=asdict(result.settings),
+        # the known kernel lies beside the measurement
+        settings={k: v for k, v in asdict(result.settings).items() if k != "known_kernel"},
         notes=tuple(result.notes),
         priors=result.priors,
     )

@@ -137,6 +137,7 @@ class Method(_Strict):
         label: what tables call it.
         options: of the call, over the spec's ``defaults``.
         known_kernel: ``deblur`` is given the true kernel as its argument ``known_kernel``, for non-blind solvers.
+        kernel: it estimates a kernel; false for methods that know no blur, whose kernel is none to be measured.
         count: only the first so many items, for slow methods.
     """
 
@@ -145,6 +146,7 @@ class Method(_Strict):
     label: str = ""
     options: dict[str, Any] = {}
     known_kernel: bool = False
+    kernel: bool = True
     count: PositiveInt | None = None
 
     @model_validator(mode="before")
@@ -303,10 +305,14 @@ def _check(spec: Spec, method: Method) -> None:
         if name in options:
             raise InputError(f"'{name}' cannot be an option of a method; a spec has 'seeds' and 'known_kernel = true'")
     settings = blinddps.TurbulenceSettings() if method.call == "turbulence" else blinddps.DeblurSettings()
-    with_options(settings, {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+    checked = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    kept = "known_kernel" in {f.name for f in fields(blinddps.DeblurSettings)}
+    if method.known_kernel and kept and method.call == "deblur":
+        checked["known_kernel"] = ((1.0,),)  # a solver may refuse to be without; the true one is known with the item
+    with_options(settings, checked)
     if method.known_kernel:
-        known = {f.name for f in fields(blinddps.DeblurSettings)} | set(inspect.signature(blinddps.deblur).parameters)
-        if method.call != "deblur" or "known_kernel" not in known:
+        takes = kept or "known_kernel" in inspect.signature(blinddps.deblur).parameters
+        if method.call != "deblur" or not takes:
             raise InputError("this call takes no 'known_kernel'; use the method 'known-kernel' or another solver")
     of_turbulence = [d for d in spec.degradation if isinstance(d, Turbulence)]
     if method.call == "turbulence" and len(of_turbulence) < len(spec.degradation):

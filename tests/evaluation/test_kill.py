@@ -47,7 +47,8 @@ def content(out: Path) -> dict[str, Any]:
         if path.suffix == ".json":
             record = json.loads(path.read_text())
             record.pop("when")
-            record["metrics"].pop("seconds", None)
+            for clock in ("seconds", "cpu_seconds"):
+                record["metrics"].pop(clock, None)
             found[name] = record
         else:
             found[name] = path.read_bytes()

@@ -35,9 +35,17 @@ def test_records_pictures_and_what_the_folder_tells(spec_text: Text, data: Path,
     assert len(found) == 24
     fast = found["motion/fast/00001-p1.s5.json"]
     assert fast["status"] in ("converged", "rejected")
-    assert {"psnr", "psnr_aligned", "ssim", "mnc", "kernel_mse_sum", "kernel_mse_max", "seconds", "nfe"} == set(
-        fast["metrics"]
-    )
+    assert {
+        "psnr",
+        "psnr_aligned",
+        "ssim",
+        "mnc",
+        "kernel_mse_sum",
+        "kernel_mse_max",
+        "seconds",
+        "cpu_seconds",
+        "nfe",
+    } == set(fast["metrics"])
     assert fast["nfe"] == {"image": 3, "kernel": 2}
     assert (fast["seed"], fast["solver_seed"], fast["settings"]["num_steps"]) == (5, 500_001, 3)
     place = tmp_path / "pictures" / "motion"

@@ -148,8 +148,10 @@ def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measu
     result: Restored | None = None
     metrics: dict[str, float] = {}
     try:
+        begun = time.process_time()
         result = restore(method, spec.options(method), m, solver_seed(item, job.seed), trace)
-        metrics = score(m, result)
+        spent = {} if method.call == "input" else {"cpu_seconds": time.process_time() - begun}
+        metrics = score(m, result) | spent
         status, message = result.status, result.message
     except Exception as error:
         status, message, result, metrics = "failed", " ".join(str(error).split()), None, {}

@@ -55,6 +55,9 @@ METRICS = {
     ),
     "tilt_epe": Metric("EPE", "tilt EPE", ".3f", "less", "end-point error of the tilt in pixels, its mean left out"),
     "seconds": Metric("s", "s", ".2f", "neither", "of the solver, an item"),
+    "cpu_seconds": Metric(
+        "CPU s", "CPU s", ".2f", "neither", "processor time of the call, priors read included: fairer on a busy machine"
+    ),
     "nfe": Metric("NFE", "NFE", ".0f", "neither", "network evaluations of all unknowns, an item"),
 }
 

@@ -47,6 +47,7 @@ td small { display: block; }
 td.lead { background: var(--lead); font-weight: 600; }
 td.lead small { font-weight: 400; }
 .strip { display: flex; gap: .6rem; overflow-x: auto; padding-bottom: .6rem; align-items: flex-start; }
+@media (min-width: 60rem) { .strip { flex-wrap: wrap; } }
 .strip figure { margin: 0; flex: 0 0 auto; width: 9.5rem; }
 .strip img { display: block; width: 100%; height: auto; background: var(--line); }
 .strip img.kernel { width: 4.5rem; margin-top: .3rem; image-rendering: pixelated; background: #000; }

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blinddps.core.errors import InputError
-from blinddps.metrics import aligned_psnr, psnr, ssim
+from blinddps.metrics import aligned_psnr, error_ratio, psnr, ssim
 
 
 def picture(b: int = 2, c: int = 3, h: int = 40, w: int = 36, seed: int = 0) -> Tensor:
@@ -167,3 +167,11 @@ def test_bad_sizes_are_named() -> None:
         aligned_psnr(picture(), picture(), -1)
     with pytest.raises(InputError, match="11 x 11"):
         ssim(picture(h=10), picture(h=10))
+
+
+def test_error_ratio_is_that_of_squared_errors() -> None:
+    x, known, ref = torch.rand(3, 2, 3, 12, 12, generator=torch.Generator().manual_seed(5))
+    expected = (x - ref).double().square().sum((1, 2, 3)) / (known - ref).double().square().sum((1, 2, 3))
+    torch.testing.assert_close(error_ratio(psnr(x, ref), psnr(known, ref)), expected)
+    with pytest.raises(InputError, match="psnr_known"):
+        error_ratio(torch.zeros(2), torch.zeros(3))

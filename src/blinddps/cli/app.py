@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..version import __version__
+from .bench import bench
 from .deblur import deblur
 from .demo import demo
 from .errors import INTERRUPTED, report
@@ -55,6 +56,7 @@ app.command()(turbulence)
 app.add_typer(simulate)
 app.add_typer(priors)
 app.command()(train)
+app.add_typer(bench, name="bench")
 app.command()(demo)
 
 

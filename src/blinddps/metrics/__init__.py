@@ -1,7 +1,25 @@
-"""Measures of restored images and kernels, one value per sample. Imports core."""
+"""Measures of restored images, kernels and tilts, one value per sample; FID, of sets. Imports core."""
 
-from .image import aligned_psnr, psnr, ssim
+from .fid import FidInception, frechet_distance, load_inception
+from .image import aligned_psnr, error_ratio, psnr, ssim
 from .kernel import align_kernel, kernel_mse, mnc
+from .lpips import Lpips, load_lpips
 from .tilt import tilt_epe
+from .weights import WeightFile
 
-__all__ = ["align_kernel", "aligned_psnr", "kernel_mse", "mnc", "psnr", "ssim", "tilt_epe"]
+__all__ = [
+    "FidInception",
+    "Lpips",
+    "WeightFile",
+    "align_kernel",
+    "aligned_psnr",
+    "error_ratio",
+    "frechet_distance",
+    "kernel_mse",
+    "load_inception",
+    "load_lpips",
+    "mnc",
+    "psnr",
+    "ssim",
+    "tilt_epe",
+]

@@ -1,6 +1,7 @@
-"""Fidelity of a restored image: PSNR, plain and shift-aligned, and SSIM. Every function returns one value per sample.
+"""Fidelity of a restored image: PSNR, plain and shift-aligned, error ratio, SSIM.
 
-All are computed in float64 on the CPU, so they do not depend on the device or the batch.
+Every function returns one value per sample. All are computed in float64 on the CPU, so they do not depend on the
+device or the batch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from blinddps.core.errors import InputError
 
-__all__ = ["aligned_psnr", "psnr", "ssim"]
+__all__ = ["aligned_psnr", "error_ratio", "psnr", "ssim"]
 
 
 def psnr(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
@@ -89,6 +90,27 @@ def ssim(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
         x, ref, sigma=1.5, data_range=data_range, k1=0.01, k2=0.03, return_full_image=True
     )
     return local[..., 5:-5, 5:-5].mean((1, 2, 3))  # torchmetrics' own mean includes windows over a reflected border
+
+
+def error_ratio(psnr_blind: Tensor, psnr_known: Tensor) -> Tensor:
+    """``||x - ref||^2 / ||x_known - ref||^2 = 10^((psnr_known - psnr_blind) / 10)`` (Levin et al., 2009).
+
+    ``x`` was restored with the estimated kernel and ``x_known`` by the same method with the true one. 1 says that not
+    knowing the kernel cost nothing; up to 2 or 3 is usually called a success.
+
+    Args:
+        psnr_blind, psnr_known: ``(B,)`` in dB, of the same pixels of the same references, by :func:`aligned_psnr` for
+            blind results.
+
+    Returns:
+        ``(B,)`` float64.
+
+    Raises:
+        InputError: shapes that differ.
+    """
+    if psnr_blind.shape != psnr_known.shape:
+        raise InputError(f"psnr_blind has shape {tuple(psnr_blind.shape)}, psnr_known {tuple(psnr_known.shape)}")
+    return 10 ** ((psnr_known.double() - psnr_blind.double()) / 10)
 
 
 def _closest_crop(x: Tensor, centre: Tensor) -> Tensor:

@@ -1,0 +1,138 @@
+"""``blinddps bench``: methods compared on data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from ..evaluation import LearnedWeights
+
+__all__ = ["bench"]
+
+bench = typer.Typer(no_args_is_help=True, help="Compare methods on data sets: run, report, list.")
+
+Vgg = Annotated[Path | None, Option("--lpips-vgg", metavar="FILE", help="VGG-16 of torchvision, for LPIPS (VGG).")]
+Alex = Annotated[Path | None, Option("--lpips-alex", metavar="FILE", help="AlexNet of torchvision, for LPIPS (Alex).")]
+Inception = Annotated[
+    Path | None, Option("--inception", metavar="FILE", help="pt_inception-2015-12-05-6726825d.pth, for FID.")
+]
+Device = Annotated[str, Option(help="Of LPIPS and FID: auto, cpu, cuda, ...")]
+
+
+@bench.command("run")
+def run(
+    spec: Annotated[str, Argument(metavar="SPEC", help="TOML file, or a name that 'bench list' gives.")],
+    out: Annotated[Path, Option(metavar="DIR", help="Folder of the run; a run that was broken off goes on.")],
+    data: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR", help="Folder of data sets; by default the nearest folder shared/data, or the present one."
+        ),
+    ] = None,
+    only: Annotated[list[str] | None, Option(metavar="METHOD", help="Run this method alone; repeat for more.")] = None,
+    limit: Annotated[int | None, Option(help="Run the first so many items alone.")] = None,
+    retry_failed: Annotated[
+        bool, Option("--retry-failed", help="Run those again that failed, diverged or were rejected.")
+    ] = False,
+    lpips_vgg: Vgg = None,
+    lpips_alex: Alex = None,
+    inception: Inception = None,
+    device: Device = "auto",
+    quiet: Annotated[bool, Option("--quiet", help="No progress and no tables.")] = False,
+) -> None:
+    """Run every method of SPEC on every item, and write the report.
+
+    What DIR has already is not done again: a killed run goes on, a new method of SPEC runs alone, an edited one again.
+    A method that fails leaves a record of it; --retry-failed runs it again. SPEC: docs/evaluation.md.
+    """
+    from ..evaluation import builtin_specs, load_spec, make_report, run_bench
+    from ..restore.settings import find_device
+    from .errors import usage
+
+    path = Path(spec)
+    if not path.suffix and not path.exists():
+        specs = builtin_specs()
+        if spec not in specs:
+            from ..core import InputError, unknown_name
+
+            raise InputError(unknown_name("spec", spec, specs))
+        path = specs[spec]
+    where = str(usage(find_device, device))
+    chosen = load_spec(path)
+    summary = run_bench(
+        chosen,
+        out,
+        data=data or _data_folder(path),
+        source=path.read_text(encoding="utf-8"),
+        only=only or (),
+        limit=limit,
+        retry_failed=retry_failed,
+        progress=not quiet,
+    )
+    report = make_report(out, _weights(lpips_vgg, lpips_alex, inception), device=where)
+    if not quiet:
+        typer.echo(report.text)
+        typer.echo(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already")
+        typer.echo(report.files[-1])
+
+
+@bench.command("report")
+def report(
+    folder: Annotated[Path, Argument(metavar="DIR", help="Folder of 'bench run'.")],
+    lpips_vgg: Vgg = None,
+    lpips_alex: Alex = None,
+    inception: Inception = None,
+    device: Device = "auto",
+    quiet: Annotated[bool, Option("--quiet", help="No tables on the terminal.")] = False,
+) -> None:
+    """Write tables.txt, tables.csv, tables.tex and report.html of a run, complete or not, into its folder."""
+    from ..evaluation import make_report
+    from ..restore.settings import find_device
+    from .errors import usage
+
+    where = str(usage(find_device, device))
+    made = make_report(folder, _weights(lpips_vgg, lpips_alex, inception), device=where)
+    if not quiet:
+        typer.echo(made.text)
+    typer.echo(made.files[-1])
+
+
+@bench.command("list")
+def list_specs(
+    folder: Annotated[
+        Path | None, Argument(metavar="[DIR]", help="Folder of specs; default: those of the paper.")
+    ] = None,
+) -> None:
+    """Name, title and methods of each spec."""
+    from ..core import InputError
+    from ..evaluation import builtin_specs, load_spec
+    from .errors import note
+
+    for name, path in builtin_specs(folder).items():
+        try:
+            spec = load_spec(path)
+        except InputError as error:
+            typer.echo(name)
+            note("warning", str(error))
+            continue
+        typer.echo(f"{name}: {spec.title}")
+        typer.echo(f"    {spec.data.source}; {', '.join(d.name for d in spec.degradation)}")
+        typer.echo(f"    {', '.join(m.name for m in spec.method)}")
+
+
+def _weights(vgg: Path | None, alex: Path | None, inception: Path | None) -> LearnedWeights:
+    from ..evaluation import LearnedWeights
+
+    return LearnedWeights(lpips_vgg=vgg, lpips_alex=alex, inception=inception)
+
+
+def _data_folder(spec: Path) -> Path:
+    """``shared/data`` beside the spec's checkout or above it, where this project's machines have it; else ``.``."""
+    for parent in spec.resolve().parents:
+        if (parent / "shared" / "data").is_dir():
+            return parent / "shared" / "data"
+    return Path()

@@ -1,0 +1,177 @@
+"""Data sets as folders or tars: which files are their items, in which order.
+
+* ``pictures``: every picture, in name order.
+* ``ffhq``: pictures named by a number (``00000.png``, in folders of any depth), in its order; the paper's 1,000
+  validation pictures are not named, so ``start`` and ``count`` are yours.
+* ``afhq-dog``: the pictures in a folder ``dog`` of a folder ``test`` or ``val``, in name order.
+* ``imagenet``: pictures of the validation set, ``ILSVRC2012_val_00000001.JPEG``, flat or in folders of classes, in the
+  order of their numbers.
+* ``levin``: ``imI_kernelJ_img.png``, ``gt/imI.png`` and ``kernels_conv/kernelJ.npy`` (true convolution; sum one is
+  restored), picture by picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blinddps.core import InputError
+from blinddps.io import read_image
+
+from .spec import Data
+
+__all__ = ["Item", "items_of"]
+
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture of a data set.
+
+    Attributes:
+        index: its place in the whole set, which with the seed decides kernel and noise.
+        name: fit for a file name; with the index it is unique.
+        sha256: of the files it is made from.
+    """
+
+    index: int
+    name: str
+    sha256: str
+    _data: Data
+    _files: tuple[Callable[[], bytes], ...]
+
+    def truth(self) -> Tensor:
+        """``(1, C, H, W)`` float32 in [0, 1]."""
+        x = _decode(self._files[0](), self.name)
+        if self._data.crop is not None:
+            x = _centre(x, self._data.crop, self.name)
+        if self._data.size is not None:
+            x = _centre(x, min(x.shape[-2:]), self.name)
+            if x.shape[-1] < self._data.size:
+                raise InputError(
+                    f"picture '{self.name}' is {x.shape[-1]} pixels a side, data.size {self._data.size}; give less"
+                )
+            side = (self._data.size,) * 2
+            x = torch.nn.functional.interpolate(x, size=side, mode="bicubic", antialias=True, align_corners=False)
+            x = x.clamp(0, 1)
+        return x
+
+    def own(self) -> tuple[Tensor, Tensor]:
+        """The set's own measurement ``(1, C, H, W)`` in [0, 1] and kernel ``(1, 1, h, w)`` of sum one."""
+        kernel = torch.from_numpy(np.load(io.BytesIO(self._files[2]()), allow_pickle=False)).float()[None, None]
+        return _decode(self._files[1](), self.name), kernel / kernel.sum()
+
+
+def items_of(data: Data, source: Path) -> list[Item]:
+    """The items of ``data``, whose files lie in ``source``.
+
+    Raises:
+        InputError: a source that is missing, unreadable or laid out otherwise, or has fewer items than asked for.
+    """
+    files = _files(source)
+    groups = _levin(files, source) if data.layout == "levin" else _pictures(files, data.layout, source)
+    stop = len(groups) if data.count is None else data.start + data.count
+    if stop > len(groups) or data.start >= len(groups):
+        raise InputError(
+            f"data '{source}' have {len(groups)} items (layout '{data.layout}'), the spec asks for {data.start} to "
+            f"{stop - 1}; give a smaller start or count"
+        )
+    items = []
+    for index in range(data.start, stop):
+        name, members = groups[index]
+        loads = tuple(files[member] for member in members)
+        digest = hashlib.sha256(b"".join(hashlib.sha256(load()).digest() for load in loads)).hexdigest()
+        items.append(Item(index, f"{index:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}", digest, data, loads))
+    return items
+
+
+def _files(source: Path) -> dict[str, Callable[[], bytes]]:
+    """Path inside the source, and how to read it; hidden files are left out."""
+    if source.is_dir():
+        found = (p for p in source.rglob("*") if p.is_file() and not p.name.startswith("."))
+        return {p.relative_to(source).as_posix(): p.read_bytes for p in found}
+    if not source.is_file():
+        raise InputError(f"data '{source}' do not exist; check data.source of the spec and --data")
+    try:
+        with tarfile.open(source) as tar:
+            members = [m for m in tar if m.isfile() and not PurePosixPath(m.name).name.startswith(".")]
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"data '{source}' are no folder and no whole tar ({reason}); give either") from None
+    return {PurePosixPath(m.name).as_posix(): _reader(source, m) for m in members}
+
+
+def _reader(source: Path, member: tarfile.TarInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
+        with tarfile.open(source) as tar:
+            stream = tar.extractfile(member)
+            assert stream is not None  # a regular file
+            return stream.read()
+
+    return read
+
+
+def _pictures(files: dict[str, Callable[[], bytes]], layout: str, source: Path) -> list[tuple[str, tuple[str, ...]]]:
+    paths = [PurePosixPath(name) for name in files if PurePosixPath(name).suffix.lower() in _PICTURES]
+    if layout == "ffhq":
+        paths = [p for p in paths if p.stem.isdigit()]
+        paths.sort(key=lambda p: (int(p.stem), p.as_posix()))
+    elif layout == "afhq-dog":
+        paths = sorted(p for p in paths if p.parent.name == "dog" and p.parent.parent.name in ("test", "val"))
+    elif layout == "imagenet":
+        paths = [p for p in paths if re.fullmatch(r"ILSVRC2012_val_\d+", p.stem)]
+        paths.sort(key=lambda p: p.name)
+    else:
+        paths.sort()
+    if not paths:
+        wanted = {
+            "ffhq": "pictures named by numbers",
+            "afhq-dog": "a folder test/dog or val/dog",
+            "imagenet": "ILSVRC2012_val_*.JPEG",
+        }
+        raise InputError(f"data '{source}' have no items: layout '{layout}' needs {wanted.get(layout, 'pictures')}")
+    return [(p.stem, (p.as_posix(),)) for p in paths]
+
+
+def _levin(files: dict[str, Callable[[], bytes]], source: Path) -> list[tuple[str, tuple[str, ...]]]:
+    groups = []
+    for name in files:
+        match = re.fullmatch(r"(.*/)?im(\d+)_kernel(\d+)_img\.png", name)
+        if match:
+            root, i, j = match[1] or "", int(match[2]), int(match[3])
+            parts = (f"{root}gt/im{i}.png", name, f"{root}kernels_conv/kernel{j}.npy")
+            for part in parts:
+                if part not in files:
+                    raise InputError(f"data '{source}' have no '{part}', which layout 'levin' needs beside '{name}'")
+            groups.append(((i, j), f"im{i}_kernel{j}", parts))
+    if not groups:
+        raise InputError(f"data '{source}' have no items: layout 'levin' needs imI_kernelJ_img.png")
+    return [(name, parts) for _, name, parts in sorted(groups)]
+
+
+def _decode(content: bytes, name: str) -> Tensor:
+    try:
+        data = read_image(io.BytesIO(content), warn=False).data
+    except InputError as error:
+        reason = str(error).removeprefix("cannot read '<stream>': ")
+        raise InputError(f"picture '{name}' cannot be used: {reason}") from None
+    return torch.from_numpy(np.ascontiguousarray(data.transpose(2, 0, 1)))[None]
+
+
+def _centre(x: Tensor, side: int, name: str) -> Tensor:
+    h, w = x.shape[-2:]
+    if side > min(h, w):
+        raise InputError(f"picture '{name}' is {w} x {h} pixels, data.crop {side}; give less")
+    top, left = (h - side) // 2, (w - side) // 2
+    return x[..., top : top + side, left : left + side]

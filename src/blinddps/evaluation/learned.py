@@ -1,0 +1,124 @@
+"""LPIPS and FID of a run's pictures, with weight files that the user has; kept in the run folder once computed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..io import atomic_write, read_image
+from ..metrics import load_inception, load_lpips
+from .store import Job, Store
+
+__all__ = ["Features", "LearnedWeights", "inception_features", "lpips_scores"]
+
+
+@dataclass(frozen=True)
+class LearnedWeights:
+    """Files: torchvision's VGG-16 and AlexNet for LPIPS, FID's Inception. None: that measure is not computed."""
+
+    lpips_vgg: str | os.PathLike[str] | None = None
+    lpips_alex: str | os.PathLike[str] | None = None
+    inception: str | os.PathLike[str] | None = None
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of Inception, 2048 for each result (by job) and each truth (by picture)."""
+
+    result: dict[Job, np.ndarray]
+    truth: dict[Job, np.ndarray]
+
+
+def lpips_scores(
+    store: Store,
+    records: dict[Job, dict[str, Any]],
+    network: Literal["vgg", "alex"],
+    weights: str | os.PathLike[str],
+    device: str = "cpu",
+) -> tuple[dict[Job, float], str]:
+    """LPIPS of every result against its truth, both as the 8-bit files of the run; and a sentence on the weights.
+
+    Raises:
+        InputError: weights that cannot be used.
+    """
+    metric, files = load_lpips(network, weights)
+    metric.to(device)
+    cache = _Cache(store, f"lpips-{network}-{files[0].sha256[:12]}-{files[1].sha256[:12] if len(files) > 1 else 'own'}")
+    scores = {}
+    for job, record in records.items():
+        path = store.result(job, record, "image")
+        if path is None:
+            continue
+        name = f"{job.degradation}/{job.method}/{job.stem}/{job.key}"
+        if name not in cache.values:
+            x, truth = _picture(path), _picture(store.picture(job, "truth"))
+            x, truth = (v.expand(-1, max(x.shape[1], truth.shape[1]), -1, -1).to(device) for v in (x, truth))
+            cache.values[name] = metric(x, truth).cpu().numpy()
+        scores[job] = float(cache.values[name][0])
+    cache.save()
+    return scores, _sentence(f"LPIPS ({network})", files)
+
+
+def inception_features(
+    store: Store, records: dict[Job, dict[str, Any]], weights: str | os.PathLike[str], device: str = "cpu"
+) -> tuple[Features, str]:
+    """Inception features of every result and its truth, as the 8-bit files of the run; and a sentence on the weights.
+
+    Raises:
+        InputError: weights that cannot be used.
+    """
+    network, file = load_inception(weights)
+    network.to(device)
+    cache = _Cache(store, f"inception-{file.sha256[:12]}")
+
+    def features(name: str, path: Path) -> np.ndarray:
+        if name not in cache.values:
+            cache.values[name] = network(_picture(path).to(device)).cpu().numpy()
+        return cache.values[name][0]
+
+    result, truth = {}, {}
+    for job, record in records.items():
+        path = store.result(job, record, "image")
+        if path is not None:
+            result[job] = features(f"{job.degradation}/{job.method}/{job.stem}/{job.key}", path)
+            name = f"truth/{job.degradation}/{job.item}/{record['sha256']}/{record['format']}"
+            truth[job] = features(name, store.picture(job, "truth"))
+    cache.save()
+    return Features(result, truth), _sentence("FID", (file,))
+
+
+class _Cache:
+    """Arrays by name in one file of the run folder; the weights' hash is in the file's name."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._path = store.folder / "learned" / f"{name}.npz"
+        self.values: dict[str, np.ndarray] = {}
+        if self._path.exists():
+            with np.load(self._path, allow_pickle=False) as file:
+                self.values = {key.replace("|", "/"): file[key] for key in file.files}
+        self._before = len(self.values)
+
+    def save(self) -> None:
+        if len(self.values) > self._before:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self._path) as temporary, open(temporary, "wb") as file:
+                arrays: dict[str, Any] = {key.replace("/", "|"): value for key, value in self.values.items()}
+                np.savez(file, **arrays)
+
+
+def _picture(path: Path) -> Tensor:
+    data = read_image(path, warn=False).data
+    return torch.from_numpy(np.ascontiguousarray(data.transpose(2, 0, 1)))[None] * 2 - 1
+
+
+def _sentence(what: str, files: tuple[Any, ...]) -> str:
+    told = ", ".join(f"{f.name} (sha256 {f.sha256[:16]}...)" for f in files)
+    if all(f.published for f in files):
+        return f"{what}: computed with {told}, the published weights."
+    return f"{what}: computed with {told}, NOT known to be the published weights: do not compare with published values."

@@ -1,0 +1,90 @@
+"""One method on one measurement, whatever its call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from blinddps.core import Step
+
+from .measure import Measurement
+from .spec import Method
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Restored", "restore"]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What is kept of a restoration.
+
+    Attributes:
+        status: ``converged``, ``rejected`` or ``diverged``; ``input`` is ``converged``. ``message`` says why.
+        image: ``(H, W, C)`` float32 in [0, 1], or None if it diverged; ``kernel`` ``(h, w)`` and ``tilt``
+            ``(T, 2, H, W)`` where the method estimates them.
+        seconds: of the solver alone, without reading priors.
+        nfe: network evaluations by unknown.
+        residual: over the expected norm of the noise.
+        settings, notes, priors: as the call resolved and told them.
+    """
+
+    status: str
+    message: str = ""
+    image: np.ndarray | None = None
+    kernel: np.ndarray | None = None
+    tilt: np.ndarray | None = None
+    seconds: float | None = None
+    nfe: dict[str, int] = field(default_factory=dict)
+    residual: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    priors: dict[str, Any] = field(default_factory=dict)
+
+
+def restore(
+    method: Method,
+    options: dict[str, Any],
+    m: Measurement,
+    seed: int,
+    on_step: Callable[[Step], None] | None = None,
+) -> Restored:
+    """Call ``method`` with ``options`` on ``m``; ``seed`` is the solver's. Errors of the call are the caller's."""
+    import blinddps
+
+    from .known import restore_known
+
+    frames = [y.permute(1, 2, 0).contiguous().numpy() for y in m.y]
+    if method.call == "input":
+        return Restored("converged", image=frames[0])
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    result: Any
+    if method.call == "known-kernel":
+        result = restore_known(m, options, seed, on_step)
+    elif method.call == "turbulence":
+        result = blinddps.restore_turbulence(frames, seed=seed, on_step=on_step, **options)
+    else:
+        if method.known_kernel:
+            options["known_kernel"] = m.kernel[0, 0].numpy()
+        result = blinddps.deblur(frames[0], seed=seed, on_step=on_step, **options)
+    outcome = result.outcome[0]
+    fine = outcome.status != "diverged"
+    estimates_kernel = method.kernel and method.call != "known-kernel" and not method.known_kernel
+    residual = result.residual[0] if result.residual else math.nan
+    return Restored(
+        outcome.status,
+        outcome.message,
+        image=result.image if fine else None,
+        kernel=result.kernel if fine and estimates_kernel else None,
+        tilt=getattr(result, "tilt", None) if fine else None,
+        seconds=result.seconds,
+        nfe=dict(result.nfe),
+        residual=residual if math.isfinite(residual) else None,
+        # the known kernel lies beside the measurement
+        settings={k: v for k, v in asdict(result.settings).items() if k != "known_kernel"},
+        notes=tuple(result.notes),
+        priors=result.priors,
+    )

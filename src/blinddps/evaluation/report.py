@@ -1,0 +1,114 @@
+"""From a run folder to its tables and page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blinddps.core import InputError
+
+from ..io import atomic_write
+from .learned import LearnedWeights, inception_features, lpips_scores
+from .page import as_html
+from .render import as_csv, as_latex, as_text
+from .spec import Spec
+from .store import Job, Store, read_json
+from .tables import make_tables
+
+__all__ = ["Report", "make_report"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """``text`` as for the terminal, and the ``files`` written: report.html, tables.txt, tables.csv, tables.tex."""
+
+    text: str
+    files: tuple[Path, ...]
+
+
+def make_report(
+    folder: str | os.PathLike[str], weights: LearnedWeights | None = None, *, device: str = "cpu"
+) -> Report:
+    """Tables and page of a run, of whatever it has done so far; written into its folder.
+
+    Args:
+        folder: of ``bench run``.
+        weights: for LPIPS and FID; a measure without its file is not computed, and the report says so.
+        device: of their networks.
+
+    Raises:
+        InputError: the folder is none of a run or damaged, or weights that cannot be used.
+    """
+    store, weights = Store(folder), weights or LearnedWeights()
+    plan = store.plan()
+    spec = _spec(store)
+    records = {job: record for job in plan if (record := store.record(job)) is not None}
+    remarks = _facts(spec, plan, records)
+    features = None
+    for name, what, file in (
+        ("lpips_vgg", "LPIPS (vgg)", weights.lpips_vgg),
+        ("lpips_alex", "LPIPS (alex)", weights.lpips_alex),
+        ("fid", "FID", weights.inception),
+    ):
+        if file is None:
+            option = {"lpips_vgg": "--lpips-vgg", "lpips_alex": "--lpips-alex", "fid": "--inception"}[name]
+            remarks.append(f"{what}: not computed; give its weights as {option} FILE.")
+        elif name == "fid":
+            features, told = inception_features(store, records, file, device)
+            remarks.append(told)
+        else:
+            network: Any = name.removeprefix("lpips_")
+            scores, told = lpips_scores(store, records, network, file, device)
+            remarks.append(told)
+            for job, value in scores.items():
+                records[job]["metrics"][name] = value
+    tables = make_tables(spec, plan, records, features)
+    text = as_text(spec, tables, remarks)
+    contents = {
+        "tables.txt": text,
+        "tables.csv": as_csv(spec, tables),
+        "tables.tex": as_latex(spec, tables),
+        "report.html": as_html(spec, tables, remarks, store, records),
+    }
+    files = []
+    for name, content in contents.items():
+        files.append(store.folder / name)
+        with atomic_write(files[-1]) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return Report(text, tuple(files))
+
+
+def _spec(store: Store) -> Spec:
+    """As it was resolved; solvers that this installation lacks do not matter for a report."""
+    try:
+        return Spec.model_validate(read_json(store.folder / "spec.json"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"'{store.folder}/spec.json' is of another version or damaged ({reason}); run again") from None
+
+
+def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> list[str]:
+    data, found = spec.data, list(records.values())
+    items = len({job.item for job in plan})
+    prepared = [f"crops of {data.crop} pixels"] * bool(data.crop) + [f"reduced to {data.size} pixels"] * bool(data.size)
+    remarks = [
+        f"Data: {items} items of {data.source} ({data.layout}), from item {data.start} on"
+        + "".join(f", {p}" for p in prepared)
+        + f". Seeds: {', '.join(map(str, spec.seeds))}.",
+        f"{len(records)} of {len(plan)} jobs done.",
+        "Means with 95 % bootstrap intervals over items; differences are paired.",
+    ]
+    for key, what in (("commit", "Commit"), ("machine", "Machine")):
+        values = sorted({str(r[key]) for r in found})
+        if values:
+            several = f" (records of {len(values)}: compare times with care)" if len(values) > 1 else ""
+            remarks.append(f"{what}: {'; '.join(values)}{several}.")
+    for d in spec.degradation:
+        fields = {k: v for k, v in d.model_dump().items() if k not in ("name", "kind")}
+        told = ", ".join(f"{k} {v}" for k, v in fields.items())
+        remarks.append(f"Degradation '{d.name}': {d.kind}{', ' if told else ''}{told}.")
+    return remarks

@@ -1,0 +1,228 @@
+"""A benchmark, job by job: what is done already is left, what fails is recorded, what is killed goes on."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from blinddps.core import InputError, unknown_name
+
+from ..provenance import commit, environment, machine
+from .datasets import Item, items_of
+from .keys import FORMAT, job_key
+from .measure import Measurement, measure, solver_seed
+from .methods import Restored, restore
+from .scores import score
+from .spec import Method, Spec
+from .store import Job, Store, read_json, write_json
+from .trace import Trace
+
+__all__ = ["FAILED", "Summary", "run_bench"]
+
+FAILED = ("failed", "diverged", "rejected")
+"""Status of records that ``retry_failed`` makes anew: an exception, and the solver's own two."""
+
+_LINE_EVERY = 60.0  # seconds between lines of progress where there is no terminal
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many jobs were ``done`` now, were there ``already``, and how many of those done now ``failed``."""
+
+    done: int
+    already: int
+    failed: int
+
+
+def run_bench(
+    spec: Spec,
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str],
+    source: str = "",
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Do every job of ``spec`` whose record is not in ``out`` yet.
+
+    A job is one item under one degradation, seed and method. Its record answers to a key of all that decides the result
+    (:func:`.keys.job_key`): a new method runs alone, an edited one runs again, and a run that was killed at any moment
+    goes on with the job that it was at. An exception of a method is a record too, of status ``failed``.
+
+    Args:
+        spec: what to do.
+        out: the run's folder, see :mod:`.store`; made if need be.
+        data: folder of data sets, which ``spec.data.source`` is relative to.
+        source: text of the spec, kept in the folder.
+        only: methods to run, of all by default.
+        limit: of the items, the first so many.
+        retry_failed: run those again whose record is of a failure, of a divergence or a rejection.
+        progress: a bar on a terminal, lines once a minute elsewhere, with the time left.
+
+    Raises:
+        InputError: an unknown method, data that cannot be used, or a folder that holds another benchmark or is in use.
+        PriorError: a prior that does not exist.
+    """
+    for name in only:
+        if name not in {m.name for m in spec.method}:
+            raise InputError(unknown_name("method", name, [m.name for m in spec.method]))
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}; give at least 1")
+    items = items_of(spec.data, Path(data) / spec.data.source)
+    planned = _plan(spec, items)
+    store = Store(out)
+    with store.writing():
+        _claim(store, spec, source, {"data": os.path.abspath(data), "only": list(only), "limit": limit})
+        store.save_plan([job for job, *_ in planned])
+        todo, already = [], 0
+        for job, item, method in planned:
+            if (only and method.name not in only) or (limit is not None and item.index - items[0].index >= limit):
+                continue
+            record = store.record(job)
+            if record is None or (retry_failed and record["status"] in FAILED):
+                todo.append((job, item, method))
+            else:
+                already += 1
+        failed = 0
+        clock = _Clock([method.name for _, _, method in todo], progress)
+        with clock:
+            before: tuple[tuple[str, str, int], Measurement] | None = None
+            for job, item, method in todo:
+                begun = time.monotonic()
+                same = (item.name, job.degradation, job.seed)
+                if before is None or before[0] != same:
+                    degradation = next(d for d in spec.degradation if d.name == job.degradation)
+                    before = same, measure(item, degradation, job.seed)
+                    store.save_measurement(job, before[1])
+                status = _do(store, spec, job, item, method, before[1])
+                failed += status == "failed"
+                clock.tick(job, status, time.monotonic() - begun)
+    return Summary(len(todo), already, failed)
+
+
+def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:
+    """Jobs of an item follow each other: what is there of a broken run has all methods on the same items."""
+    return [
+        (Job(item.name, d.name, method.name, seed, job_key(spec, item, d, method, seed)), item, method)
+        for place, item in enumerate(items)
+        for d in spec.degradation
+        for seed in spec.seeds
+        for method in spec.method
+        if method.count is None or place < method.count
+    ]
+
+
+def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> None:
+    """Write what the run is made of; refuse a folder of another benchmark."""
+    path = store.folder / "spec.json"
+    if path.exists() and read_json(path).get("name") != spec.name:
+        raise InputError(
+            f"'{store.folder}' holds the benchmark '{read_json(path).get('name')}', not '{spec.name}'; "
+            "give another folder"
+        )
+    if source:
+        (store.folder / "spec.toml").write_text(source, encoding="utf-8")
+    write_json(path, spec.model_dump(mode="json"))
+    line = {"begin": _now(), **options, **environment()}
+    runs = store.folder / "runs.jsonl"
+    with open(runs, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measurement) -> str:
+    """Run one job and write its record; returns the record's status."""
+    trace = Trace(m) if spec.trace and method.call != "input" else None
+    result: Restored | None = None
+    metrics: dict[str, float] = {}
+    try:
+        begun = time.process_time()
+        result = restore(method, spec.options(method), m, solver_seed(item, job.seed), trace)
+        spent = {} if method.call == "input" else {"cpu_seconds": time.process_time() - begun}
+        metrics = score(m, result) | spent
+        status, message = result.status, result.message
+    except Exception as error:
+        status, message, result, metrics = "failed", " ".join(str(error).split()), None, {}
+        message = f"{type(error).__name__}: {message}"
+        if os.environ.get("BLINDDPS_DEBUG", "0") not in ("", "0"):
+            traceback.print_exception(error)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "key": job.key,
+        "item": job.item,
+        "index": item.index,
+        "sha256": item.sha256,
+        "degradation": job.degradation,
+        "method": job.method,
+        "seed": job.seed,
+        "solver_seed": solver_seed(item, job.seed),
+        "status": status,
+        "message": message,
+        "metrics": metrics,
+        "nfe": {} if result is None else result.nfe,
+        "residual_over_noise": None if result is None else result.residual,
+        "settings": {} if result is None else result.settings,
+        "notes": [] if result is None else list(result.notes),
+        "priors": {} if result is None else result.priors,
+        "when": _now(),
+        "commit": commit(),
+        "machine": machine(),
+    }
+    store.drop(job)
+    store.save(job, record, result, None if trace is None or result is None else trace.arrays())
+    return status
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+class _Clock:
+    """Progress, with the time left as each method's own mean time tells it."""
+
+    def __init__(self, methods: list[str], shown: bool) -> None:
+        self._left: dict[str, int] = defaultdict(int)
+        for name in methods:
+            self._left[name] += 1
+        self._total, self._done, self._shown = len(methods), 0, shown
+        self._spent: dict[str, list[float]] = defaultdict(list)
+        self._last = time.monotonic()
+
+    def __enter__(self) -> None:
+        form = "{n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
+        off = True if not self._shown else None
+        self._bar = tqdm(total=self._total, disable=off, file=sys.stderr, bar_format=form, leave=False)
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def tick(self, job: Job, status: str, seconds: float) -> None:
+        self._spent[job.method].append(seconds)
+        self._left[job.method] -= 1
+        self._done += 1
+        told = f"{job.degradation}/{job.method}/{job.stem}: {status}, {seconds:.1f} s"
+        left = f"about {datetime.timedelta(seconds=round(self.left()))} left"
+        self._bar.set_postfix_str(f"{left}, {told}", refresh=False)
+        self._bar.update()
+        if self._shown and self._bar.disable and time.monotonic() - self._last > _LINE_EVERY:
+            self._last = time.monotonic()
+            print(f"{self._done} of {self._total}, {left}; {told}", file=sys.stderr, flush=True)
+
+    def left(self) -> float:
+        """Seconds; a method that did not run yet is taken for the mean of those that did."""
+        every = [s for spent in self._spent.values() for s in spent]
+        mean = sum(every) / len(every)
+        own = {name: sum(s) / len(s) for name, s in self._spent.items()}
+        return sum(count * own.get(name, mean) for name, count in self._left.items())

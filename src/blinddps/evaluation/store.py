@@ -1,0 +1,184 @@
+"""The run folder: records and pictures that are whole or absent, and one writer at a time.
+
+    spec.toml, spec.json     as given, and with everything filled in
+    plan.json                every job, with its key
+    runs.jsonl               one line for each 'bench run': command, options, commit, machine, begin
+    records/DEGRADATION/METHOD/ITEM.sSEED.json
+    pictures/DEGRADATION/METHOD/ITEM.sSEED{.png, .kernel.npy, .kernel.png, .tilt.npy, .trace.npz}
+    pictures/DEGRADATION/_measured/ITEM.sSEED{.input.png, .truth.png, .kernel.npy, .kernel.png}
+
+A record is written last, and an outdated one is removed before anything of its successor is written: a record that
+is there belongs to the files that it names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blinddps.core import InputError
+
+from ..io import atomic_write, ensure_output_dir, kernel_picture, write_image
+from .measure import Measurement
+from .methods import Restored
+
+__all__ = ["Job", "Store", "read_json", "write_json"]
+
+MEASURED = "_measured"  # no method is called so: names begin with a letter or digit
+_LEFTOVER = re.compile(r"\.[0-9a-f]{12}(\.\w+)?")  # of atomic_write, in a process that was killed
+_KERNEL_SIDE = 128  # pixels, about, of a kernel's picture
+
+
+@dataclass(frozen=True)
+class Job:
+    """One item under one degradation and seed, for one method; ``key`` says what its record must answer to."""
+
+    item: str
+    degradation: str
+    method: str
+    seed: int
+    key: str
+
+    @property
+    def stem(self) -> str:
+        return f"{self.item}.s{self.seed}"
+
+
+class Store:
+    """A run folder."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder for this process; leftovers of one that was killed are removed.
+
+        Raises:
+            InputError: another process holds it, or it cannot be written to.
+        """
+        import fcntl
+
+        ensure_output_dir(self.folder)
+        with open(self.folder / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"another 'bench run' is at work in '{self.folder}'; wait, or give another folder"
+                ) from None
+            for path in self.folder.rglob(".*"):
+                if _LEFTOVER.fullmatch(path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
+            yield
+
+    def record_path(self, job: Job) -> Path:
+        return self.folder / "records" / job.degradation / job.method / f"{job.stem}.json"
+
+    def record(self, job: Job) -> dict[str, Any] | None:
+        """The record of ``job``, or None if there is none or it answers to another key."""
+        path = self.record_path(job)
+        if not path.exists():
+            return None
+        record = read_json(path)
+        return record if record.get("key") == job.key else None
+
+    def drop(self, job: Job) -> None:
+        self.record_path(job).unlink(missing_ok=True)
+
+    def save(
+        self, job: Job, record: dict[str, Any], result: Restored | None, trace: dict[str, np.ndarray] | None
+    ) -> None:
+        """Write pictures and arrays, then the record."""
+        place = self.folder / "pictures" / job.degradation / job.method
+        place.mkdir(parents=True, exist_ok=True)
+        for old in place.glob(f"{_escape(job.stem)}.*"):
+            old.unlink()
+        files = {}
+        if result is not None and result.image is not None:
+            write_image(place / f"{job.stem}.png", result.image, dtype=np.uint8)
+            files["image"] = f"{job.stem}.png"
+        if result is not None and result.kernel is not None:
+            files |= _write_kernel(place, job.stem, result.kernel)
+        if result is not None and result.tilt is not None:
+            _write_array(place / f"{job.stem}.tilt.npy", result.tilt)
+            files["tilt"] = f"{job.stem}.tilt.npy"
+        if trace:
+            with atomic_write(place / f"{job.stem}.trace.npz") as temporary, open(temporary, "wb") as file:
+                np.savez(file, **trace)  # type: ignore[arg-type]  # its keywords are arrays
+            files["trace"] = f"{job.stem}.trace.npz"
+        path = self.record_path(job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**record, "files": files})
+
+    def save_measurement(self, job: Job, m: Measurement) -> None:
+        place = self.folder / "pictures" / job.degradation / MEASURED
+        place.mkdir(parents=True, exist_ok=True)
+        for kind, picture in (("input", m.y[0]), ("truth", m.truth[0])):
+            write_image(place / f"{job.stem}.{kind}.png", picture.permute(1, 2, 0).numpy(), dtype=np.uint8)
+        _write_kernel(place, job.stem, m.kernel[0, 0].numpy())
+
+    def picture(self, job: Job, kind: str) -> Path:
+        """``input``, ``truth`` or ``kernel`` (the true one) of a job's measurement."""
+        return self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.{kind}.png"
+
+    def result(self, job: Job, record: dict[str, Any], kind: str) -> Path | None:
+        """File of the kind ``image``, ``kernel``, ``kernel_picture``, ``tilt`` or ``trace``, if the record has one."""
+        name = record["files"].get(kind)
+        return None if name is None else self.folder / "pictures" / job.degradation / job.method / name
+
+    def save_plan(self, jobs: list[Job]) -> None:
+        write_json(self.folder / "plan.json", [asdict(job) for job in jobs])
+
+    def plan(self) -> list[Job]:
+        """Jobs of the run.
+
+        Raises:
+            InputError: the folder is none of a run.
+        """
+        path = self.folder / "plan.json"
+        if not path.exists():
+            raise InputError(f"'{self.folder}' is no folder of 'bench run': it has no plan.json; check the path")
+        return [Job(**job) for job in read_json(path)]
+
+
+def read_json(path: Path) -> Any:
+    """A file's JSON.
+
+    Raises:
+        InputError: it is unreadable.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{path}' ({error}); remove it and run the benchmark again") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Strict JSON, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False, default=str) + "\n", encoding="utf-8")
+
+
+def _write_kernel(place: Path, stem: str, kernel: np.ndarray) -> dict[str, str]:
+    _write_array(place / f"{stem}.kernel.npy", kernel)
+    picture = kernel_picture(kernel, scale=max(1, _KERNEL_SIDE // max(kernel.shape)))
+    write_image(place / f"{stem}.kernel.png", picture, dtype=np.uint8)
+    return {"kernel": f"{stem}.kernel.npy", "kernel_picture": f"{stem}.kernel.png"}
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    with atomic_write(path) as temporary:
+        np.save(temporary, array.astype(np.float32), allow_pickle=False)
+
+
+def _escape(stem: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", stem)

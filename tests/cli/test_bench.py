@@ -1,0 +1,78 @@
+"""``bench`` as a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blinddps.io import write_image
+
+Call = Callable[..., Any]
+
+
+def test_run_report_list(several: Call, tmp_path: Path, image_prior: Path, kernel_prior: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for n in range(2):
+        write_image(tmp_path / "data" / f"{n}.png", np.random.default_rng(n).random((32, 32, 3), dtype=np.float32))
+    spec = tmp_path / "mine.toml"
+    spec.write_text(f"""
+name = "mine"
+title = "My benchmark"
+[data]
+source = "data"
+[[degradation]]
+kind = "gaussian"
+kernel_size = 9
+std = 1.0
+[[method]]
+name = "input"
+[[method]]
+name = "fast"
+options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_size = 8, num_steps = 2 }}
+""")
+    bad = tmp_path / "bad.toml"
+    bad.write_text(spec.read_text().replace("num_steps", "num_stepz"))
+    out = tmp_path / "out"
+    one = ["bench", "run", spec, "--out", out, "--data", tmp_path]
+    first, rest, again, report, refused, method, place, no_run, listed, unknown = several(
+        [
+            [*one, "--only", "input", "--limit", 1],
+            one,
+            [*one, "--quiet"],
+            ["bench", "report", out],
+            ["bench", "run", bad, "--out", tmp_path / "no"],
+            [*one, "--only", "fsat"],
+            ["bench", "run", spec, "--out", tmp_path / "no", "--data", tmp_path / "none"],
+            ["bench", "report", tmp_path],
+            ["bench", "list", tmp_path],
+            ["bench", "run", "table9", "--out", tmp_path / "no"],
+        ]
+    )
+    assert first.code == rest.code == again.code == report.code == 0, first.err + rest.err + again.err + report.err
+    assert "1 done, 0 of them failed, 0 were there already" in first.out
+    assert "3 done, 0 of them failed, 1 were there already" in rest.out
+    assert again.out == ""
+    assert "PSNR al." in report.out
+    assert report.out.splitlines()[-1] == str(out / "report.html")
+    assert {p.name for p in out.iterdir() if p.is_file()} == {
+        *("report.html", "tables.txt", "tables.csv", "tables.tex"),
+        *("spec.toml", "spec.json", "plan.json", "runs.jsonl", ".lock"),
+    }
+    assert len((out / "runs.jsonl").read_text().splitlines()) == 3
+    sentences = {
+        refused: "method 'fast': unknown option 'num_stepz'; did you mean 'num_steps'?",
+        method: "unknown method 'fsat'; did you mean 'fast'?",
+        place: "do not exist; check data.source of the spec and --data",
+        no_run: "is no folder of 'bench run'",
+        unknown: "unknown spec 'table9'",
+    }
+    for done, sentence in sentences.items():
+        assert done.code == 1
+        assert len(done.errors) == 1
+        assert sentence in done.errors[0]
+    assert not (tmp_path / "no").exists()
+    assert "mine: My benchmark" in listed.out
+    assert "unknown option 'num_stepz'" in listed.err

@@ -1,0 +1,79 @@
+"""A run that is killed again and again ends as an unbroken one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from blinddps.evaluation import parse_spec, run_bench
+
+# Forks a process for each attempt, so that libraries are imported once; an attempt is killed at a random moment.
+DRIVER = """
+import os, random, shutil, signal, sys, time
+from blinddps.evaluation import load_spec, run_bench
+spec, out, data, kills = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+for name in ("-warm", "-timed"):  # the first imports everything
+    begun = time.monotonic()
+    jobs = run_bench(load_spec(spec), out + name, data=data, limit=1, progress=False).done
+per_job = (time.monotonic() - begun) / jobs
+rng, moments = random.Random(0), []
+while len(moments) < kills:
+    child = os.fork()
+    if child == 0:
+        run_bench(load_spec(spec), out, data=data, progress=False)
+        os._exit(0)
+    time.sleep(rng.uniform(0.5, 4) * per_job)
+    os.kill(child, signal.SIGKILL)
+    if os.waitpid(child, 0)[1] == signal.SIGKILL:
+        moments.append(sum(len(files) for _, _, files in os.walk(os.path.join(out, "records"))))
+    else:  # it had ended: the machine is faster than it was
+        shutil.rmtree(out)
+        per_job, moments = per_job / 2, []
+run_bench(load_spec(spec), out, data=data, progress=False)
+print(*moments)
+"""
+
+
+def content(out: Path) -> dict[str, Any]:
+    """Records without their times, and the bytes of all pictures and arrays."""
+    found: dict[str, Any] = {}
+    for path in sorted(p for p in out.rglob("*") if p.is_file() and p.parent != out):
+        name = str(path.relative_to(out))
+        if path.suffix == ".json":
+            record = json.loads(path.read_text())
+            record.pop("when")
+            for clock in ("seconds", "cpu_seconds"):
+                record["metrics"].pop(clock, None)
+            found[name] = record
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def test_killed_ten_times(spec_text: Callable[..., str], data: Path, tmp_path: Path) -> None:
+    text = spec_text({"input": "", "fast": "num_steps = 1"}, count=9)
+    (tmp_path / "spec.toml").write_text(text)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, *map(str, (tmp_path / "spec.toml", tmp_path / "broken", data, 10))],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    moments = list(map(int, done.stdout.split()))
+    assert moments == sorted(moments)  # what was done stayed done
+    assert 0 < moments[-1] < 36  # the kills fell inside the work
+    assert len(set(moments)) >= 3
+
+    run_bench(parse_spec(text), tmp_path / "whole", data=data, progress=False)
+    broken, whole = content(tmp_path / "broken"), content(tmp_path / "whole")
+    assert len([name for name in whole if name.startswith("records")]) == 9 * 2 * 2
+    assert broken == whole
+    assert not [p for p in (tmp_path / "broken").rglob(".*") if p.name != ".lock"]  # nor half-written files

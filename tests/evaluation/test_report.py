@@ -1,0 +1,136 @@
+"""The report of a real, tiny run: page, learned measures, curves."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from blinddps.core import InputError
+from blinddps.evaluation import LearnedWeights, make_report, parse_spec, run_bench
+from blinddps.evaluation.curves import chart, mean_curve
+from blinddps.metrics import FidInception, Lpips
+
+VOID = {"meta", "img", "br", "line", "polyline"}
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order; collects links and the text."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.tags: list[str] = []
+        self.feed(content)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [str(v) for k, v in attrs if k in ("src", "href", "srcset", "action", "data")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def run(spec_text: Callable[..., str], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("a run & more")
+    methods = {"input": "", "known-kernel": "", "fast": "num_steps = 3", "wild": 'solver = "paper", step_size = 1e30'}
+    published = '[[published]]\nmethod = "Theirs <1>"\ndata = "FFHQ"\nsource = "a paper"\nvalues = { PSNR = 22.24 }'
+    text = spec_text(
+        methods, top='trace = true\nreference = "fast"\nabout = "Says <b>this</b> & that."', extra=published
+    )
+    run_bench(parse_spec(text), out, data=data, source=text, progress=False)
+    return out
+
+
+def test_page(run: Path) -> None:
+    report = make_report(run)
+    assert [f.name for f in report.files] == ["tables.txt", "tables.csv", "tables.tex", "report.html"]
+    content = (run / "report.html").read_text()
+    page = Page(content)
+    assert "://" not in content  # nothing from elsewhere: no script, font or picture
+    assert "script" not in page.tags
+    assert "url(" not in content
+    assert len(page.links) > 20
+    for link in page.links:
+        assert (run / unquote(link)).is_file(), link
+        assert not Path(unquote(link)).is_absolute()
+    shown = {Path(unquote(link)).name for link in page.links}
+    assert {"00001-p1.s0.input.png", "00001-p1.s0.truth.png", "00001-p1.s0.kernel.png", "00001-p1.s0.png"} <= shown
+    assert "Says <b>this</b> & that." in page.text  # as text, not as a tag
+    assert "Theirs <1>" in page.text
+    assert "2 diverged" in page.text
+    assert "LPIPS (vgg): not computed; give its weights as --lpips-vgg FILE." in page.text
+    assert "FID: not computed" in page.text
+    assert content.count("<svg") == 4  # image and kernel, of two degradations
+    assert "fast (3 steps, mean of 2)" in page.text
+    assert 'name="viewport"' in content
+    assert report.text == (run / "tables.txt").read_text()
+
+
+def test_learned_measures_by_the_real_path(run: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    alex, inception = Lpips("alex"), FidInception()
+    for module in (*alex.modules(), *inception.modules()):
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    torch.save({k: v for k, v in alex.state_dict().items() if k.startswith("features")}, tmp_path / "alexnet.pth")
+    torch.save(inception.state_dict(), tmp_path / "inception.pth")
+    weights = LearnedWeights(lpips_alex=tmp_path / "alexnet.pth", inception=tmp_path / "inception.pth")
+    report = make_report(run, weights)
+    assert "LPIPS (alex): computed with alexnet.pth (sha256 " in report.text
+    assert "FID: computed with inception.pth" in report.text
+    assert report.text.count("NOT known to be the published weights") == 2  # random ones pass under no other name
+    assert "LPIPS (vgg): not computed" in report.text
+    rows = list(csv.DictReader((run / "tables.csv").read_text().splitlines()))
+    found = {(r["degradation"], r["method"]): float(r["mean"]) for r in rows if r["metric"] == "lpips_alex"}
+    assert set(found) == {(d, m) for d in ("motion", "soft") for m in ("input", "known-kernel", "fast")}
+    assert all(v > 0 for v in found.values())
+    fid = {(r["degradation"], r["method"]): float(r["mean"]) for r in rows if r["metric"] == "fid"}
+    assert fid[("motion", "fast")] > 0
+    before = (run / "report.html").read_text()
+    caches = {p: p.stat().st_mtime_ns for p in (run / "learned").iterdir()}
+    assert len(caches) == 2
+    make_report(run, weights)
+    assert (run / "report.html").read_text() == before
+    assert {p: p.stat().st_mtime_ns for p in (run / "learned").iterdir()} == caches  # computed once
+
+
+def test_folders_that_are_none_of_a_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no folder of 'bench run'"):
+        make_report(tmp_path)
+
+
+def test_curves() -> None:
+    x, y, count = mean_curve([np.array([1.0, 3.0]), np.array([3.0, 5.0]), np.array([9.0])])
+    assert (x.tolist(), y.tolist(), count) == ([0.5, 1.0], [2.0, 4.0], 2)
+    svg = chart("a < b", {"one": (x, np.array([1e-3, 1e-1])), "two": (x, np.array([np.nan, 1e-2]))})
+    Page(svg)
+    one, two = re.findall(r'points="([^"]*)"', svg)
+    (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in one.split())
+    assert x1 > x0
+    assert y1 < y0  # up is more
+    assert len(two.split()) == 1
+    ((_, middle),) = (map(float, p.split(",")) for p in two.split())
+    assert middle == pytest.approx((y0 + y1) / 2, abs=0.2)  # the axis is logarithmic
+    assert chart("none", {"zero": (x, np.zeros(2))}) == ""

@@ -1,0 +1,179 @@
+"""What a run does, and does not do again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import blinddps
+from blinddps.core import InputError
+from blinddps.evaluation import Summary, parse_spec, run_bench
+from blinddps.io import read_image
+
+Text = Callable[..., str]
+METHODS = {"input": "", "fast": "num_steps = 3"}
+
+
+def records(out: Path) -> dict[str, dict[str, Any]]:
+    return {str(p.relative_to(out / "records")): json.loads(p.read_text()) for p in out.glob("records/*/*/*.json")}
+
+
+def run(text: str, out: Path, data: Path, **options: Any) -> Summary:
+    return run_bench(parse_spec(text), out, data=data, source=text, progress=False, **options)
+
+
+def test_records_pictures_and_what_the_folder_tells(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text(seeds="[0, 5]", top="trace = true")
+    assert run(text, tmp_path, data) == Summary(2 * 2 * 2 * 3, 0, 0)
+    found = records(tmp_path)
+    assert len(found) == 24
+    fast = found["motion/fast/00001-p1.s5.json"]
+    assert fast["status"] in ("converged", "rejected")
+    assert {
+        "psnr",
+        "psnr_aligned",
+        "ssim",
+        "mnc",
+        "kernel_mse_sum",
+        "kernel_mse_max",
+        "seconds",
+        "cpu_seconds",
+        "nfe",
+    } == set(fast["metrics"])
+    assert fast["nfe"] == {"image": 3, "kernel": 2}
+    assert (fast["seed"], fast["solver_seed"], fast["settings"]["num_steps"]) == (5, 500_001, 3)
+    place = tmp_path / "pictures" / "motion"
+    kernel = np.load(place / "fast" / fast["files"]["kernel"])
+    assert kernel.shape == (8, 8)
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    again = blinddps.deblur(
+        _measured(text, data, 1, 5),
+        seed=500_001,
+        **parse_spec(text).options(parse_spec(text).method[2]),
+    )
+    assert np.array_equal(again.kernel, kernel)  # the record's call, made by hand
+    shown = read_image(place / "fast" / fast["files"]["image"], warn=False).data
+    assert np.abs(shown - again.image).max() <= 0.5 / 255 + 1e-6
+    with np.load(place / "fast" / fast["files"]["trace"]) as trace:
+        assert {"sigma", "image_mse", "kernel_mse", "residual"} == set(trace.files)
+        assert all(len(trace[name]) == 3 for name in trace.files)
+        assert -10 * np.log10(trace["image_mse"][-1]) == pytest.approx(fast["metrics"]["psnr"], abs=0.5)
+    known = found["motion/known-kernel/00001-p1.s5.json"]
+    assert set(known["files"]) == {"image", "trace"}  # no kernel was estimated
+    for kind in ("input.png", "truth.png", "kernel.npy", "kernel.png"):
+        assert (place / "_measured" / f"00001-p1.s5.{kind}").exists()
+    assert (tmp_path / "spec.toml").read_text() == text
+    assert json.loads((tmp_path / "spec.json").read_text())["method"][0]["call"] == "input"
+    line = json.loads((tmp_path / "runs.jsonl").read_text())
+    assert {"command", "commit", "machine", "torch", "data", "begin"} <= set(line)
+    assert len(json.loads((tmp_path / "plan.json").read_text())) == 24
+
+
+def _measured(text: str, data: Path, index: int, seed: int) -> np.ndarray:
+    from blinddps.evaluation.datasets import items_of
+    from blinddps.evaluation.measure import measure
+
+    spec = parse_spec(text)
+    y = measure(items_of(spec.data, data / "pictures")[index], spec.degradation[0], seed).y
+    return y[0].permute(1, 2, 0).numpy()
+
+
+def test_only_what_is_missing_is_done(
+    spec_text: Text, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    real = blinddps.deblur
+    monkeypatch.setattr(blinddps, "deblur", lambda *a, **k: calls.append(k["num_steps"]) or real(*a, **k))
+    assert run(spec_text(METHODS), tmp_path, data) == Summary(8, 0, 0)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".json", ".png", ".npy") and p.is_file()}
+    calls.clear()
+
+    assert run(spec_text(METHODS), tmp_path, data) == Summary(0, 8, 0)
+    assert run(spec_text({**METHODS, "more": "num_steps = 4"}), tmp_path, data) == Summary(4, 8, 0)
+    assert calls == [4] * 4  # the new method alone
+    unchanged = {p: c for p, c in before.items() if "records" in str(p) or "pictures" in str(p)}
+    assert {p: p.read_bytes() for p in unchanged} == unchanged
+
+    calls.clear()
+    edited = spec_text({"input": "", "fast": "num_steps = 5", "more": "num_steps = 4"}, count=3)
+    assert run(edited, tmp_path, data, limit=2) == Summary(4, 8, 0)
+    assert calls == [5] * 4  # the edited one again
+    calls.clear()
+    assert run(edited, tmp_path, data, only=["more"]) == Summary(2, 4, 0)
+    assert calls == [4] * 2  # of the third item
+    assert run(edited, tmp_path, data) == Summary(4, 14, 0)
+
+    with pytest.raises(InputError, match="unknown method 'mroe'; did you mean 'more'"):
+        run(edited, tmp_path, data, only=["mroe"])
+    with pytest.raises(InputError, match="holds the benchmark 'tiny', not 'other'"):
+        run(edited.replace('name = "tiny"', 'name = "other"'), tmp_path, data)
+
+
+def test_failures_are_records_and_are_made_again_on_demand(
+    spec_text: Text, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, fail = blinddps.deblur, True
+    calls = 0
+
+    def sometimes(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if fail and options["seed"] == 1:
+            raise RuntimeError("out\nof luck")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(blinddps, "deblur", sometimes)
+    assert run(spec_text(METHODS), tmp_path, data).failed == 2  # both degradations of item 1
+    failed = records(tmp_path)["soft/fast/00001-p1.s0.json"]
+    assert (failed["status"], failed["message"], failed["metrics"], failed["files"]) == (
+        "failed",
+        "RuntimeError: out of luck",
+        {},
+        {},
+    )
+    fail, calls = False, 0
+    good = records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "converged"
+    assert run(spec_text(METHODS), tmp_path, data) == Summary(0, 8, 0)
+    assert calls == 0
+    again = run(spec_text(METHODS), tmp_path, data, retry_failed=True)
+    assert again.done >= 2
+    assert again.done == 8 - again.already
+    assert records(tmp_path)["soft/fast/00001-p1.s0.json"]["status"] != "failed"
+    assert not good or records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "converged"
+
+
+def test_a_divergence_leaves_no_picture(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text({"input": "", "wild": 'solver = "paper", step_size = 1e30, num_steps = 4'}, count=1)
+    run(text, tmp_path, data)
+    record = records(tmp_path)["motion/wild/00000-p0.s0.json"]
+    assert record["status"] == "diverged"
+    assert "image" not in record["files"]
+    assert "psnr" not in record["metrics"]
+    assert "step" in record["message"]
+
+
+def test_two_runs_in_one_folder(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another 'bench run' is at work"):
+            run(spec_text(METHODS), tmp_path, data)
+    assert run(spec_text(METHODS), tmp_path, data, limit=1).done == 4
+
+
+def test_turbulence(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text({"input": "", "known-kernel": ""}, count=1)
+    start = text.index("[[degradation]]")
+    kinds = '[[degradation]]\nkind = "turbulence"\nkernel_size = 9\nstd = 1.0\nframes = 1\n'
+    method = '[[method]]\nname = "turb"\ncall = "turbulence"\n'
+    text = text[:start] + kinds + method + text[text.index("[[method]]") :]
+    assert run(text, tmp_path, data) == Summary(3, 0, 0)
+    found = records(tmp_path)
+    assert found["turbulence/turb/00000-p0.s0.json"]["metrics"]["tilt_epe"] > 0
+    assert np.load(tmp_path / "pictures/turbulence/turb/00000-p0.s0.tilt.npy").shape == (1, 2, 32, 32)
+    assert found["turbulence/known-kernel/00000-p0.s0.json"]["status"] in ("converged", "rejected")

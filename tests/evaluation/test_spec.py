@@ -1,0 +1,120 @@
+"""What a spec may hold, and the sentence that refuses the rest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from blinddps.core import InputError
+from blinddps.evaluation import builtin_specs, load_spec, parse_spec
+from blinddps.restore import DeblurSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SPECS = builtin_specs()
+PLAIN = """
+name = "a"
+[data]
+source = "x"
+[[degradation]]
+kind = "motion"
+[[method]]
+name = "input"
+[[method]]
+name = "fast"
+options = { prior = "faces-128" }
+"""
+
+
+def test_defaults_and_names(spec_text: Callable[..., str]) -> None:
+    spec = parse_spec(spec_text())
+    assert [d.name for d in spec.degradation] == ["motion", "soft"]
+    assert [(m.name, m.call, m.label) for m in spec.method] == [
+        ("input", "input", "input"),
+        ("known-kernel", "known-kernel", "known-kernel"),
+        ("fast", "deblur", "fast"),
+    ]
+    given, _, fast = spec.method
+    assert spec.options(given) == {}
+    assert spec.options(fast)["num_steps"] == 3  # over the default of 2
+    assert spec.options(fast)["noise"] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('name = "a"', 'nam = "a"', "unknown key 'nam'; did you mean 'name'?"),
+        ('source = "x"', 'source = "x"\nsizes = 3', "data: unknown key 'sizes'; did you mean 'size'?"),
+        ('kind = "motion"', 'kind = "motion"\nstd = 3', "degradation 1: unknown key 'std'"),
+        ('kind = "motion"', 'kind = "moton"', "degradation 1: unknown kind 'moton'; did you mean 'motion'?"),
+        ('kind = "motion"', "noise = 0.1", "degradation 1: 'kind' is missing"),
+        ('kind = "motion"', 'kind = "motion"\nintensity = 2', "degradation 1 intensity: input should be less than"),
+        ('kind = "motion"', 'kind = "own"', "layout 'pictures' has no blurred pictures of its own"),
+        ('source = "x"', "", "data: 'source' is missing"),
+        ("[data]", 'reference = "fsat"\n[data]', "unknown method 'fsat'; did you mean 'fast'?"),
+        ("[data]", "seeds = []\n[data]", "seeds: tuple should have at least 1 item"),
+        ("[data]", "seeds = [1, 1]\n[data]", "seed '1' is there twice"),
+        ('name = "fast"', 'name = "input"', "method 'input' is there twice"),
+        ('name = "fast"', 'name = "a/b"', "method 2 name: string should match pattern"),
+        ('name = "fast"', 'name = "fast"\ncount = 0', "method 2 count: input should be greater than"),
+        ('name = "fast"', 'name = "fast"\ncall = "debur"', "method 2 call: input should be 'deblur'"),
+        ("prior = ", "priro = ", "method 'fast': unknown option 'priro'; did you mean 'prior'?"),
+        ('prior = "faces-128"', 'solver = "pan-l9"', "method 'fast': unknown solver 'pan-l9'"),
+        ('prior = "faces-128"', "num_steps = 0", "method 'fast': num_steps is 0; give a whole number"),
+        ('prior = "faces-128"', "seed = 3", "method 'fast': 'seed' cannot be an option"),
+        ('name = "fast"', 'name = "fast"\ncall = "turbulence"', "is for degradations of the kind 'turbulence' alone"),
+        ('name = "input"', 'name = "input"\noptions = { noise = 1 }', "'input' is the measurement and has no options"),
+        ('name = "a"', "name = a", "is no TOML"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_sentence(old: str, new: str, sentence: str) -> None:
+    assert old in PLAIN
+    parse_spec(PLAIN)
+    with pytest.raises(InputError) as caught:
+        parse_spec(PLAIN.replace(old, new, 1), "my.toml")
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith("spec 'my.toml'")
+    assert "\n" not in str(caught.value)
+
+
+def test_known_kernel_needs_a_call_that_takes_one() -> None:
+    text = PLAIN.replace('name = "fast"', 'name = "fast"\ncall = "turbulence"\nknown_kernel = true')
+    with pytest.raises(InputError, match="takes no 'known_kernel'"):
+        parse_spec(text.replace('kind = "motion"', 'kind = "turbulence"'))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read spec"):
+        load_spec(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="does not exist"):
+        builtin_specs(tmp_path / "none")
+
+
+def test_the_papers_tables_are_there() -> None:
+    tables = {name.partition("_")[0] for name in SPECS}
+    assert {"table1", "table3", "table4", "tableC1", "progress", "compute", "ablation", "levin"} <= tables
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_each_shipped_spec_loads_or_names_the_solver_it_lacks(name: str) -> None:
+    raw = tomllib.loads(SPECS[name].read_text())
+    assert raw["name"] == name
+    lacking = set()
+    for solver in {m["options"]["solver"] for m in raw["method"] if "solver" in m.get("options", {})}:
+        try:
+            DeblurSettings(solver=solver)
+        except InputError as error:
+            if str(error).startswith("unknown solver"):  # not one that wants a known kernel
+                lacking.add(solver)
+    if not lacking:
+        assert len(load_spec(SPECS[name]).method) == len(raw["method"])
+        return
+    with pytest.raises(InputError, match="unknown solver") as caught:
+        load_spec(SPECS[name])
+    assert any(f"unknown solver '{solver}'" in str(caught.value) for solver in lacking)

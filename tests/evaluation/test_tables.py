@@ -1,0 +1,188 @@
+"""Tables from records: which items, which means, which differences; and how they are written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from blinddps.evaluation import parse_spec
+from blinddps.evaluation.learned import Features
+from blinddps.evaluation.render import as_csv, as_latex, as_text
+from blinddps.evaluation.store import Job
+from blinddps.evaluation.tables import Table, make_tables
+from blinddps.metrics import frechet_distance
+
+TEXT = """
+name = "a"
+title = "50 % of_it"
+reference = "ours"
+seeds = [0, 1]
+[data]
+source = "x"
+[[degradation]]
+kind = "motion"
+[[method]]
+name = "input"
+[[method]]
+name = "known-kernel"
+[[method]]
+name = "ours"
+label = "Ours & co"
+options = { prior = "faces-128" }
+[[method]]
+name = "slow"
+count = 2
+options = { solver = "paper" }
+[[published]]
+method = "Theirs"
+data = "FFHQ"
+source = "a paper, Table 1"
+values = { PSNR = 22.24, FID = 29.49 }
+"""
+SPEC = parse_spec(TEXT)
+ITEMS = ["i0", "i1", "i2", "i3"]
+PSNR = {  # of each item: the mean of its two seeds
+    "input": [20.0, 21.0, 22.0, 23.0],
+    "known-kernel": [30.0, 31.0, 32.0, 33.0],
+    "ours": [25.0, 27.0, 26.0, 22.0],
+    "slow": [24.0, 23.0],
+}
+PLAN = [Job(i, "motion", m, s, "key") for n, i in enumerate(ITEMS) for s in (0, 1) for m in PSNR if n < len(PSNR[m])]
+
+
+def record(job: Job) -> dict[str, Any]:
+    value = PSNR[job.method][ITEMS.index(job.item)] + (1 if job.seed else -1)
+    metrics = {"psnr": value, "psnr_aligned": value}
+    if job.method in ("ours", "slow"):
+        metrics["mnc"] = 0.5
+    return {"status": "converged", "metrics": metrics, "files": {}}
+
+
+def tables(change: dict[Job, dict[str, Any]] | None = None, features: Features | None = None) -> list[Table]:
+    records = {job: record(job) for job in PLAN} | (change or {})
+    return make_tables(SPEC, PLAN, {job: r for job, r in records.items() if r}, features)
+
+
+def cell(table: Table, method: str, metric: str) -> float:
+    return next(r for r in table.rows if r.method.name == method).values[metric].mean
+
+
+def job(item: str, method: str, seed: int = 0) -> Job:
+    return Job(item, "motion", method, seed, "key")
+
+
+FAILED = {"status": "failed", "metrics": {}, "files": {}}
+
+
+def test_a_slow_method_is_compared_on_its_items_alone() -> None:
+    whole, few = tables()
+    assert whole.items == tuple(ITEMS)
+    assert [r.method.name for r in whole.rows] == ["input", "known-kernel", "ours"]
+    assert whole.note == "All 4 items; slow was not run on all of them."
+    assert few.items == ("i0", "i1")
+    assert [r.method.name for r in few.rows] == list(PSNR)
+    assert few.note == "2 of 4 items, on which every method was run."
+    assert cell(whole, "ours", "psnr") == 25.0
+    assert cell(few, "ours", "psnr") == 26.0  # of the two items that 'slow' has
+    assert cell(few, "slow", "psnr") == 23.5
+    assert next(r for r in whole.rows if r.method.name == "ours").values["psnr"].n == 4  # items, not seeds
+
+
+def test_differences_ratios_and_what_ended_worse() -> None:
+    whole, few = tables()
+    slow = few.rows[3]
+    assert slow.differences["psnr"].mean == -2.5
+    assert (slow.differences["psnr"].low, slow.differences["psnr"].high) == (-4.0, -1.0)
+    assert "psnr" not in few.rows[2].differences  # the reference itself
+    ours = whole.rows[2]
+    assert ours.worse == 1  # 22 below 23
+    assert whole.rows[0].worse is None
+    assert cell(whole, "ours", "error_ratio") == pytest.approx(
+        np.mean([10 ** ((b - a) / 10) for a, b in zip(PSNR["ours"], PSNR["known-kernel"], strict=True)])
+    )
+    assert cell(whole, "known-kernel", "error_ratio") == pytest.approx(1)
+
+
+def test_failures_are_counted_and_their_items_left_out_for_all() -> None:
+    (whole, few) = tables(
+        {job("i1", "ours"): FAILED, job("i2", "ours"): {**record(job("i2", "ours")), "status": "rejected"}}
+    )
+    assert whole.common == ("i0", "i2", "i3")
+    assert "means are over the 3 with a picture from every method: 1 left out" in whole.note
+    assert cell(whole, "input", "psnr") == pytest.approx((20 + 22 + 23) / 3)
+    counts = whole.rows[2].counts
+    assert counts == {"converged": 6, "rejected": 1, "diverged": 0, "failed": 1, "missing": 0}
+    assert few.common == ("i0",)
+
+
+def test_a_method_that_always_fails_takes_no_items_from_the_others() -> None:
+    whole, _ = tables({j: FAILED for j in PLAN if j.method == "ours"})
+    assert whole.common == tuple(ITEMS)
+    assert whole.rows[2].values == {}
+    assert whole.rows[2].counts["failed"] == 8
+    assert whole.reference is None  # nothing to compare with
+
+
+def test_a_run_on_its_way() -> None:
+    late = {j: {} for j in PLAN if j.item == "i3" and j.method == "ours"}
+    first, second, third = tables(late)
+    assert [len(t.items) for t in (first, second, third)] == [4, 3, 2]
+    assert [r.method.name for r in second.rows] == ["input", "known-kernel", "ours"]
+    assert tables({j: {} for j in PLAN}) == []
+    half = {job("i3", "ours", 1): {}}
+    assert next(r for r in tables(half)[0].rows if r.method.name == "ours").counts["missing"] == 1
+
+
+def test_fid_is_of_the_common_items() -> None:
+    g = torch.Generator().manual_seed(0)
+    result, truth = ({j: torch.randn(6, generator=g).numpy() for j in PLAN} for _ in range(2))
+    whole, few = tables(features=Features(result, truth))
+    chosen = [j for j in PLAN if j.method == "ours" and j.item in few.items]
+    expected = frechet_distance(*(torch.from_numpy(np.stack([f[j] for j in chosen])) for f in (result, truth)))
+    assert cell(few, "ours", "fid") == pytest.approx(expected)
+    assert "fid" not in whole.rows[0].values
+
+
+def test_text() -> None:
+    text = as_text(SPEC, tables({job("i1", "ours"): FAILED}), ["a remark"])
+    assert text.startswith("50 % of_it\n* a remark\n")
+    assert "1 failed" in text
+    assert re.search(r"Theirs +FFHQ +22\.24 +29\.49 +a paper, Table 1", text)
+    assert text.count("Theirs") == 1
+    assert re.search(r"Ours & co +3 +24\.33 \[22\.00, 26\.00\]", text)
+
+
+def test_csv() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(SPEC, tables({job("i1", "ours"): FAILED})))))
+    (one,) = [r for r in rows if (r["items"], r["method"], r["metric"]) == ("4", "input", "psnr")]
+    assert float(one["mean"]) == pytest.approx((20 + 22 + 23) / 3)
+    assert (one["n"], one["reference"], one["converged"], one["failed"]) == ("3", "ours", "8", "0")
+    assert float(one["difference"]) == pytest.approx((-5 - 4 + 1) / 3)
+    (ours,) = [r for r in rows if (r["items"], r["method"], r["metric"]) == ("4", "ours", "psnr")]
+    assert (ours["failed"], ours["difference"]) == ("1", "")
+    theirs = [r for r in rows if r["method"] == "Theirs"]
+    assert {(r["metric"], r["mean"], r["source"]) for r in theirs} == {
+        ("PSNR", "22.24", "a paper, Table 1; FFHQ"),
+        ("FID", "29.49", "a paper, Table 1; FFHQ"),
+    }
+    assert all(None not in r and None not in r.values() for r in rows)  # every line has every column
+
+
+def test_latex() -> None:
+    text = as_latex(SPEC, tables())
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 2
+    assert "Ours \\& co" in text
+    assert "50 \\% of\\_it" in text
+    columns = re.findall(r"\\begin\{tabular\}\{(l r*|lr*)\}", text)
+    bodies = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL)
+    for form, body in zip(columns, bodies, strict=True):
+        lines = [line for line in body.splitlines() if line.endswith("\\\\")]
+        assert lines
+        assert all(len(re.findall(r"(?<!\\)&", line)) == len(form) - 1 for line in lines)
+    assert re.search(r"Ours \\& co & \\textbf\{26\.00\} \{\\scriptsize\[25\.00, 27\.00\]\}", text)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior, Unknown
 from ..operators import Blur, Composed, Frames, Tilt
-from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior
+from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior, read_card
 from ..samplers import blind_dps, blind_proximal
 from .deblur import (
     MIN_SIDE,
@@ -37,19 +37,21 @@ __all__ = ["Turbulence", "TurbulenceSettings", "restore_turbulence"]
 
 # what the errors of tilts leave unexplained; at 0.005 the building of benchmarks/turbulence_real.py was destroyed
 UNEXPLAINED_IN_FRAMES = 0.02
+# level from the frames' mean, which is no more than a little blurred; from 1, photographs lost 1 to 2 dB on that mean
+FRAMES_START = 0.2
 
 
 @dataclass(frozen=True)
 class TurbulenceSettings(DeblurSettings):
     """Choices of a restoration through turbulence: those of a deblurring, and the ones below.
 
-    ``noise`` of ``auto`` is at least 0.02 for several frames.
+    For several frames ``noise`` of ``auto`` is at least 0.02, and ``start`` of ``auto`` 0.2 in place of 1.
 
     Attributes:
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a
             level may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the
-            image; for frames 4 where the image starts from their mean, 8 where from noise (``docs/turbulence.md``).
+            image; for frames 1 where the image starts from their mean, 8 where from noise (``docs/turbulence.md``).
         tilt_step_size: of the paper's solver.
         order: ``tilt-blur`` (the paper's ``k * T(x)``) or ``blur-tilt``.
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.
@@ -159,6 +161,8 @@ def restore_turbulence(
     fixed = _fixed_size(chosen.prior, size, notes)
     seen = _resize(y01, fixed) if fixed else y01
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
+    if chosen.start == "auto" and len(y) > 1 and chosen.solver == "fast" and read_card(chosen.prior).any_size:
+        chosen = replace(chosen, start=FRAMES_START)
     resolved = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
     assert isinstance(resolved, TurbulenceSettings)
     assert isinstance(resolved.noise, float)
@@ -298,7 +302,7 @@ def resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings
     """Settings with ``tilt_start`` and ``tilt_step_size`` of ``auto`` decided for ``count`` frames."""
     start = settings.tilt_start
     if start == "auto":
-        of_frames = 8.0 if settings.start == "noise" else 4.0
+        of_frames = 8.0 if settings.start == "noise" else 1.0
         start = "noise" if settings.solver == "paper" else 0.1 if count == 1 else of_frames
     step = settings.kernel_step_size if settings.tilt_step_size == "auto" else settings.tilt_step_size
     return replace(settings, tilt_start=start, tilt_step_size=step)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,8 +31,10 @@ from ..core import (
 from ..core.constraints import project_simplex
 from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled, load_prior, read_card
-from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, isotropic_precision
+from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, ilvr, isotropic_precision
+from .known_kernel import read_kernel
 from .settings import DeblurSettings, find_device, resolve, with_options
+from .solvers import SOLVERS, unused_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +87,8 @@ def deblur(
 ) -> Deblurred:
     """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found.
 
-    ``blinddps.deblur("blurred.png", prior="faces-128", seed=0).image``
+    ``blinddps.deblur("blurred.png", prior="faces-128", seed=0).image``; with ``known_kernel=`` the picture alone, with
+    ``solver="pan-l0"`` and others by the methods to compare with (``docs/baselines.md``).
 
     Args:
         picture: a path (see :func:`blinddps.io.read_image`), or an array ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``,
@@ -104,26 +108,41 @@ def deblur(
     chosen = with_options(settings or DeblurSettings(), options)
     device = find_device(chosen.device)
     notes: list[str] = []
-    unused = [name for name in OF_THE_PAPER if getattr(chosen, name) != getattr(DeblurSettings, name)]
-    if chosen.solver == "fast" and unused:
-        notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
-    if chosen.solver == "paper" and chosen.starts != 1:
-        notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
+    notes += _not_used(chosen)
+    info = SOLVERS[chosen.solver]
+    if chosen.solver == "uniform":
+        chosen = replace(chosen, kernel_prior="uniform")
     y01 = _pixels(picture, notes)
     if min(y01.shape[-2:]) < MIN_SIDE:
         h, w = y01.shape[-2:]
         raise InputError(f"the picture is {w} x {h} pixels; blind deblurring needs at least {MIN_SIDE} on each side")
     size = tuple(y01.shape[-2:])
-    fixed = _fixed_size(chosen.prior, size, notes)
+    fixed = _fixed_size(chosen.prior, size, notes) if info.has_prior else None
     seen = _resize(y01, fixed) if fixed else y01
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
-    chosen = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
-    image_prior, kernel_prior = _load_priors(chosen, device)
-    if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
-        notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
+    free = chosen.kernel_size == "auto"
+    chosen = resolve(chosen, y, device)
+    image_prior: DiffusionPrior | None = None
+    kernel_prior: DiffusionPrior | UniformPrior | None = None
+    if info.has_prior:
+        if "kernel_prior" in info.uses and chosen.known_kernel is None:
+            chosen = _fit_kernel(chosen, free, min(y.shape[-2:]))
+        image_prior, kernel_prior = _load_priors(chosen, device)
+        if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
+            notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
     y = y.to(device)
     begun = time.monotonic()
-    solution, attempts, chosen = _solve_or_restart(y, chosen, image_prior, kernel_prior, on_step, notes)
+    if info.room == "baselines":
+        from .baseline import solve_baseline
+
+        solution, attempts = solve_baseline(y, chosen, on_step), 1
+    elif chosen.solver == "ilvr":
+        assert image_prior is not None
+        notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
+        solution, attempts = _solve_ilvr(y, chosen, image_prior, on_step), 1
+    else:
+        assert image_prior is not None
+        solution, attempts, chosen = _solve_or_restart(y, chosen, image_prior, kernel_prior, on_step, notes)
     seconds = time.monotonic() - begun
     assert isinstance(chosen.noise, float)
     expected = 2 * chosen.noise * math.sqrt(y[0].numel())
@@ -159,7 +178,7 @@ def solve_blur(
     y: Tensor,
     settings: DeblurSettings,
     image_prior: DiffusionPrior,
-    kernel_prior: DiffusionPrior | UniformPrior,
+    kernel_prior: DiffusionPrior | UniformPrior | None,
     *,
     sigma_y: float | Tensor | None = None,
     seed: int | list[int] | None = None,
@@ -167,9 +186,10 @@ def solve_blur(
 ) -> Solution:
     """The solver of ``settings`` on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
 
-    ``fast``, or ``paper``: Algorithm 1, with a uniform kernel prior Algorithm 3.
+    ``fast``, or by the paper's sampler: Algorithm 1, with a uniform kernel prior Algorithm 3, with a known kernel DPS.
 
-    ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``num_steps``, the step sizes or ``tile``.
+    ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``num_steps``, the step sizes or ``tile``. Without
+    ``known_kernel`` a ``kernel_prior`` is needed.
     """
     size, step, kernel_step, tile = settings.kernel_size, settings.step_size, settings.kernel_step_size, settings.tile
     start = None if settings.start == "noise" else settings.start
@@ -179,7 +199,10 @@ def solve_blur(
     assert not isinstance(kernel_step, str)
     assert not isinstance(tile, str)
     blur = Blur(boundary=settings.boundary)
-    image_shape = blur.image_shape(y.shape, (size, size))
+    known = None
+    if settings.known_kernel is not None:
+        known = read_kernel(settings.known_kernel, (y.shape[-2], y.shape[-1])).to(y)
+    image_shape = blur.image_shape(y.shape, (size, size) if known is None else known.shape[-2:])
     unknowns = {
         "image": Unknown(
             Tiled(image_prior, tile) if image_prior.card.any_size and max(image_shape[-2:]) > tile else image_prior,
@@ -188,9 +211,15 @@ def solve_blur(
             schedule=image_prior.schedule,
             initial=None if start is None else _extend(y, image_shape[-2:]),
             start_sigma=start,
-        ),
-        "kernel": kernel_unknown(size, kernel_step, settings, kernel_prior),
+        )
     }
+    operator: Callable[..., Tensor] = blur
+    if known is None:
+        assert kernel_prior is not None
+        unknowns["kernel"] = kernel_unknown(size, kernel_step, settings, kernel_prior)
+    else:
+        operator = partial(blur, kernel=known)
+        on_step = _with_kernel(on_step, known)
     common: dict[str, Any] = {
         "num_steps": settings.num_steps,
         "samples": settings.samples,
@@ -199,8 +228,71 @@ def solve_blur(
         "on_step": on_step,
     }
     if settings.solver == "fast":
-        return blind_proximal(y, blur, unknowns, starts=settings.starts, **common)
-    return blind_dps(y, blur, unknowns, guidance=guidance_of(settings), **common)
+        solution = blind_proximal(y, operator, unknowns, starts=settings.starts, **common)
+    else:
+        solution = blind_dps(y, operator, unknowns, guidance=guidance_of(settings), **common)
+    return solution if known is None else _with_known(solution, known)
+
+
+def _with_known(solution: Solution, kernel: Tensor) -> Solution:
+    """``solution`` with the kernel, which was not to be found, among its estimates."""
+    rows = len(solution.estimate["image"])
+    return replace(solution, estimate={**solution.estimate, "kernel": kernel.expand(rows, *kernel.shape[1:])})
+
+
+def _with_kernel(on_step: Callable[[Step], None] | None, kernel: Tensor) -> Callable[[Step], None] | None:
+    """``on_step``, seeing the known kernel beside the image."""
+    if on_step is None:
+        return None
+
+    def listen(step: Step) -> None:
+        rows = len(step.estimate["image"])
+        shown = {**step.estimate, "kernel": kernel.expand(rows, *kernel.shape[1:])}
+        on_step(replace(step, estimate=shown))
+
+    return listen
+
+
+def _solve_ilvr(
+    y: Tensor, settings: DeblurSettings, prior: DiffusionPrior, on_step: Callable[[Step], None] | None
+) -> Solution:
+    """ILVR with the low frequencies that Chung et al. take, 16 x 16 of a 256 x 256 picture, in proportion."""
+    assert not isinstance(settings.num_steps, str)
+    assert not isinstance(settings.tile, str)
+    start = None if settings.start == "noise" else settings.start
+    assert not isinstance(start, str)
+    image = Unknown(
+        Tiled(prior, settings.tile) if prior.card.any_size and max(y.shape[-2:]) > settings.tile else prior,
+        (y.shape[1], y.shape[2], y.shape[3]),
+        schedule=prior.schedule,
+        initial=None if start is None else y,
+        start_sigma=start,
+    )
+    nothing = y.new_ones(1, 1, 1, 1)
+    solution = ilvr(
+        y,
+        image,
+        factor=max(2, round(min(y.shape[-2:]) / 16)),
+        num_steps=settings.num_steps,
+        samples=settings.samples,
+        seed=settings.seed,
+        on_step=_with_kernel(on_step, nothing),
+    )
+    return _with_known(solution, nothing)
+
+
+def _not_used(chosen: DeblurSettings) -> list[str]:
+    """A sentence on the settings that the user changed and the solver does not use."""
+    unused = unused_settings(chosen)
+    if not unused:
+        return []
+    remedy = ""
+    if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
+        remedy = "; choose solver 'paper' for these"
+    if chosen.solver == "paper" and unused == ["starts"]:
+        return [f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it"]
+    given = "" if chosen.known_kernel is None else " with a known kernel"
+    return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]
 
 
 def guidance_of(settings: DeblurSettings) -> Guidance:
@@ -231,7 +323,7 @@ def _solve_or_restart(
     y: Tensor,
     settings: DeblurSettings,
     image_prior: DiffusionPrior,
-    kernel_prior: DiffusionPrior | UniformPrior,
+    kernel_prior: DiffusionPrior | UniformPrior | None,
     on_step: Callable[[Step], None] | None,
     notes: list[str],
 ) -> tuple[Solution, int, DeblurSettings]:
@@ -251,7 +343,7 @@ def _solve_or_restart(
 
 def _load_priors(
     settings: DeblurSettings, device: torch.device
-) -> tuple[DiffusionPrior, DiffusionPrior | UniformPrior]:
+) -> tuple[DiffusionPrior, DiffusionPrior | UniformPrior | None]:
     dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
     image_prior = load_prior(settings.prior, device=device, dtype=dtype)
     if image_prior.card.unknown != "image":
@@ -260,6 +352,8 @@ def _load_priors(
         )
     if settings.solver == "fast":
         image_prior.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # forward passes alone are faster so
+    if settings.known_kernel is not None or SOLVERS[settings.solver].kernel == "none":
+        return image_prior, None
     if settings.kernel_prior == "uniform":
         return image_prior, UniformPrior()
     kernel_prior = load_prior(settings.kernel_prior, device=device, dtype=dtype)

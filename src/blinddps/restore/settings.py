@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import asdict, dataclass, replace
+import os
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,8 @@ from ..core import InputError, unknown_name
 from ..operators import estimate_sigma
 from ..operators.blur import BOUNDARIES
 from ..priors import read_card
+from .known_kernel import Kernel, frozen_kernel, read_kernel
+from .solvers import SOLVERS
 
 __all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
 
@@ -37,10 +40,14 @@ class DeblurSettings:
             wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
             assumed: the image behind the measurement is larger, and cropped at the end).
-        solver: ``fast`` (:func:`~blinddps.samplers.blind_proximal`, forward passes only) or ``paper``
-            (:func:`~blinddps.samplers.blind_dps`, Algorithm 1). Step sizes, ``step_schedule``, ``sparsity`` and
-            ``projection`` are the paper's alone.
-        num_steps: of the priors' N; ``auto``: 50, or 250 with ``paper``.
+        solver: ``fast`` (:func:`~blinddps.samplers.blind_proximal`, forward passes only), ``paper``
+            (:func:`~blinddps.samplers.blind_dps`, Algorithm 1) or one of the methods to compare with:
+            :data:`~blinddps.restore.solvers.SOLVERS` says which settings each of them uses, ``docs/baselines.md`` what
+            it is.
+        known_kernel: the blur, where it is known: an array ``(h, w)`` of non-negative numbers, true convolution,
+            origin at ``(h // 2, w // 2)``, divided by its sum; or the path of one (``.npy``). ``dps`` needs it.
+        num_steps: of the priors' N; ``auto``: 50, or 250 with ``paper``, ``uniform``, ``dps`` and ``ilvr``. Of
+            ``selfdeblur`` the iterations (1000), of ``richardson-lucy`` and ``wiener`` the rounds (10).
         start: noise level at which the image's diffusion begins, from the measurement; ``noise`` begins from pure
             noise as the paper does. ``auto``: 1 for priors of any size, whose pictures are too large for the prior to
             invent from noise, else ``noise``.
@@ -64,7 +71,7 @@ class DeblurSettings:
     kernel_size: int | Literal["auto"] = "auto"
     noise: float | Literal["auto"] = "auto"
     boundary: Literal["circular", "zero", "replicate", "reflect", "valid"] = "replicate"
-    solver: Literal["fast", "paper"] = "fast"
+    solver: str = "fast"
     num_steps: int | Literal["auto"] = "auto"
     start: float | Literal["auto", "noise"] = "auto"
     step_size: float | Literal["auto"] = "auto"
@@ -80,10 +87,14 @@ class DeblurSettings:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     tile: int | Literal["auto"] = "auto"
+    known_kernel: str | os.PathLike[str] | Kernel | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "known_kernel", frozen_kernel(self.known_kernel))
         _choice("boundary", self.boundary, BOUNDARIES)
-        _choice("solver", self.solver, ("fast", "paper"))
+        _choice("solver", self.solver, tuple(SOLVERS))
+        if SOLVERS[self.solver].kernel == "needed" and self.known_kernel is None:
+            raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
         _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar", "likelihood"))
         _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
         _choice("projection", self.projection, ("simplex", "normalise"))
@@ -103,7 +114,7 @@ class DeblurSettings:
 
 
 def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSettings:
-    known = list(asdict(settings))
+    known = [f.name for f in fields(settings)]
     for name in options:
         if name not in known:
             raise InputError(unknown_name("option", name, known))
@@ -130,21 +141,25 @@ def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = 
 def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> DeblurSettings:
     """Replace every ``auto`` by the value it stands for."""
     h, w = y.shape[-2:]
-    largest = TRUSTED_KERNEL if settings.solver == "fast" else MAX_KERNEL
+    info = SOLVERS[settings.solver]
+    largest = MAX_KERNEL if settings.solver in ("paper", "uniform") else TRUSTED_KERNEL
     auto_size = min(largest, max(16, 8 * round(min(h, w) / 32)))
     size = auto_size if settings.kernel_size == "auto" else settings.kernel_size
-    if size > min(h, w):
+    if settings.known_kernel is not None:
+        known = read_kernel(settings.known_kernel, (h, w))
+        size = max(known.shape[-2:])
+    elif size > min(h, w):
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     noise = settings.noise
     if noise == "auto":
-        least = UNEXPLAINED if settings.solver == "fast" else ROUNDING
+        least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
         noise = max(least, float(estimate_sigma(y).square().mean().sqrt()) / 2)  # several frames: all of them
     start = settings.start
-    if start == "auto":
+    if start == "auto" and info.has_prior:
         start = 1.0 if read_card(settings.prior).any_size else "noise"
     from_noise = start == "noise"
     if settings.num_steps == "auto":
-        settings = replace(settings, num_steps=50 if settings.solver == "fast" else 250)
+        settings = replace(settings, num_steps=info.steps)
     step, kernel_step = default_steps(settings, from_noise)
     tile = settings.tile
     if tile == "auto":

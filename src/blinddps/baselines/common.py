@@ -1,0 +1,110 @@
+"""What every baseline starts from, tells while it runs, and returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..core import InputError, Outcome, Solution, Step, residual_norm
+from ..operators import Blur
+
+__all__ = ["Listener", "check_measurement", "even_kernel", "finish", "luminance", "odd", "tell"]
+
+TOLERANCE = 3.0  # largest residual called converged, in units of the expected noise
+
+Listener = Callable[[Step], None] | None
+
+
+def check_measurement(y: Tensor, kernel_size: int, known_kernel: Tensor | None) -> None:
+    """Raises :class:`~blinddps.core.InputError` for what no baseline can take."""
+    if y.ndim != 4 or y.shape[1] not in (1, 3) or not y.is_floating_point() or y.numel() == 0:
+        raise InputError(
+            f"y is {y.dtype} of shape {tuple(y.shape)}; give floating-point pictures (B, 1, H, W) or (B, 3, H, W)"
+        )
+    if not bool(y.isfinite().all()):
+        raise InputError("y holds values that are not finite; repair or mask the measurement first")
+    if known_kernel is None and not 3 <= kernel_size <= min(y.shape[-2:]):
+        raise InputError(f"kernel_size is {kernel_size}; give 3 to {min(y.shape[-2:])}, the picture's shorter side")
+    if known_kernel is not None and (
+        known_kernel.ndim != 4 or known_kernel.shape[1] != 1 or len(known_kernel) not in (1, len(y))
+    ):
+        raise InputError(f"known_kernel has shape {tuple(known_kernel.shape)}; give (1, 1, h, w) or (B, 1, h, w)")
+
+
+def luminance(y: Tensor) -> Tensor:
+    """``(B, 3, H, W)`` to ``(B, 1, H, W)`` with the weights of BT.601; grey as it is."""
+    if y.shape[1] == 1:
+        return y
+    return (y * y.new_tensor([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def odd(size: int) -> int:
+    """Largest odd number up to ``size``: these methods find kernels with a middle pixel."""
+    return size - 1 + size % 2
+
+
+def even_kernel(kernel: Tensor, size: int) -> Tensor:
+    """An odd kernel in a support of ``size``, one row and column more where that is even: the origins agree."""
+    missing = size - kernel.shape[-1]
+    return torch.nn.functional.pad(kernel, (missing, 0, missing, 0)) if missing else kernel
+
+
+def tell(
+    on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, kernel: Tensor
+) -> None:
+    """One :class:`~blinddps.core.Step`: the picture as it stands, brought to the size of ``y`` and to [-1, 1]."""
+    if on_step is None:
+        return
+    image = image01 if image01.shape[-2:] == y.shape[-2:] else _fit(image01, y)
+    image = (image.clamp(0, 1) * 2 - 1).expand_as(y)
+    estimate = {"image": image.detach(), "kernel": kernel.detach()}
+    residual, _ = _residual(y, image, kernel)
+    on_step(Step(index, total, {}, residual, estimate, {}))
+
+
+def finish(y: Tensor, image01: Tensor, kernel: Tensor, sigma_y: float | None) -> Solution:
+    """The solution, judged by the pixels whose whole neighbourhood lies inside the picture.
+
+    ``residual`` is ``||y - k * x||`` over these, times the square root of all pixels over these, so that it stands for
+    the whole picture as that of the other solvers does.
+
+    Args:
+        y: ``(B, C, H, W)`` in [-1, 1].
+        image01: the same shape, in [0, 1]; clipped here.
+        kernel: ``(B, 1, h, w)``.
+        sigma_y: noise on the scale of ``y``; ``None`` judges nothing.
+    """
+    image = image01.clamp(0, 1) * 2 - 1
+    residual, per_picture = _residual(y, image, kernel)
+    outcomes = []
+    for r in residual.tolist():
+        if not math.isfinite(r):
+            outcomes.append(Outcome("diverged", "the estimate became non-finite; choose another solver", 1))
+        elif sigma_y is None:
+            outcomes.append(Outcome("converged", f"residual {r:.4g}; no noise level was stated to compare it with"))
+        else:
+            ratio = r / max(sigma_y * per_picture, 1e-12)
+            text = f"residual is {ratio:.2f} times the expected noise"
+            if ratio <= TOLERANCE:
+                outcomes.append(Outcome("converged", text))
+            else:
+                remedy = "try another kernel size, noise level or solver"
+                text += f" (limit {TOLERANCE:g}): the measurement is not explained; {remedy}"
+                outcomes.append(Outcome("rejected", text))
+    return Solution({"image": image, "kernel": kernel}, residual, tuple(outcomes), {"image": 0}, backward=False)
+
+
+def _residual(y: Tensor, image: Tensor, kernel: Tensor) -> tuple[Tensor, float]:
+    (h, w), (height, width) = kernel.shape[-2:], y.shape[-2:]
+    top, left = h - 1 - h // 2, w - 1 - w // 2
+    inside = y[..., top : height - h // 2, left : width - w // 2]
+    seen = Blur("valid")(image=image, kernel=kernel)
+    return residual_norm(inside, seen) * math.sqrt(y[0].numel() / inside[0].numel()), math.sqrt(y[0].numel())
+
+
+def _fit(x: Tensor, y: Tensor) -> Tensor:
+    size: Sequence[int] = y.shape[-2:]
+    return torch.nn.functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

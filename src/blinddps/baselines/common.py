@@ -52,9 +52,7 @@ def even_kernel(kernel: Tensor, size: int) -> Tensor:
     return torch.nn.functional.pad(kernel, (missing, 0, missing, 0)) if missing else kernel
 
 
-def tell(
-    on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, kernel: Tensor
-) -> None:
+def tell(on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, kernel: Tensor) -> None:
     """One :class:`~blinddps.core.Step`: the picture as it stands, brought to the size of ``y`` and to [-1, 1]."""
     if on_step is None:
         return

@@ -48,9 +48,7 @@ def keep_large(v: Tensor, weight: float) -> Tensor:
     return torch.where(v.square().sum(1, keepdim=True) >= weight, v, 0.0)
 
 
-def sharpen(
-    blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixel: float, patch: int
-) -> Tensor:
+def sharpen(blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixel: float, patch: int) -> Tensor:
     """``argmin_x ||k * x - y||^2 + pixel ||D(x)||_0 + gradient ||grad x||_0`` by half-quadratic splitting.
 
     Auxiliary ``u`` for the dark channel (``patch`` 1: the intensity) and ``g`` for the gradient, pulled together with

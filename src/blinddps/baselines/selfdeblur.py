@@ -83,8 +83,8 @@ def selfdeblur(
         min over the weights of  ||G_k(z_k) * G_x(z_x) - y||^2,   later  1 - SSIM(G_k * G_x, y),
 
     ``G_x`` an encoder and decoder with skip connections, ``G_k`` two layers and a softmax, both without training; the
-    inputs ``z`` are fixed noise, ``z_x`` shaken a little in each iteration. Adam, rates 0.01 and 1e-4, halved after 0.4,
-    0.6 and 0.8 of the iterations; the squared error for the first fifth of them. The kernel and, as in the
+    inputs ``z`` are fixed noise, ``z_x`` shaken a little in each iteration. Adam, rates 0.01 and 1e-4, halved after
+    0.4, 0.6 and 0.8 of the iterations; the squared error for the first fifth of them. The kernel and, as in the
     publication's table on Levin's pictures, a final picture by deconvolution with it: here
     :func:`~blinddps.baselines.sparse.deconvolve` on every channel. The networks see the luminance.
 

@@ -37,7 +37,9 @@ class ImageGenerator(nn.Module):
         self.skips = nn.ModuleList(_Block(n, skip, 1) for n in sources)
         self.downs = nn.ModuleList(nn.Sequential(_Block(n, width, 3, 2), _Block(width, width, 3)) for n in sources)
         self.norms = nn.ModuleList(nn.InstanceNorm2d(width + skip, affine=True) for _ in sources)
-        self.ups = nn.ModuleList(nn.Sequential(_Block(width + skip, width, 3), _Block(width, width, 1)) for _ in sources)
+        self.ups = nn.ModuleList(
+            nn.Sequential(_Block(width + skip, width, 3), _Block(width, width, 1)) for _ in sources
+        )
         self.last = nn.Conv2d(width, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:

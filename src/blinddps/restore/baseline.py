@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import baselines
+from ..baselines import pan_dcp, pan_l0, richardson_lucy, selfdeblur, wiener
 from ..core import Solution, Step
 from .known_kernel import read_kernel
 from .settings import DeblurSettings
@@ -16,11 +16,11 @@ from .settings import DeblurSettings
 __all__ = ["solve_baseline"]
 
 _METHODS: dict[str, Callable[..., Solution]] = {
-    "pan-l0": baselines.pan_l0,
-    "pan-dcp": baselines.pan_dcp,
-    "richardson-lucy": baselines.richardson_lucy,
-    "wiener": baselines.wiener,
-    "selfdeblur": baselines.selfdeblur,
+    "pan-l0": pan_l0,
+    "pan-dcp": pan_dcp,
+    "richardson-lucy": richardson_lucy,
+    "wiener": wiener,
+    "selfdeblur": selfdeblur,
 }
 
 

@@ -33,12 +33,12 @@ def frozen_kernel(given: Any) -> str | Kernel | None:
     return tuple(map(tuple, _checked(given, "known_kernel").tolist()))
 
 
-def read_kernel(given: str | os.PathLike[str] | Kernel, picture: tuple[int, int]) -> Tensor:
+def read_kernel(given: str | os.PathLike[str] | Kernel, picture: tuple[int, int] | None = None) -> Tensor:
     """The kernel ``(1, 1, h, w)`` float32, sum one.
 
     Args:
         given: path of a ``.npy`` file, or the numbers.
-        picture: rows and columns of the picture it has blurred.
+        picture: rows and columns of the picture it has blurred, where there is one to compare with.
 
     Raises:
         InputError: a file that cannot be read, another shape than ``(h, w)`` or ``(1, 1, h, w)``, entries that are not
@@ -48,10 +48,11 @@ def read_kernel(given: str | os.PathLike[str] | Kernel, picture: tuple[int, int]
         array = _checked(_load(Path(given)), f"kernel '{os.fspath(given)}'")
     else:
         array = _checked(given, "known_kernel")
-    (h, w), (height, width) = array.shape, picture
+    (h, w), (height, width) = array.shape, picture or array.shape
     if h > height or w > width:
         raise InputError(
-            f"the known kernel is {w} x {h} pixels and the picture {width} x {height}; give the part of it that is not zero"
+            f"the known kernel is {w} x {h} pixels and the picture {width} x {height}; "
+            "give the part of it that is not zero"
         )
     kernel = torch.from_numpy(array / array.sum()).float()[None, None]
     return kernel / kernel.sum()

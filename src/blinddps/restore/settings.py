@@ -112,6 +112,13 @@ class DeblurSettings:
         _number("seed", self.seed, -math.inf, math.inf, whole=True)
         _number("tile", self.tile, 64, math.inf, whole=True)
 
+    def networks(self) -> list[str]:
+        """Names of the priors that are needed to restore a picture."""
+        info = SOLVERS[self.solver]
+        names = [self.prior] if info.has_prior else []
+        found = "kernel_prior" in info.uses and self.known_kernel is None and self.kernel_prior != "uniform"
+        return sorted({*names, self.kernel_prior}) if found else names
+
 
 def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSettings:
     known = [f.name for f in fields(settings)]

@@ -61,9 +61,7 @@ SOLVERS: dict[str, SolverInfo] = {
         "two untrained networks", "baselines", _SHARED | {"num_steps", "samples", "seed", "dtype"}, 1000
     ),
     "richardson-lucy": SolverInfo("scikit-image's, blind", "baselines", _SHARED | {"num_steps"}, 10),
-    "wiener": SolverInfo(
-        "scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10
-    ),
+    "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
 }
 
 

@@ -61,7 +61,10 @@ class TurbulenceSettings(DeblurSettings):
     kernel_per_frame: bool = False
 
     def __post_init__(self) -> None:
+        _choice("solver", self.solver, ("fast", "paper"))
         super().__post_init__()
+        if self.known_kernel is not None:
+            raise InputError("known_kernel is given, which a restoration through turbulence cannot take; leave it out")
         _choice("order", self.order, ("tilt-blur", "blur-tilt"))
         if self.tilt_start not in ("auto", "noise"):
             _number("tilt_start", self.tilt_start, 0.0, math.inf)
@@ -160,6 +163,7 @@ def restore_turbulence(
         resolved = replace(resolved, noise=max(resolved.noise, UNEXPLAINED_IN_FRAMES))
     chosen = _resolve_tilt(resolved, len(y))
     image_prior, kernel_prior = _load_priors(chosen, device)
+    assert kernel_prior is not None
     tilt_prior = _load_tilt_prior(chosen, device)
     if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
         notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on these")

@@ -100,7 +100,9 @@ def ilvr(
     outcome = tuple(
         Outcome("converged", f"low frequencies differ by {r:.4g}; a blur is neither known nor explained")
         if at < 0
-        else Outcome("diverged", f"the estimate became non-finite at step {at + 1} of {num_steps}; check the prior", at + 1)
+        else Outcome(
+            "diverged", f"the estimate became non-finite at step {at + 1} of {num_steps}; check the prior", at + 1
+        )
         for r, at in zip(residual.tolist(), diverged_at.tolist(), strict=True)
     )
     return Solution({"image": estimate}, residual, outcome, {"image": num_steps}, backward=False)

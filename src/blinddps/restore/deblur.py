@@ -33,8 +33,8 @@ from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled, load_prior, read_card
 from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, ilvr, isotropic_precision
 from .known_kernel import read_kernel
-from .settings import DeblurSettings, find_device, resolve, with_options
-from .solvers import SOLVERS, unused_settings
+from .settings import DeblurSettings, find_device, resolve, unused_settings, with_options
+from .solvers import SOLVERS
 
 if TYPE_CHECKING:
     import numpy as np

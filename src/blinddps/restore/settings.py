@@ -16,9 +16,9 @@ from ..operators import estimate_sigma
 from ..operators.blur import BOUNDARIES
 from ..priors import read_card
 from .known_kernel import Kernel, frozen_kernel, read_kernel
-from .solvers import SOLVERS
+from .solvers import KERNEL_PRIOR, SOLVERS
 
-__all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
+__all__ = ["DeblurSettings", "find_device", "resolve", "unused_settings", "with_options"]
 
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
@@ -126,6 +126,19 @@ def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSet
         if name not in known:
             raise InputError(unknown_name("option", name, known))
     return replace(settings, **options)
+
+
+def unused_settings(chosen: DeblurSettings) -> list[str]:
+    """Names of the settings that differ from their default and that the chosen solver does not use."""
+    info = SOLVERS[chosen.solver]
+    names = type(chosen).__dataclass_fields__
+    uses = info.uses
+    if chosen.known_kernel is not None:
+        uses = uses - KERNEL_PRIOR - {"kernel_size"}
+        uses = uses - {"num_steps", "samples", "seed", "dtype"} if info.room == "baselines" else uses
+    if chosen.solver == "uniform" and chosen.kernel_prior == "uniform":
+        uses = uses | {"kernel_prior"}
+    return [n for n in names if n not in uses and getattr(chosen, n) != names[n].default]
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .settings import DeblurSettings
-
-__all__ = ["SOLVERS", "SolverInfo", "unused_settings"]
+__all__ = ["KERNEL_PRIOR", "SOLVERS", "SolverInfo"]
 
 _SHARED = frozenset({"solver", "kernel_size", "known_kernel", "noise", "linear_light", "device"})
 _DIFFUSION = frozenset({"prior", "num_steps", "start", "samples", "seed", "dtype", "tile"})
 _GRADIENT = frozenset({"step_size", "step_schedule", "boundary"})
-_KERNEL_PRIOR = frozenset({"kernel_prior", "kernel_step_size", "sparsity", "sparsity_norm", "projection"})
+KERNEL_PRIOR = frozenset({"kernel_prior", "kernel_step_size", "sparsity", "sparsity_norm", "projection"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ SOLVERS: dict[str, SolverInfo] = {
         _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "starts"},
         50,
     ),
-    "paper": SolverInfo("Algorithm 1", "samplers", _SHARED | _DIFFUSION | _GRADIENT | _KERNEL_PRIOR, 250),
+    "paper": SolverInfo("Algorithm 1", "samplers", _SHARED | _DIFFUSION | _GRADIENT | KERNEL_PRIOR, 250),
     "uniform": SolverInfo(
         "Algorithm 3: the kernel without a diffusion prior",
         "samplers",
@@ -63,16 +59,3 @@ SOLVERS: dict[str, SolverInfo] = {
     "richardson-lucy": SolverInfo("scikit-image's, blind", "baselines", _SHARED | {"num_steps"}, 10),
     "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
 }
-
-
-def unused_settings(chosen: DeblurSettings) -> list[str]:
-    """Names of the settings that differ from their default and that the chosen solver does not use."""
-    info = SOLVERS[chosen.solver]
-    names = type(chosen).__dataclass_fields__
-    uses = info.uses
-    if chosen.known_kernel is not None:
-        uses = uses - _KERNEL_PRIOR - {"kernel_size"}
-        uses = uses - {"num_steps", "samples", "seed", "dtype"} if info.room == "baselines" else uses
-    if chosen.solver == "uniform" and chosen.kernel_prior == "uniform":
-        uses = uses | {"kernel_prior"}
-    return [n for n in names if n not in uses and getattr(chosen, n) != names[n].default]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import InputError, Outcome, Solution, Step, residual_norm
@@ -49,17 +49,28 @@ def odd(size: int) -> int:
 def even_kernel(kernel: Tensor, size: int) -> Tensor:
     """An odd kernel in a support of ``size``, one row and column more where that is even: the origins agree."""
     missing = size - kernel.shape[-1]
-    return torch.nn.functional.pad(kernel, (missing, 0, missing, 0)) if missing else kernel
+    return F.pad(kernel, (missing, 0, missing, 0)) if missing else kernel
 
 
 def tell(on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, kernel: Tensor) -> None:
-    """One :class:`~blinddps.core.Step`: the picture as it stands, brought to the size of ``y`` and to [-1, 1]."""
+    """One :class:`~blinddps.core.Step`, the picture in [-1, 1] and of the size of ``y``.
+
+    Args:
+        y: ``(B, C, H, W)`` in [-1, 1].
+        image01: in [0, 1], ``(B, C or 1, H', W')``: where coarser than ``y`` or of one channel, the residual is that
+            against ``y`` as coarse, or its luminance, times the square root of the numbers of pixels.
+        kernel: of the same coarseness.
+    """
     if on_step is None:
         return
-    image = image01 if image01.shape[-2:] == y.shape[-2:] else _fit(image01, y)
-    image = (image.clamp(0, 1) * 2 - 1).expand_as(y)
-    estimate = {"image": image.detach(), "kernel": kernel.detach()}
-    residual, _ = _residual(y, image, kernel)
+    image, seen = image01.clamp(0, 1) * 2 - 1, y if image01.shape[1] == y.shape[1] else luminance(y)
+    if image.shape[-2:] == y.shape[-2:]:
+        shown = image
+    else:
+        seen = F.interpolate(seen, size=image.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
+        shown = F.interpolate(image, size=y.shape[-2:], mode="bilinear", align_corners=False)
+    residual = _residual(seen, image, kernel) * math.sqrt(y[0].numel() / seen[0].numel())
+    estimate = {"image": shown.expand_as(y).detach(), "kernel": kernel.detach()}
     on_step(Step(index, total, {}, residual, estimate, {}))
 
 
@@ -76,7 +87,7 @@ def finish(y: Tensor, image01: Tensor, kernel: Tensor, sigma_y: float | None) ->
         sigma_y: noise on the scale of ``y``; ``None`` judges nothing.
     """
     image = image01.clamp(0, 1) * 2 - 1
-    residual, per_picture = _residual(y, image, kernel)
+    residual, per_picture = _residual(y, image, kernel), math.sqrt(y[0].numel())
     outcomes = []
     for r in residual.tolist():
         if not math.isfinite(r):
@@ -95,14 +106,9 @@ def finish(y: Tensor, image01: Tensor, kernel: Tensor, sigma_y: float | None) ->
     return Solution({"image": image, "kernel": kernel}, residual, tuple(outcomes), {"image": 0}, backward=False)
 
 
-def _residual(y: Tensor, image: Tensor, kernel: Tensor) -> tuple[Tensor, float]:
+def _residual(y: Tensor, image: Tensor, kernel: Tensor) -> Tensor:
     (h, w), (height, width) = kernel.shape[-2:], y.shape[-2:]
     top, left = h - 1 - h // 2, w - 1 - w // 2
     inside = y[..., top : height - h // 2, left : width - w // 2]
     seen = Blur("valid")(image=image, kernel=kernel)
-    return residual_norm(inside, seen) * math.sqrt(y[0].numel() / inside[0].numel()), math.sqrt(y[0].numel())
-
-
-def _fit(x: Tensor, y: Tensor) -> Tensor:
-    size: Sequence[int] = y.shape[-2:]
-    return torch.nn.functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    return residual_norm(inside, seen) * math.sqrt(y[0].numel() / inside[0].numel())

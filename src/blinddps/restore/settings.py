@@ -134,7 +134,7 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
     names = type(chosen).__dataclass_fields__
     uses = info.uses
     if chosen.known_kernel is not None:
-        uses = uses - KERNEL_PRIOR - {"kernel_size"}
+        uses = uses - KERNEL_PRIOR
         uses = uses - {"num_steps", "samples", "seed", "dtype"} if info.room == "baselines" else uses
     if chosen.solver == "uniform" and chosen.kernel_prior == "uniform":
         uses = uses | {"kernel_prior"}
@@ -178,27 +178,29 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     if start == "auto" and info.has_prior:
         start = 1.0 if read_card(settings.prior).any_size else "noise"
     from_noise = start == "noise"
-    if settings.num_steps == "auto":
-        settings = replace(settings, num_steps=info.steps)
-    step, kernel_step = default_steps(settings, from_noise)
+    num_steps = info.steps if settings.num_steps == "auto" else settings.num_steps
+    step, kernel_step = default_steps(replace(settings, num_steps=num_steps), from_noise)
     tile = settings.tile
     if tile == "auto":
         tile = 512
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
-    return replace(
-        settings,
-        kernel_size=size,
-        noise=float(noise),
-        start=start,
-        sparsity=(1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
-        step_size=step if settings.step_size == "auto" else settings.step_size,
-        kernel_step_size=kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
-        tile=tile,
-        dtype=dtype,
-        device=str(device),
-    )
+    resolved: dict[str, Any] = {
+        "kernel_size": size,
+        "noise": float(noise),
+        "num_steps": num_steps,
+        "start": start,
+        "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
+        "step_size": step if settings.step_size == "auto" else settings.step_size,
+        "kernel_step_size": kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
+        "tile": tile,
+        "dtype": dtype,
+        "device": str(device),
+    }
+    if info.room == "baselines":  # what it does not use stays as it was given
+        resolved = {name: value for name, value in resolved.items() if name in info.uses}
+    return replace(settings, **resolved)
 
 
 def default_steps(settings: DeblurSettings, from_noise: bool) -> tuple[float, float]:

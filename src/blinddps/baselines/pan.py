@@ -95,15 +95,15 @@ def find_kernel(
     y: Tensor,
     size: int,
     weights: PanWeights,
-    watch: Callable[[int, int, Tensor, Tensor], None] | None = None,
+    watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """The kernel of ``y``, coarse to fine.
 
     Args:
         y: luminance ``(B, 1, H, W)``, of unit range.
         size: side of the kernel, odd.
-        watch: called after every iteration with its index, their number, the sharpened picture ``(B, 1, H, W)`` and
-            the kernel of the level.
+        watch: called after every iteration with its index, the sharpened picture ``(B, 1, H', W')`` and the kernel of
+            the level.
 
     Returns:
         ``(B, 1, size, size)``, non-negative, sum one, centred.
@@ -113,7 +113,6 @@ def find_kernel(
     kernel = y.new_zeros(len(y), 1, plan[0].kernel, plan[0].kernel)
     middle = plan[0].kernel // 2
     kernel[..., middle, middle - 1 : middle + 2] = 1 / 3  # no blur at all would be its own answer
-    total = weights.iterations * len(plan)
     for i, level in enumerate(plan):
         seen = resize(y, level.picture)
         frame = Frame(level.picture, (level.kernel, level.kernel))
@@ -125,7 +124,7 @@ def find_kernel(
             kernel = centre_kernel(clean_kernel(found))
             gradient, pixel = (max(w / 1.1, LEAST_WEIGHT) if w > 0 else w for w in (gradient, pixel))
             if watch is not None:
-                watch(i * weights.iterations + n, total, sharp, kernel)
+                watch(i * weights.iterations + n, sharp, kernel)
     return kernel
 
 
@@ -146,23 +145,29 @@ def pan(
         kernel_size: side of the kernel; of an even one the first row and column stay empty.
         known_kernel: ``(1 or B, 1, h, w)``: nothing is to be found but the picture.
         sigma_y: noise on the scale of ``y``: weighs the final picture's prior, and judges the outcome.
+        on_step: listener; pictures of a batch are restored, and told, one after the other.
 
     Raises:
         InputError: shapes that do not fit, or values that are not finite.
     """
     check_measurement(y, kernel_size, known_kernel)
-    y01 = (y + 1) / 2
+    y01, side = (y + 1) / 2, odd(kernel_size)
+    each = weights.iterations * len(levels((y.shape[-2], y.shape[-1]), side)) if known_kernel is None else 0
+    total = len(y) * each + 1
     if known_kernel is not None:
         kernel = known_kernel.expand(len(y), *known_kernel.shape[1:])
     else:
+        found = []
+        # one by one: rounding differs between batch sizes, and thresholds turn it into another picture
+        for b, one in enumerate(luminance(y01).split(1)):
 
-        def watch(index: int, total: int, sharp: Tensor, found: Tensor) -> None:
-            tell(on_step, index, total + 1, y, sharp, found)
+            def watch(n: int, sharp: Tensor, k: Tensor, b: int = b) -> None:
+                tell(on_step, b * each + n, total, y[b : b + 1], sharp, k)
 
-        side = odd(kernel_size)
-        kernel = even_kernel(find_kernel(luminance(y01), side, weights, watch), kernel_size)
-    image = deconvolve(y01, kernel, weight=prior_weight(sigma_y))
-    total = 1 if known_kernel is not None else 1 + weights.iterations * len(levels((1, 1), odd(kernel_size)))
+            found.append(even_kernel(find_kernel(one, side, weights, watch), kernel_size))
+        kernel = torch.cat(found)
+    weight = prior_weight(sigma_y)
+    image = torch.cat([deconvolve(one, k, weight=weight) for one, k in zip(y01.split(1), kernel.split(1), strict=True)])
     tell(on_step, total - 1, total, y, image, kernel)
     return finish(y, image, kernel, sigma_y)
 

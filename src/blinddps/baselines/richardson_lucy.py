@@ -3,6 +3,7 @@ Richardson-Lucy: the floor that any method has to be above."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..core import InputError, Solution
 from ..operators import Blur
 from .common import Listener, check_measurement, even_kernel, finish, luminance, odd, tell
+from .frame import Frame, seamless
 
 __all__ = ["blind_richardson_lucy", "richardson_lucy", "wiener"]
 
@@ -84,7 +86,10 @@ def richardson_lucy(
     def one(picture: Any, psf: Any) -> Any:
         return restoration.richardson_lucy(picture, psf, num_iter=FINAL, clip=False, filter_epsilon=1e-6)
 
-    return _finish(y, kernel, one, sigma_y, on_step, num_steps if known_kernel is None else 0)
+    rows, columns = (min(k, n - 1) for k, n in zip(kernel.shape[-2:], y.shape[-2:], strict=True))
+    wide = F.pad((y + 1) / 2, (columns, columns, rows, rows), mode="reflect").clamp_min(1e-6)
+    image = _each(wide, kernel, one)[..., rows : rows + y.shape[-2], columns : columns + y.shape[-1]]
+    return _finish(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
 
 
 def wiener(
@@ -100,7 +105,7 @@ def wiener(
 
     ``argmin_x ||k * x - y||^2 + balance ||Laplacian x||^2`` (Orieux, Giovannelli and Rodet, JOSA A 2010), with
     ``balance = (s / 0.1)^2``, ``s`` the noise in [0, 1] units and 0.1 about the spread of a photograph's Laplacian. The
-    picture is mirrored at its edges first.
+    picture is continued around without a seam first (:func:`~blinddps.baselines.frame.seamless`).
 
     Arguments, result and errors as :func:`richardson_lucy`.
     """
@@ -108,10 +113,13 @@ def wiener(
     kernel = _kernel(y, kernel_size, num_steps, known_kernel, on_step)
     balance = (sigma_y / 2 / ROUGHNESS) ** 2
 
+    frame = Frame((y.shape[-2], y.shape[-1]), (4 * kernel.shape[-2], 4 * kernel.shape[-1]))
+
     def one(picture: Any, psf: Any) -> Any:
         return restoration.wiener(picture, psf, balance, clip=False)
 
-    return _finish(y, kernel, one, sigma_y, on_step, num_steps if known_kernel is None else 0)
+    image = frame.crop(_each(seamless((y + 1) / 2, frame), kernel, one))
+    return _finish(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
 
 
 def _skimage() -> Any:
@@ -133,16 +141,18 @@ def _kernel(y: Tensor, size: int, rounds: int, known: Tensor | None, on_step: Li
     return even_kernel(found, size)
 
 
-def _finish(y: Tensor, kernel: Tensor, one: Any, sigma_y: float, on_step: Listener, rounds: int) -> Solution:
-    """Every sample and channel through ``one(picture, psf)``, mirrored by a kernel's width around."""
-    h, w = kernel.shape[-2:]
-    rows, columns = min(h, y.shape[-2] - 1), min(w, y.shape[-1] - 1)
-    wide = F.pad((y + 1) / 2, (columns, columns, rows, rows), mode="reflect").clamp_min(1e-6).double().cpu().numpy()
-    # scikit-image takes the middle of the array for the origin: an odd array has ours there
-    psf = F.pad(kernel, (0, 1 - w % 2, 0, 1 - h % 2)).double().cpu().numpy()
-    pictures = [[one(channel, k[0]) for channel in picture] for picture, k in zip(wide, psf, strict=True)]
+def _each(pictures: Tensor, kernel: Tensor, one: Callable[[Any, Any], Any]) -> Tensor:
+    """Every sample and channel through ``one(picture, psf)``."""
     import numpy as np
 
-    image = torch.from_numpy(np.array(pictures)).to(y)[..., rows : rows + y.shape[-2], columns : columns + y.shape[-1]]
+    # scikit-image takes the middle of the array for the origin: an odd array has ours there
+    h, w = kernel.shape[-2:]
+    psf = F.pad(kernel, (0, 1 - w % 2, 0, 1 - h % 2)).double().cpu().numpy()
+    given = pictures.double().cpu().numpy()
+    restored = [[one(channel, k[0]) for channel in picture] for picture, k in zip(given, psf, strict=True)]
+    return torch.from_numpy(np.array(restored)).to(pictures)
+
+
+def _finish(y: Tensor, image: Tensor, kernel: Tensor, sigma_y: float, on_step: Listener, rounds: int) -> Solution:
     tell(on_step, rounds, rounds + 1, y, image, kernel)
     return finish(y, image, kernel, sigma_y)

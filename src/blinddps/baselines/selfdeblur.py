@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,8 +31,7 @@ def generate(
     num_steps: int,
     width: int,
     dtype: torch.dtype,
-    watch: Listener = None,
-    y: Tensor | None = None,
+    watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Picture and kernel of one luminance ``(1, 1, H, W)`` in [0, 1]; see :func:`selfdeblur`."""
     height, columns = y01.shape[-2] + size - 1, y01.shape[-1] + size - 1
@@ -39,7 +39,7 @@ def generate(
     with torch.random.fork_rng(devices=[]):  # the constructors draw, and their draws are replaced
         painter = build(ImageGenerator(width=width, depth=depth), streams["image"]).to(y01.device)
         caster = build(KernelGenerator(size), streams["kernel"]).to(y01.device)
-    z = torch.rand(1, 8, height, columns, generator=streams["image"]).to(y01)
+    z = (torch.rand(1, 8, height, columns, generator=streams["image"]) * 0.1).to(y01)
     z_kernel = (torch.rand(200, generator=streams["kernel"]) * 0.1).to(y01)
     groups = [{"params": list(n.parameters()), "lr": r} for n, r in zip((painter, caster), RATES, strict=True)]
     optimiser = torch.optim.Adam(groups)
@@ -60,8 +60,8 @@ def generate(
         optimiser.step()
         scheduler.step()
         picture, kernel = picture.detach()[..., half : height - half, half : columns - half], kernel.detach()
-        if y is not None:
-            tell(watch, n, num_steps + 1, y, picture, kernel)
+        if watch is not None:
+            watch(n, picture, kernel)
     return picture, kernel
 
 
@@ -109,27 +109,22 @@ def selfdeblur(
     seeds = [seed] * len(y) if isinstance(seed, int) else list(seed)
     if len(seeds) != len(y):
         raise InputError(f"{len(seeds)} seeds were given for {len(y)} measurements; give one, or one for each")
-    side, kernels = odd(kernel_size), []
-    for b, own in enumerate(seeds):
-        one = y[b : b + 1]
-        known = None if known_kernel is None else known_kernel[b % len(known_kernel)][None]
-        for j in range(samples):
-            if known is not None:
-                kernels.append(known)
-                continue
+    rows, kernels = y.repeat_interleave(samples, 0), []
+    total = 1 if known_kernel is not None else num_steps * len(rows) + 1
+    if known_kernel is not None:
+        kernel = known_kernel.expand(len(y), *known_kernel.shape[1:]).repeat_interleave(samples, 0)
+    else:
+        for row, (own, j) in enumerate((s, j) for s in seeds for j in range(samples)):
+            one = rows[row : row + 1]
+
+            def watch(n: int, picture: Tensor, k: Tensor, row: int = row, one: Tensor = one) -> None:
+                tell(on_step, row * num_steps + n, total, one, picture, k)
+
             streams = {name: generator_for(own, "selfdeblur", name, j) for name in ("image", "kernel", "shake")}
-            _, kernel = generate(
-                luminance((one + 1) / 2),
-                side,
-                streams,
-                num_steps=num_steps,
-                width=width,
-                dtype=dtype,
-                watch=on_step,
-                y=one,
-            )
-            kernels.append(even_kernel(kernel, kernel_size))
-    kernel = torch.cat(kernels)
-    rows = y.repeat_interleave(samples, 0)
+            options: dict[str, Any] = {"num_steps": num_steps, "width": width, "dtype": dtype, "watch": watch}
+            _, k = generate(luminance((one + 1) / 2), odd(kernel_size), streams, **options)
+            kernels.append(even_kernel(k, kernel_size))
+        kernel = torch.cat(kernels)
     image = deconvolve((rows + 1) / 2, kernel, weight=prior_weight(sigma_y))
+    tell(on_step, total - 1, total, rows, image, kernel)
     return finish(rows, image, kernel, sigma_y)

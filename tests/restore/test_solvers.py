@@ -162,6 +162,15 @@ def test_names_and_kernels_that_cannot_be_used(picture: Picture, tmp_path: Path)
             deblur(picture(), solver="pan-l0", known_kernel=given)
 
 
+def test_a_known_kernel_is_not_resized(tiny: dict[str, Any], make_prior: Callable[..., str], picture: Picture) -> None:
+    fixed = tiny | {"prior": make_prior("image", 3, any_size=False, sizes=(32,))}
+    assert deblur(picture(32, 32), **fixed, known_kernel=KERNEL).image.shape == (32, 32, 3)
+    with pytest.raises(
+        InputError, match=r"the known kernel is in pixels of this picture, which prior '.*' sees at 32 x 32"
+    ):
+        deblur(picture(40, 40), **fixed, known_kernel=KERNEL)
+
+
 def test_turbulence_takes_none_of_this() -> None:
     with pytest.raises(InputError, match="unknown solver 'pan-l0'"):
         TurbulenceSettings(solver="pan-l0")

@@ -2,9 +2,11 @@
 
 from .deblur import Deblurred, deblur, solve_blur
 from .settings import DeblurSettings
+from .solvers import SOLVERS
 from .turbulence import Turbulence, TurbulenceSettings, restore_turbulence, solve_turbulence
 
 __all__ = [
+    "SOLVERS",
     "DeblurSettings",
     "Deblurred",
     "Turbulence",

@@ -55,7 +55,8 @@ class Deblurred:
         kernel: ``(h, w)`` float32, non-negative, sum one, true convolution, origin at ``(h // 2, w // 2)``.
         images, kernels: all samples, ``(samples, H, W, C)`` and ``(samples, h, w)``.
         outcome: one per sample.
-        residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained.
+        residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained. Of the
+            baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there.
         noise: level used, in [0, 1] units.
         settings: as resolved; repeat them to repeat the result.
         notes: sentences on what was done that the user may not expect.
@@ -118,6 +119,11 @@ def deblur(
         raise InputError(f"the picture is {w} x {h} pixels; blind deblurring needs at least {MIN_SIDE} on each side")
     size = tuple(y01.shape[-2:])
     fixed = _fixed_size(chosen.prior, size, notes) if info.has_prior else None
+    if fixed and chosen.known_kernel is not None:
+        raise InputError(
+            f"the known kernel is in pixels of this picture, which prior '{chosen.prior}' sees at "
+            f"{fixed[1]} x {fixed[0]}; bring picture and kernel to that size first, or choose prior photos"
+        )
     seen = _resize(y01, fixed) if fixed else y01
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
     free = chosen.kernel_size == "auto"

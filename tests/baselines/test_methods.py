@@ -113,6 +113,15 @@ def test_shapes_ranges_and_steps(case: Callable[..., Any], method: Method, size:
 
 
 @EACH
+@pytest.mark.parametrize(("side", "size"), [(16, 16), (17, 17), (16, 3)])
+def test_kernels_as_large_as_the_picture(case: Callable[..., Any], method: Method, side: int, size: int) -> None:
+    solution = method(case("streak").y[..., :side, : side + 3], kernel_size=size)
+    assert solution.estimate["kernel"].shape == (1, 1, size, size)
+    assert bool(solution.estimate["image"].isfinite().all())
+    assert bool(solution.residual.isfinite().all())
+
+
+@EACH
 def test_a_sample_does_not_depend_on_its_batch(case: Callable[..., Any], method: Method) -> None:
     first, second = (case(side=32, seed=s) for s in (1, 2))
     state = torch.get_rng_state()

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core import InputError, Outcome, Solution, Step, residual_norm
 from ..operators import Blur
 
-__all__ = ["Listener", "check_measurement", "even_kernel", "finish", "luminance", "odd", "tell"]
+__all__ = ["Listener", "check_measurement", "finish", "luminance", "odd", "tell", "widen"]
 
 TOLERANCE = 3.0  # largest residual called converged, in units of the expected noise
 
@@ -46,10 +46,12 @@ def odd(size: int) -> int:
     return size - 1 + size % 2
 
 
-def even_kernel(kernel: Tensor, size: int) -> Tensor:
-    """An odd kernel in a support of ``size``, one row and column more where that is even: the origins agree."""
-    missing = size - kernel.shape[-1]
-    return F.pad(kernel, (missing, 0, missing, 0)) if missing else kernel
+def widen(kernel: Tensor, size: int) -> Tensor:
+    """An odd kernel in a larger support of ``size``, origin at origin: of an even one the first row and column are
+    empty."""
+    before = size // 2 - kernel.shape[-1] // 2
+    after = size - kernel.shape[-1] - before
+    return F.pad(kernel, (before, after, before, after))
 
 
 def tell(on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, kernel: Tensor) -> None:

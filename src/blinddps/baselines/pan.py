@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import Solution
-from .common import Listener, check_measurement, even_kernel, finish, luminance, odd, tell
+from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .dark_channel import dark_channel, spread_dark
 from .frame import Frame, seamless
 from .kernel_step import centre_kernel, clean_kernel, fit_kernel, gradients
@@ -52,8 +52,8 @@ def sharpen(blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixe
     """``argmin_x ||k * x - y||^2 + pixel ||D(x)||_0 + gradient ||grad x||_0`` by half-quadratic splitting.
 
     Auxiliary ``u`` for the dark channel (``patch`` 1: the intensity) and ``g`` for the gradient, pulled together with
-    weights ``b`` and ``a`` that double from twice the priors' own to 8 and 1e5 (Pan et al., CVPR 2016, eqs. 7-13;
-    CVPR 2014, eqs. 5-12).
+    weights ``b`` and ``a`` that double from twice the priors' own to 8 and 1e5 (Pan et al., CVPR 2016, sec. 4; CVPR
+    2014, sec. 4).
 
     Args:
         blurred: ``(B, 1, *frame.size)``, without a seam.
@@ -81,7 +81,7 @@ def sharpen(blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixe
             top, bottom = data + a * pulled, power + a * roughness
             if selected is not None:
                 # ||S x - u||^2 is majorised by the distance to x with its dark pixels replaced: S is no convolution
-                top = top + b * (frame.forward(spread_dark(x, *selected)))
+                top = top + b * frame.forward(spread_dark(x, *selected))
                 bottom = bottom + b
             x = frame.backward(top / bottom)
             a *= 2
@@ -151,7 +151,7 @@ def pan(
         InputError: shapes that do not fit, or values that are not finite.
     """
     check_measurement(y, kernel_size, known_kernel)
-    y01, side = (y + 1) / 2, odd(kernel_size)
+    y01, side = (y + 1) / 2, odd(min(kernel_size, *[n - 1 for n in y.shape[-2:]]))  # gradients are a pixel smaller
     each = weights.iterations * len(levels((y.shape[-2], y.shape[-1]), side)) if known_kernel is None else 0
     total = len(y) * each + 1
     if known_kernel is not None:
@@ -164,7 +164,7 @@ def pan(
             def watch(n: int, sharp: Tensor, k: Tensor, b: int = b) -> None:
                 tell(on_step, b * each + n, total, y[b : b + 1], sharp, k)
 
-            found.append(even_kernel(find_kernel(one, side, weights, watch), kernel_size))
+            found.append(widen(find_kernel(one, side, weights, watch), kernel_size))
         kernel = torch.cat(found)
     weight = prior_weight(sigma_y)
     image = torch.cat([deconvolve(one, k, weight=weight) for one, k in zip(y01.split(1), kernel.split(1), strict=True)])

@@ -27,7 +27,8 @@ class Level:
 def levels(picture: tuple[int, int], kernel: int) -> list[Level]:
     """The levels from coarse to fine, each ``sqrt(2)`` finer, the last of the full size.
 
-    Kernels are odd, at least 3, and do not shrink from coarse to fine; the coarsest is about 5 pixels wide.
+    Kernels are odd, at least 3, smaller than the picture, and do not shrink from coarse to fine; the coarsest is about
+    5 pixels wide.
 
     Args:
         picture: rows and columns.
@@ -37,9 +38,12 @@ def levels(picture: tuple[int, int], kernel: int) -> list[Level]:
     found = []
     for i in reversed(range(count)):
         scale = RATIO**i
+        size = (round(picture[0] * scale), round(picture[1] * scale))
         side = max(3, math.ceil(kernel * scale))
         side += 1 - side % 2
-        found.append(Level((round(picture[0] * scale), round(picture[1] * scale)), min(side, kernel)))
+        if i > 0:
+            side = min(side, max(3, (min(size) - 2) // 2 * 2 + 1))  # smaller than the gradients, which lack a pixel
+        found.append(Level(size, min(side, kernel)))
     return found
 
 

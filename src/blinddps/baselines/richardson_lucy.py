@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import InputError, Solution
 from ..operators import Blur
-from .common import Listener, check_measurement, even_kernel, finish, luminance, odd, tell
+from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .frame import Frame, seamless
 
 __all__ = ["blind_richardson_lucy", "richardson_lucy", "wiener"]
@@ -138,7 +138,7 @@ def _kernel(y: Tensor, size: int, rounds: int, known: Tensor | None, on_step: Li
     if known is not None:
         return known.expand(len(y), *known.shape[1:])
     found = blind_richardson_lucy(luminance((y + 1) / 2), odd(size), rounds, on_step, y)
-    return even_kernel(found, size)
+    return widen(found, size)
 
 
 def _each(pictures: Tensor, kernel: Tensor, one: Callable[[Any, Any], Any]) -> Tensor:

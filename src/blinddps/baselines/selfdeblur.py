@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core import InputError, Solution, generator_for
 from ..operators import Blur
-from .common import Listener, check_measurement, even_kernel, finish, luminance, odd, tell
+from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .sparse import deconvolve, prior_weight
 from .untrained import ImageGenerator, KernelGenerator, build, similarity
 
@@ -123,7 +123,7 @@ def selfdeblur(
             streams = {name: generator_for(own, "selfdeblur", name, j) for name in ("image", "kernel", "shake")}
             options: dict[str, Any] = {"num_steps": num_steps, "width": width, "dtype": dtype, "watch": watch}
             _, k = generate(luminance((one + 1) / 2), odd(kernel_size), streams, **options)
-            kernels.append(even_kernel(k, kernel_size))
+            kernels.append(widen(k, kernel_size))
         kernel = torch.cat(kernels)
     image = deconvolve((rows + 1) / 2, kernel, weight=prior_weight(sigma_y))
     tell(on_step, total - 1, total, rows, image, kernel)

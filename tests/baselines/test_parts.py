@@ -115,10 +115,21 @@ def test_centre_kernel_keeps_the_mass_inside() -> None:
     kernel[1, 0, 0, 0:7] = 0.5 / 6  # as wide as the frame, its centroid left of the middle
     kernel[1, 0, 0, 0] = 0.5
     moved = centre_kernel(kernel)
-    assert torch.allclose(moved.sum((1, 2, 3)), kernel.sum((1, 2, 3)))
+    assert torch.allclose(moved.sum((1, 2, 3)), torch.ones(2))
     assert float(moved[0, 0, 3:5, 3:5].sum() + moved[0, 0, 2:4, 2:4].sum()) >= 1
     assert float(moved[1, 0, 3].sum()) == pytest.approx(float(kernel[1].sum()))
-    assert torch.equal(moved[1, 0, 3], kernel[1, 0, 0])
+    assert torch.allclose(moved[1, 0, 3], kernel[1, 0, 0])
+
+
+def test_centre_kernel_looks_past_faint_entries() -> None:
+    kernel = torch.full((1, 1, 9, 9), 1e-4)
+    kernel[..., 0:2, 6:9] = 0.16
+    assert torch.equal(centre_kernel(kernel).argmax(), kernel.argmax())  # every entry counts: it cannot move
+    moved = centre_kernel(kernel, 0.05)
+    assert float(moved.sum()) == pytest.approx(1, abs=1e-6)
+    assert float(moved[..., 3:6, 3:6].sum()) > 0.98
+    assert float(moved[..., :3, :].abs().sum()) == 0  # nothing comes in from the other side
+    assert float(moved[..., 6:].abs().sum()) == 0
 
 
 @pytest.mark.parametrize("size", [3, 7])

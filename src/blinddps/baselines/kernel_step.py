@@ -81,19 +81,24 @@ def clean_kernel(kernel: Tensor, *, floor: float = 0.05, least: float = 0.1) -> 
     return cleaned / cleaned.sum((-2, -1), keepdim=True)
 
 
-def centre_kernel(kernel: Tensor) -> Tensor:
-    """Moved by whole pixels so that its centroid is at the origin, as far as no mass would leave the frame."""
+def centre_kernel(kernel: Tensor, floor: float = 0.0) -> Tensor:
+    """Moved by whole pixels so that its centroid is at the origin, as far as no mass would leave the frame; sum one.
+
+    Only entries above ``floor`` times the maximum count; fainter ones that leave the frame are lost.
+    """
     h, w = kernel.shape[-2:]
-    rows = torch.arange(h, dtype=kernel.dtype, device=kernel.device)
-    columns = torch.arange(w, dtype=kernel.dtype, device=kernel.device)
     moved = []
     for k in kernel:
-        along, across = k[0].sum(1), k[0].sum(0)
+        mass = torch.where(k[0] > floor * k.max(), k[0], 0.0)
         shifts = []
-        for mass, place, origin in ((along, rows, h // 2), (across, columns, w // 2)):
-            occupied = mass.nonzero().flatten()
-            wanted = origin - round(float((mass * place).sum() / mass.sum()))
-            low, high = -int(occupied[0]), len(mass) - 1 - int(occupied[-1])
+        for line, origin in ((mass.sum(1), h // 2), (mass.sum(0), w // 2)):
+            place = torch.arange(len(line), dtype=kernel.dtype, device=kernel.device)
+            occupied = line.nonzero().flatten()
+            wanted = origin - round(float((line * place).sum() / line.sum()))
+            low, high = -int(occupied[0]), len(line) - 1 - int(occupied[-1])
             shifts.append(min(max(wanted, low), high))
-        moved.append(k.roll(shifts, (-2, -1)))
+        (down, across), shifted = shifts, k.roll(shifts, (-2, -1))
+        shifted[..., slice(0, down) if down >= 0 else slice(h + down, h), :] = 0
+        shifted[..., slice(0, across) if across >= 0 else slice(w + across, w)] = 0
+        moved.append(shifted / shifted.sum())
     return torch.stack(moved)

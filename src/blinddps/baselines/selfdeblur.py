@@ -12,6 +12,7 @@ from torch import Tensor
 from ..core import InputError, Solution, generator_for
 from ..operators import Blur
 from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
+from .kernel_step import centre_kernel
 from .sparse import deconvolve, prior_weight
 from .untrained import ImageGenerator, KernelGenerator, build, similarity
 
@@ -20,6 +21,7 @@ __all__ = ["generate", "selfdeblur"]
 PLAIN = 0.2  # share of the iterations whose loss is the squared error; then 1 - SSIM
 HALVED = (0.4, 0.6, 0.8)  # shares after which both rates are halved
 RATES = (1e-2, 1e-4)  # of picture and kernel
+FAINT = 0.05  # of the kernel's maximum: a softmax is nowhere zero
 SHAKE = 1e-3  # standard deviation of the noise added anew to the picture's input
 
 
@@ -85,7 +87,8 @@ def selfdeblur(
     ``G_x`` an encoder and decoder with skip connections, ``G_k`` two layers and a softmax, both without training; the
     inputs ``z`` are fixed noise, ``z_x`` shaken a little in each iteration. Adam, rates 0.01 and 1e-4, halved after
     0.4, 0.6 and 0.8 of the iterations; the squared error for the first fifth of them. The kernel and, as in the
-    publication's table on Levin's pictures, a final picture by deconvolution with it: here
+    publication's table on Levin's pictures, a final picture by deconvolution with it, centred first, as the networks
+    share a translation: here
     :func:`~blinddps.baselines.sparse.deconvolve` on every channel. The networks see the luminance.
 
     Args:
@@ -123,7 +126,7 @@ def selfdeblur(
             streams = {name: generator_for(own, "selfdeblur", name, j) for name in ("image", "kernel", "shake")}
             options: dict[str, Any] = {"num_steps": num_steps, "width": width, "dtype": dtype, "watch": watch}
             _, k = generate(luminance((one + 1) / 2), odd(kernel_size), streams, **options)
-            kernels.append(widen(k, kernel_size))
+            kernels.append(widen(centre_kernel(k, FAINT), kernel_size))
         kernel = torch.cat(kernels)
     image = deconvolve((rows + 1) / 2, kernel, weight=prior_weight(sigma_y))
     tell(on_step, total - 1, total, rows, image, kernel)

@@ -24,8 +24,8 @@ from blinddps.metrics import aligned_psnr, kernel_mse, mnc, psnr, ssim
 from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior, load_prior
 from blinddps.restore import DeblurSettings, solve_blur
-from blinddps.restore.deblur import guidance_of
 from blinddps.restore.settings import resolve
+from blinddps.restore.solve import guidance_of
 from blinddps.samplers import blind_dps
 from blinddps.simulate import gaussian_kernels, motion_kernels, simulate_blur
 from blinddps.training import read_pictures

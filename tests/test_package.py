@@ -26,7 +26,18 @@ PACKAGE = ROOT / "src" / "blinddps"
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-HEAVY = {"cv2", "diffusers", "imagecodecs", "PIL", "scipy", "tensorboard", "tifffile", "torchmetrics", "torchvision"}
+HEAVY = {
+    "cv2",
+    "diffusers",
+    "imagecodecs",
+    "PIL",
+    "scipy",
+    "skimage",
+    "tensorboard",
+    "tifffile",
+    "torchmetrics",
+    "torchvision",
+}
 # Imported by another library, not by us: tifffile reads and writes compressed TIFF through it.
 PLUGINS = {"imagecodecs": "tifffile"}
 

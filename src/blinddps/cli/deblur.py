@@ -41,15 +41,28 @@ def deblur(
     ] = "replicate",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
     starts: Annotated[
-        int, Option(help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast).")
-    ] = 1,
+        str,
+        Option(
+            metavar="auto|N",
+            help="Diffusions begun for each draw, at the coarsest scale; the best goes on (fast). auto: 4 where there "
+            "are several scales, else 1.",
+        ),
+    ] = "auto",
     scales: Annotated[
         str,
         Option(metavar="auto|N", help="Sizes solved, coarse to fine (fast); 2 finds longer kernels than 1."),
     ] = "auto",
     solver: Annotated[
-        str, Option(help="fast (no backward passes), or paper (Algorithm 1, to which step sizes, sparsity belong).")
+        str,
+        Option(
+            help="fast (no backward passes), paper (Algorithm 1, to which step sizes, sparsity belong), or one to "
+            "compare with: uniform, dps, ilvr, pan-l0, pan-dcp, selfdeblur, richardson-lucy, wiener."
+        ),
     ] = "fast",
+    known_kernel: Annotated[
+        Path | None,
+        Option(metavar="FILE.npy", help="The blur, where it is known; only the picture is then to be found."),
+    ] = None,
     num_steps: Annotated[
         str, Option("--steps", metavar="auto|N", help="Of the reverse diffusion; time is proportional.")
     ] = "auto",
@@ -107,6 +120,7 @@ def deblur(
     from ..io import ensure_output_dir
     from ..priors import load_prior
     from ..restore import DeblurSettings
+    from ..restore.known_kernel import read_kernel
     from ..restore.settings import find_device
 
     settings = usage(
@@ -127,17 +141,20 @@ def deblur(
         projection=projection,
         linear_light=linear_light,
         samples=samples,
-        starts=starts,
+        starts=_number(starts, int),
         scales=_number(scales, int),
         seed=seed,
         device=device,
         dtype=dtype,
         tile=_number(tile, int),
+        known_kernel=known_kernel,
     )
     usage(find_device, device)
+    if settings.known_kernel is not None:
+        read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     ensure_output_dir(out)
-    for name in {prior, kernel_prior} - {"uniform"}:
-        load_prior(name)  # a damaged one is one error, not one for each input
+    for name in settings.networks():
+        load_prior(name)
     paths, failures = expand(inputs)
     for path, name in zip(paths, output_names(paths), strict=True):
         try:

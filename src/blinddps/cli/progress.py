@@ -27,6 +27,8 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
     """
     from tqdm import tqdm
 
+    from ..restore.solvers import SOLVERS
+
     with tqdm(desc=label, unit="step", disable=True if quiet else None, leave=False, file=sys.stderr) as bar:
 
         def show(step: Step) -> None:
@@ -34,7 +36,7 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
                 bar.reset(total=step.total)
             if not bar.disable and step.index % 10 == 0:  # reading the residual waits for the device
                 _, c, h, w = step.estimate["image"].shape
-                if settings.boundary == "valid":
+                if settings.boundary == "valid" and "boundary" in SOLVERS[settings.solver].uses:
                     k = step.estimate["kernel"].shape[-1] - 1
                     h, w = h - k, w - k
                 rms = float(step.residual[0]) / 2 / math.sqrt(c * h * w)

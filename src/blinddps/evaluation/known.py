@@ -17,8 +17,8 @@ from ..io import from_tensor
 from ..operators import Blur, Composed, Tilt
 from ..priors import Tiled, load_prior
 from ..restore import Deblurred, DeblurSettings
-from ..restore.deblur import _crop, _extend
 from ..restore.settings import find_device, resolve, with_options
+from ..restore.solve import crop, extend
 from ..samplers import blind_proximal
 from .measure import Measurement
 
@@ -59,7 +59,7 @@ def restore_known(
         Tiled(prior, settings.tile) if prior.card.any_size and max(shape[-2:]) > settings.tile else prior,
         (shape[1], shape[2], shape[3]),
         schedule=prior.schedule,
-        initial=None if start is None else _extend(y, shape[-2:])[0],
+        initial=None if start is None else extend(y, shape[-2:])[0],
         start_sigma=start,
     )
     begun = time.monotonic()
@@ -73,7 +73,7 @@ def restore_known(
         on_step=on_step,
     )
     seconds = time.monotonic() - begun
-    restored = from_tensor(_crop(solution.estimate["image"], y.shape)[0])
+    restored = from_tensor(crop(solution.estimate["image"], y.shape)[0])
     true = m.kernel[0, 0].numpy()
     expected = 2 * settings.noise * math.sqrt(y.numel())
     return Deblurred(

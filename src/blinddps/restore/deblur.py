@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,35 +13,25 @@ import torch
 from torch import Tensor
 
 from ..core import (
-    L0,
-    L1,
     InputError,
     Outcome,
-    Penalty,
     PriorError,
     Solution,
     Step,
     UniformPrior,
-    Unknown,
-    from_simplex,
-    normalise,
-    simplex,
 )
-from ..core.constraints import project_simplex
-from ..operators import Blur
-from ..priors import DiffusionPrior, Tiled, load_prior, read_card
-from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, isotropic_precision
-from .pyramid import IMAGE_START, KERNEL_START, NOISE_LEFT, enlarge_image, enlarge_kernel, half_kernel, halve
-from .settings import DeblurSettings, find_device, resolve, with_options
+from ..priors import DiffusionPrior, load_prior, read_card
+from .settings import DeblurSettings, find_device, resolve, unused_settings, with_options
+from .solve import crop, solve_blur, solve_ilvr, solve_or_restart
+from .solvers import SOLVERS
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Deblurred", "deblur", "solve_blur"]
+__all__ = ["Deblurred", "deblur"]
 
 MIN_SIDE = 16  # pixels; below, no kernel of use fits
 OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "sparsity_norm", "projection")
-ATTEMPTS = 3  # at halved steps when the solver diverges
 
 
 @dataclass(frozen=True)
@@ -53,7 +43,8 @@ class Deblurred:
         kernel: ``(h, w)`` float32, non-negative, sum one, true convolution, origin at ``(h // 2, w // 2)``.
         images, kernels: all samples, ``(samples, H, W, C)`` and ``(samples, h, w)``.
         outcome: one per sample.
-        residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained.
+        residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained. Of the
+            baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there.
         noise: level used, in [0, 1] units.
         settings: as resolved; repeat them to repeat the result.
         notes: sentences on what was done that the user may not expect.
@@ -85,7 +76,8 @@ def deblur(
 ) -> Deblurred:
     """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found.
 
-    ``blinddps.deblur("blurred.png", prior="faces-128", seed=0).image``
+    ``blinddps.deblur("blurred.png", prior="faces-128", seed=0).image``; with ``known_kernel=`` the picture alone, with
+    ``solver="pan-l0"`` and others by the methods to compare with (``docs/baselines.md``).
 
     Args:
         picture: a path (see :func:`blinddps.io.read_image`), or an array ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``,
@@ -105,38 +97,56 @@ def deblur(
     chosen = with_options(settings or DeblurSettings(), options)
     device = find_device(chosen.device)
     notes: list[str] = []
-    unused = [name for name in OF_THE_PAPER if getattr(chosen, name) != getattr(DeblurSettings, name)]
-    if chosen.solver == "fast" and unused:
-        notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
-    if chosen.solver == "paper" and chosen.starts != 1:
-        notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
-    if chosen.solver == "paper" and chosen.scales not in ("auto", 1):
-        notes.append(f"solver 'paper' works at one size, not at {chosen.scales}; choose solver 'fast' for more")
-        chosen = replace(chosen, scales=1)
+    notes += _not_used(chosen)
+    info = SOLVERS[chosen.solver]
+    if chosen.solver == "uniform":
+        chosen = replace(chosen, kernel_prior="uniform")
     y01 = _pixels(picture, notes)
     if min(y01.shape[-2:]) < MIN_SIDE:
         h, w = y01.shape[-2:]
         raise InputError(f"the picture is {w} x {h} pixels; blind deblurring needs at least {MIN_SIDE} on each side")
     size = tuple(y01.shape[-2:])
-    fixed = _fixed_size(chosen.prior, size, notes)
+    fixed = _fixed_size(chosen.prior, size, notes) if info.has_prior else None
+    if fixed and chosen.known_kernel is not None:
+        raise InputError(
+            f"the known kernel is in pixels of this picture, which prior '{chosen.prior}' sees at "
+            f"{fixed[1]} x {fixed[0]}; bring picture and kernel to that size first, or choose prior photos"
+        )
     seen = _resize(y01, fixed) if fixed else y01
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
-    chosen = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
-    image_prior, kernel_prior = _load_priors(chosen, device)
-    if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
-        notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
+    free = chosen.kernel_size == "auto"
+    chosen = resolve(chosen, y, device)
+    image_prior: DiffusionPrior | None = None
+    kernel_prior: DiffusionPrior | UniformPrior | None = None
+    if info.has_prior:
+        if "kernel_prior" in info.uses and chosen.known_kernel is None:
+            chosen = _fit_kernel(chosen, free, min(y.shape[-2:]))
+        image_prior, kernel_prior = _load_priors(chosen, device)
+        if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
+            notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
     y = y.to(device)
     begun = time.monotonic()
+    if info.room == "baselines":
+        from .baseline import solve_baseline
 
-    def solve(settings: DeblurSettings) -> Solution:
-        assert isinstance(settings.noise, float)
-        return solve_blur(y, settings, image_prior, kernel_prior, sigma_y=2 * settings.noise, on_step=on_step)
+        solution, attempts = solve_baseline(y, chosen, on_step), 1
+    elif chosen.solver == "ilvr":
+        assert image_prior is not None
+        notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
+        solution, attempts = solve_ilvr(y, chosen, image_prior, on_step), 1
+    else:
+        assert image_prior is not None
+        of_image = image_prior
 
-    solution, attempts, chosen = solve_or_restart(solve, chosen, ("step_size", "kernel_step_size"), notes)
+        def solve(settings: DeblurSettings) -> Solution:
+            assert isinstance(settings.noise, float)
+            return solve_blur(y, settings, of_image, kernel_prior, sigma_y=2 * settings.noise, on_step=on_step)
+
+        solution, attempts, chosen = solve_or_restart(solve, chosen, ("step_size", "kernel_step_size"), notes)
     seconds = time.monotonic() - begun
     assert isinstance(chosen.noise, float)
     expected = 2 * chosen.noise * math.sqrt(y[0].numel())
-    images = (_crop(solution.estimate["image"], y.shape) + 1) / 2
+    images = (crop(solution.estimate["image"], y.shape) + 1) / 2
     images = to_display(images.clamp(0, 1)) if chosen.linear_light else images
     images = _resize(images, size) if fixed else images
     import numpy as np
@@ -164,150 +174,23 @@ def deblur(
     )
 
 
-def solve_blur(
-    y: Tensor,
-    settings: DeblurSettings,
-    image_prior: DiffusionPrior,
-    kernel_prior: DiffusionPrior | UniformPrior,
-    *,
-    sigma_y: float | Tensor | None = None,
-    seed: int | list[int] | None = None,
-    on_step: Callable[[Step], None] | None = None,
-) -> Solution:
-    """The solver of ``settings`` on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
-
-    ``fast``, or ``paper``: Algorithm 1, with a uniform kernel prior Algorithm 3. With ``scales`` above 1 ``fast`` first
-    solves ``y`` at half the size (and that one at a quarter, ...), whose image and kernel, enlarged, are where the
-    diffusions of the next size begin: a kernel too long to be found at once is short there.
-
-    ``settings`` must be resolved: no ``auto`` in ``kernel_size``, ``num_steps``, the step sizes or ``tile``.
-    """
-    assert isinstance(settings.kernel_size, int)
-    assert isinstance(settings.num_steps, int)
-    assert isinstance(settings.scales, int)
-    sizes = [(y, settings.kernel_size)]
-    for _ in range(settings.scales - 1 if settings.solver == "fast" else 0):
-        smaller, support = sizes[-1]
-        sizes.append((halve(smaller), half_kernel(support)))
-    solution: Solution | None = None
-    nfe: dict[str, int] = {}
-    for level, (seen, support) in reversed(list(enumerate(sizes))):
-        noise = None if sigma_y is None else sigma_y * NOISE_LEFT**level
-        here = replace(settings, kernel_size=support, starts=settings.starts if solution is None else 1)
-        unknowns = _unknowns(seen, here, image_prior, kernel_prior, solution)
-        common: dict[str, Any] = {
-            "num_steps": settings.num_steps,
-            "samples": settings.samples,
-            "seed": settings.seed if seed is None else seed,
-            "sigma_y": noise,
-            "on_step": None if on_step is None else _part(on_step, len(sizes) - 1 - level, len(sizes), y),
-        }
-        blur = Blur(boundary=settings.boundary)
-        if settings.solver == "fast":
-            solution = blind_proximal(seen, blur, unknowns, starts=here.starts, **common)
-        else:
-            solution = blind_dps(seen, blur, unknowns, guidance=guidance_of(settings), **common)
-        nfe = {name: nfe.get(name, 0) + count for name, count in solution.nfe.items()}
-    assert solution is not None
-    return replace(solution, nfe=nfe)
-
-
-def _unknowns(
-    y: Tensor,
-    settings: DeblurSettings,
-    image_prior: DiffusionPrior,
-    kernel_prior: DiffusionPrior | UniformPrior,
-    coarse: Solution | None,
-) -> dict[str, Unknown]:
-    """Image and kernel of one size, begun from the ``coarse`` solution of half of it where there is one."""
-    size, tile, start = settings.kernel_size, settings.tile, settings.start
-    assert isinstance(size, int)
-    assert not isinstance(tile, str)
-    assert not isinstance(settings.step_size, str)
-    assert not isinstance(settings.kernel_step_size, str)
-    image_shape = Blur(boundary=settings.boundary).image_shape(y.shape, (size, size))
-    kernel = kernel_unknown(size, settings.kernel_step_size, settings, kernel_prior)
-    first: Tensor | None = None
-    if coarse is not None:
-        seen = [-(-n // 2) for n in y.shape[-2:]]
-        image = enlarge_image(_crop(coarse.estimate["image"], torch.Size(seen)), (y.shape[-2], y.shape[-1]))
-        first, start = _extend(image, image_shape[-2:]), IMAGE_START
-        found = enlarge_kernel(coarse.estimate["kernel"], size)
-        if kernel.is_uniform:
-            kernel = replace(kernel, initial=found)
-        else:
-            kernel = replace(kernel, initial=from_simplex(found), start_sigma=KERNEL_START)
-    elif start != "noise":
-        first = _extend(y, image_shape[-2:])
-    image_unknown = Unknown(
-        Tiled(image_prior, tile) if image_prior.card.any_size and max(image_shape[-2:]) > tile else image_prior,
-        (image_shape[1], image_shape[2], image_shape[3]),
-        step_size=settings.step_size,
-        schedule=image_prior.schedule,
-        initial=first,
-        start_sigma=None if first is None else float(start),
-    )
-    return {"image": image_unknown, "kernel": kernel}
-
-
-def _part(on_step: Callable[[Step], None], done: int, parts: int, y: Tensor) -> Callable[[Step], None]:
-    """The listener of one of ``parts`` runs of one length: steps counted through all, pictures of the full size."""
-
-    def listen(step: Step) -> None:
-        estimate = dict(step.estimate)
-        if done < parts - 1:
-            estimate["image"] = enlarge_image(estimate["image"], (y.shape[-2], y.shape[-1]))
-        on_step(replace(step, index=done * step.total + step.index, total=parts * step.total, estimate=estimate))
-
-    return on_step if parts == 1 else listen
-
-
-def guidance_of(settings: DeblurSettings) -> Guidance:
-    """The step rule a resolved ``step_schedule`` names."""
-    if settings.step_schedule == "likelihood":
-        assert not isinstance(settings.noise, str)
-        return GaussianGuidance(isotropic_precision(2 * settings.noise))
-    return NormGuidance(settings.step_schedule)
-
-
-def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:
-    """The kernel as an unknown; a uniform prior starts from a Gaussian of a tenth of the support (Algorithm 3)."""
-    shape = (1, size, size)
-    if isinstance(prior, UniformPrior):
-        place = torch.arange(size) - size // 2
-        line = torch.exp(-0.5 * (place / (size / 10)) ** 2)
-        start = torch.outer(line, line)
-        return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
-    penalty: Penalty | None = None
-    assert not isinstance(settings.sparsity, str)
-    if settings.sparsity > 0:
-        penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
-    to_physical = simplex if settings.projection == "simplex" else normalise
-    return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)
-
-
-def solve_or_restart(
-    solve: Callable[[DeblurSettings], Solution], settings: DeblurSettings, steps: Sequence[str], notes: list[str]
-) -> tuple[Solution, int, DeblurSettings]:
-    """``solve``, and again with the settings named in ``steps`` halved while a sample diverges, at most three times.
-
-    Returns:
-        The solution, the number of attempts, and the settings of the last one.
-    """
-    attempt = 1
-    while True:
-        solution = solve(settings)
-        failed = [o for o in solution.outcome if o.status == "diverged"]
-        if not failed or attempt == ATTEMPTS or settings.solver == "fast":
-            return solution, attempt, settings
-        settings = replace(settings, **{name: getattr(settings, name) / 2 for name in steps})
-        notes.append(f"attempt {attempt} diverged ({failed[0].message}); started again with the step sizes halved")
-        attempt += 1
+def _not_used(chosen: DeblurSettings) -> list[str]:
+    """A sentence on the settings that the user changed and the solver does not use."""
+    unused = unused_settings(chosen)
+    if not unused:
+        return []
+    remedy = ""
+    if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
+        remedy = "; choose solver 'paper' for these"
+    if chosen.solver == "paper" and unused == ["starts"]:
+        return [f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it"]
+    given = "" if chosen.known_kernel is None else " with a known kernel"
+    return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]
 
 
 def _load_priors(
     settings: DeblurSettings, device: torch.device
-) -> tuple[DiffusionPrior, DiffusionPrior | UniformPrior]:
+) -> tuple[DiffusionPrior, DiffusionPrior | UniformPrior | None]:
     dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
     image_prior = load_prior(settings.prior, device=device, dtype=dtype)
     if image_prior.card.unknown != "image":
@@ -316,6 +199,8 @@ def _load_priors(
         )
     if settings.solver == "fast":
         image_prior.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # forward passes alone are faster so
+    if settings.known_kernel is not None or SOLVERS[settings.solver].kernel == "none":
+        return image_prior, None
     if settings.kernel_prior == "uniform":
         return image_prior, UniformPrior()
     kernel_prior = load_prior(settings.kernel_prior, device=device, dtype=dtype)
@@ -389,17 +274,3 @@ def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return torch.nn.functional.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(
         0, 1
     )
-
-
-def _extend(y: Tensor, size: Sequence[int]) -> Tensor:
-    """``y`` with its edge values repeated to a larger latent ``size``; :func:`_crop` undoes it."""
-    bottom, right = size[0] - y.shape[-2], size[1] - y.shape[-1]
-    top, left = bottom // 2, right // 2
-    return torch.nn.functional.pad(y, (left, right - left, top, bottom - top), mode="replicate")
-
-
-def _crop(x: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """The part of a larger latent image that lies under the measurement: from ``h - 1 - h // 2`` of the kernel on."""
-    h, w = shape[-2:]
-    top, left = (x.shape[-2] - h) // 2, (x.shape[-1] - w) // 2
-    return x[..., top : top + h, left : left + w]

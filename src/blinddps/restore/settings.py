@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import asdict, dataclass, replace
+import os
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -14,14 +15,17 @@ from ..core import InputError, unknown_name
 from ..operators import estimate_sigma
 from ..operators.blur import BOUNDARIES
 from ..priors import read_card
+from .known_kernel import Kernel, frozen_kernel, read_kernel
+from .solvers import KERNEL_PRIOR, SOLVERS
 
-__all__ = ["DeblurSettings", "find_device", "resolve", "with_options"]
+__all__ = ["DeblurSettings", "find_device", "resolve", "unused_settings", "with_options"]
 
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
 MAX_SCALES = 4
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
-AUTO = ("kernel_size", "noise", "num_steps", "scales", "start", "sparsity", "step_size", "kernel_step_size", "tile")
+STEPS = ("step_size", "kernel_step_size", "num_steps")
+AUTO = frozenset({*STEPS, "kernel_size", "noise", "scales", "start", "starts", "sparsity", "tile"})
 MIN_NOISE = 1e-6  # the outcome is judged against it
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
 ROUNDING = 1 / 255 / math.sqrt(12)  # standard deviation of the rounding to 8 bit: the least an estimate can be trusted
@@ -40,10 +44,14 @@ class DeblurSettings:
             wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
             assumed: the image behind the measurement is larger, and cropped at the end).
-        solver: ``fast`` (:func:`~blinddps.samplers.blind_proximal`, forward passes only) or ``paper``
-            (:func:`~blinddps.samplers.blind_dps`, Algorithm 1). Step sizes, ``step_schedule``, ``sparsity`` and
-            ``projection`` are the paper's alone.
-        num_steps: of the priors' N; ``auto``: 50, or 250 with ``paper``.
+        solver: ``fast`` (:func:`~blinddps.samplers.blind_proximal`, forward passes only), ``paper``
+            (:func:`~blinddps.samplers.blind_dps`, Algorithm 1) or one of the methods to compare with:
+            :data:`~blinddps.restore.solvers.SOLVERS` says which settings each of them uses, ``docs/baselines.md`` what
+            it is.
+        known_kernel: the blur, where it is known: an array ``(h, w)`` of non-negative numbers, true convolution,
+            origin at ``(h // 2, w // 2)``, divided by its sum; or the path of one (``.npy``). ``dps`` needs it.
+        num_steps: of the priors' N; ``auto``: 50, or 250 with ``paper``, ``uniform``, ``dps`` and ``ilvr``. Of
+            ``selfdeblur`` the iterations (1000), of ``richardson-lucy`` and ``wiener`` the rounds (10).
         start: noise level at which the image's diffusion begins, from the measurement; ``noise`` begins from pure
             noise as the paper does. ``auto``: 1 for priors of any size, whose pictures are too large for the prior to
             invent from noise, else ``noise``.
@@ -56,7 +64,8 @@ class DeblurSettings:
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
-            0.4 of the steps; 4 take 2.2 times the evaluations of one.
+            0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``, at the coarsest alone.
+            ``auto``: 4 there, else 1.
         scales: sizes at which ``fast`` solves, each half of the next one: of n, n steps for each step of ``num_steps``,
             the coarse ones at a quarter of the cost. ``auto``: 2 for priors of any size where the kernel's support is
             above 16 pixels and the picture at least 64 (``docs/solvers.md``), else 1.
@@ -70,7 +79,7 @@ class DeblurSettings:
     kernel_size: int | Literal["auto"] = "auto"
     noise: float | Literal["auto"] = "auto"
     boundary: Literal["circular", "zero", "replicate", "reflect", "valid"] = "replicate"
-    solver: Literal["fast", "paper"] = "fast"
+    solver: str = "fast"
     num_steps: int | Literal["auto"] = "auto"
     start: float | Literal["auto", "noise"] = "auto"
     step_size: float | Literal["auto"] = "auto"
@@ -81,16 +90,20 @@ class DeblurSettings:
     projection: Literal["simplex", "normalise"] = "simplex"
     linear_light: bool = False
     samples: int = 1
-    starts: int = 1
+    starts: int | Literal["auto"] = "auto"
     scales: int | Literal["auto"] = "auto"
     seed: int = 0
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     tile: int | Literal["auto"] = "auto"
+    known_kernel: str | os.PathLike[str] | Kernel | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "known_kernel", frozen_kernel(self.known_kernel))
         _choice("boundary", self.boundary, BOUNDARIES)
-        _choice("solver", self.solver, ("fast", "paper"))
+        _choice("solver", self.solver, tuple(SOLVERS))
+        if SOLVERS[self.solver].kernel == "needed" and self.known_kernel is None:
+            raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
         _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar", "likelihood"))
         _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
         _choice("projection", self.projection, ("simplex", "normalise"))
@@ -109,13 +122,33 @@ class DeblurSettings:
         _number("seed", self.seed, -math.inf, math.inf, whole=True)
         _number("tile", self.tile, 64, math.inf, whole=True)
 
+    def networks(self) -> list[str]:
+        """Names of the priors that are needed to restore a picture."""
+        info = SOLVERS[self.solver]
+        names = [self.prior] if info.has_prior else []
+        found = "kernel_prior" in info.uses and self.known_kernel is None and self.kernel_prior != "uniform"
+        return sorted({*names, self.kernel_prior}) if found else names
+
 
 def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSettings:
-    known = list(asdict(settings))
+    known = [f.name for f in fields(settings)]
     for name in options:
         if name not in known:
             raise InputError(unknown_name("option", name, known))
     return replace(settings, **options)
+
+
+def unused_settings(chosen: DeblurSettings) -> list[str]:
+    """Names of the settings that differ from their default and that the chosen solver does not use."""
+    info = SOLVERS[chosen.solver]
+    names = type(chosen).__dataclass_fields__
+    uses = info.uses
+    if chosen.known_kernel is not None:
+        uses = uses - KERNEL_PRIOR
+        uses = uses - {"num_steps", "samples", "seed", "dtype"} if info.room == "baselines" else uses
+    if chosen.solver == "uniform" and chosen.kernel_prior == "uniform":
+        uses = uses | {"kernel_prior"}
+    return [n for n in names if n not in uses and getattr(chosen, n) != names[n].default]
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -138,51 +171,66 @@ def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = 
 def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> DeblurSettings:
     """Replace every ``auto`` by the value it stands for."""
     h, w = y.shape[-2:]
-    largest = TRUSTED_KERNEL if settings.solver == "fast" else MAX_KERNEL
+    info = SOLVERS[settings.solver]
+    largest = MAX_KERNEL if settings.solver in ("paper", "uniform") else TRUSTED_KERNEL
     auto_size = min(largest, max(16, 8 * round(min(h, w) / 32)))
     size = auto_size if settings.kernel_size == "auto" else settings.kernel_size
-    if size > min(h, w):
+    if settings.known_kernel is not None:
+        known = read_kernel(settings.known_kernel, (h, w))
+        size = max(known.shape[-2:])
+    elif size > min(h, w):
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     noise = settings.noise
     if noise == "auto":
-        least = UNEXPLAINED if settings.solver == "fast" else ROUNDING
+        least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
         noise = max(least, float(estimate_sigma(y).square().mean().sqrt()) / 2)  # several frames: all of them
     start = settings.start
-    if start == "auto":
+    if start == "auto" and info.has_prior:
         start = 1.0 if read_card(settings.prior).any_size else "noise"
     from_noise = start == "noise"
-    if settings.num_steps == "auto":
-        settings = replace(settings, num_steps=50 if settings.solver == "fast" else 250)
-    step, kernel_step = default_steps(settings, from_noise)
-    scales = settings.scales
-    if scales == "auto":
-        deep = settings.solver == "fast" and read_card(settings.prior).any_size and size > 16 and min(h, w) >= 64
-        scales = 2 if deep else 1
-    if scales > 1 and not read_card(settings.prior).any_size:
-        raise InputError(f"scales is {scales} and prior '{settings.prior}' works at one size only; give scales 1")
-    if scales > 1 and min(h, w) / 2 ** (scales - 1) < LEAST_COARSE:
-        raise InputError(
-            f"scales is {scales}, which makes a picture of {w} x {h} smaller than {LEAST_COARSE} pixels; give fewer"
-        )
+    num_steps = info.steps if settings.num_steps == "auto" else settings.num_steps
+    step, kernel_step = default_steps(replace(settings, num_steps=num_steps), from_noise)
+    scales = _scales(settings, size, min(h, w))
     tile = settings.tile
     if tile == "auto":
         tile = 512
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
-    return replace(
-        settings,
-        kernel_size=size,
-        noise=float(noise),
-        start=start,
-        sparsity=(1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
-        step_size=step if settings.step_size == "auto" else settings.step_size,
-        kernel_step_size=kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
-        scales=scales,
-        tile=tile,
-        dtype=dtype,
-        device=str(device),
-    )
+    resolved: dict[str, Any] = {
+        "kernel_size": size,
+        "noise": float(noise),
+        "num_steps": num_steps,
+        "start": start,
+        "starts": (4 if scales > 1 else 1) if settings.starts == "auto" else settings.starts,
+        "scales": scales,
+        "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
+        "step_size": step if settings.step_size == "auto" else settings.step_size,
+        "kernel_step_size": kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
+        "tile": tile,
+        "dtype": dtype,
+        "device": str(device),
+    }
+    if info.room == "baselines":  # what it does not use stays as it was given
+        resolved = {name: value for name, value in resolved.items() if name in info.uses}
+    return replace(settings, **resolved)
+
+
+def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:
+    """``scales``, decided where it is ``auto``; of a picture whose shorter side is ``side``."""
+    used = settings.solver == "fast" and settings.known_kernel is None
+    scales = settings.scales
+    if scales == "auto":
+        return 2 if used and kernel > 16 and side >= 2 * LEAST_COARSE and read_card(settings.prior).any_size else 1
+    if not used or scales == 1:
+        return scales
+    if not read_card(settings.prior).any_size:
+        raise InputError(f"scales is {scales} and prior '{settings.prior}' works at one size only; give scales 1")
+    if side / 2 ** (scales - 1) < LEAST_COARSE:
+        raise InputError(
+            f"scales is {scales}, which makes a picture of {side} pixels smaller than {LEAST_COARSE}; give fewer"
+        )
+    return scales
 
 
 def default_steps(settings: DeblurSettings, from_noise: bool) -> tuple[float, float]:

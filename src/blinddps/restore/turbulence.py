@@ -16,19 +16,9 @@ from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior
 from ..operators import Blur, Composed, Frames, Tilt
 from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior, read_card
 from ..samplers import blind_dps, blind_proximal
-from .deblur import (
-    MIN_SIDE,
-    OF_THE_PAPER,
-    _fit_kernel,
-    _fixed_size,
-    _load_priors,
-    _pixels,
-    _resize,
-    guidance_of,
-    kernel_unknown,
-    solve_or_restart,
-)
+from .deblur import MIN_SIDE, OF_THE_PAPER, _fit_kernel, _fixed_size, _load_priors, _pixels, _resize
 from .settings import DeblurSettings, _choice, _number, find_device, resolve, with_options
+from .solve import guidance_of, kernel_unknown, solve_or_restart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +54,10 @@ class TurbulenceSettings(DeblurSettings):
     kernel_per_frame: bool = False
 
     def __post_init__(self) -> None:
+        _choice("solver", self.solver, ("fast", "paper"))
         super().__post_init__()
+        if self.known_kernel is not None:
+            raise InputError("known_kernel is given, which a restoration through turbulence cannot take; leave it out")
         _choice("order", self.order, ("tilt-blur", "blur-tilt"))
         if self.tilt_start not in ("auto", "noise"):
             _number("tilt_start", self.tilt_start, 0.0, math.inf)
@@ -138,7 +131,7 @@ def restore_turbulence(
     unused = [name for name in only if getattr(chosen, name) != getattr(TurbulenceSettings, name)]
     if chosen.solver == "fast" and unused:
         notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
-    if chosen.solver == "paper" and chosen.starts != 1:
+    if chosen.solver == "paper" and chosen.starts not in ("auto", 1):
         notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
     if chosen.scales not in ("auto", 1):
         notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
@@ -170,6 +163,7 @@ def restore_turbulence(
         resolved = replace(resolved, noise=max(resolved.noise, UNEXPLAINED_IN_FRAMES))
     chosen = resolve_tilt(resolved, len(y))
     image_prior, kernel_prior = _load_priors(chosen, device)
+    assert kernel_prior is not None
     tilt_prior = _load_tilt_prior(chosen, device)
     if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
         notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on these")
@@ -231,6 +225,7 @@ def solve_turbulence(
     assert isinstance(size, int)
     assert isinstance(tile, int)
     assert isinstance(settings.noise, float)
+    assert isinstance(settings.starts, int)
     assert not isinstance(settings.step_size, str)
     assert not isinstance(settings.kernel_step_size, str)
     blur, tilt = Blur(boundary=settings.boundary), Tilt(boundary=settings.boundary)  # type: ignore[arg-type]  # never valid

@@ -1,0 +1,61 @@
+"""The solvers of a deblurring by name, and which settings each of them uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["KERNEL_PRIOR", "SOLVERS", "SolverInfo"]
+
+_SHARED = frozenset({"solver", "kernel_size", "known_kernel", "noise", "linear_light", "device"})
+_DIFFUSION = frozenset({"prior", "num_steps", "start", "samples", "seed", "dtype", "tile"})
+_GRADIENT = frozenset({"step_size", "step_schedule", "boundary"})
+KERNEL_PRIOR = frozenset({"kernel_prior", "kernel_step_size", "sparsity", "sparsity_norm", "projection"})
+
+
+@dataclass(frozen=True)
+class SolverInfo:
+    """``uses``: settings that change its result; ``room``: where it lives; ``steps``: what ``auto`` means for
+    ``num_steps``; ``kernel``: ``found`` (or known), ``needed`` (must be known) or ``none`` (not modelled)."""
+
+    about: str
+    room: str
+    uses: frozenset[str]
+    steps: int = 1
+    kernel: str = "found"
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether it needs the image prior's network."""
+        return "prior" in self.uses
+
+
+SOLVERS: dict[str, SolverInfo] = {
+    "fast": SolverInfo(
+        "closed-form updates, no backward passes",
+        "samplers",
+        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "starts", "scales"},
+        50,
+    ),
+    "paper": SolverInfo("Algorithm 1", "samplers", _SHARED | _DIFFUSION | _GRADIENT | KERNEL_PRIOR, 250),
+    "uniform": SolverInfo(
+        "Algorithm 3: the kernel without a diffusion prior",
+        "samplers",
+        _SHARED | _DIFFUSION | _GRADIENT | {"kernel_step_size"},
+        250,
+    ),
+    "dps": SolverInfo("non-blind DPS", "samplers", _SHARED | _DIFFUSION | _GRADIENT, 250, "needed"),
+    "ilvr": SolverInfo(
+        "a picture of the prior with the input's low frequencies",
+        "samplers",
+        (_SHARED | _DIFFUSION) - {"known_kernel", "noise", "kernel_size"},
+        250,
+        "none",
+    ),
+    "pan-l0": SolverInfo("l0 of the gradient", "baselines", _SHARED),
+    "pan-dcp": SolverInfo("l0 of dark channel and gradient", "baselines", _SHARED),
+    "selfdeblur": SolverInfo(
+        "two untrained networks", "baselines", _SHARED | {"num_steps", "samples", "seed", "dtype"}, 1000
+    ),
+    "richardson-lucy": SolverInfo("scikit-image's, blind", "baselines", _SHARED | {"num_steps"}, 10),
+    "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
+}

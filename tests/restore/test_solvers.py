@@ -176,3 +176,9 @@ def test_turbulence_takes_none_of_this() -> None:
         TurbulenceSettings(solver="pan-l0")
     with pytest.raises(InputError, match="known_kernel is given, which a restoration through turbulence cannot take"):
         TurbulenceSettings(known_kernel=KERNEL)
+
+
+def test_a_known_kernel_assumes_nothing_beyond_the_edge(tiny: dict[str, Any], picture: Picture) -> None:
+    assert deblur(picture(), **tiny, known_kernel=KERNEL).settings.boundary == "valid"
+    assert deblur(picture(), **tiny, known_kernel=KERNEL, boundary="zero").settings.boundary == "zero"
+    assert deblur(picture(), **tiny).settings.boundary == "replicate"

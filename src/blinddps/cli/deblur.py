@@ -37,8 +37,12 @@ def deblur(
         str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
     ] = "auto",
     boundary: Annotated[
-        str, Option(help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (nothing assumed).")
-    ] = "replicate",
+        str,
+        Option(
+            help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (nothing assumed). "
+            "auto: valid where the kernel is known, else replicate."
+        ),
+    ] = "auto",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
     starts: Annotated[
         str,

@@ -36,7 +36,8 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
                 bar.reset(total=step.total)
             if not bar.disable and step.index % 10 == 0:  # reading the residual waits for the device
                 _, c, h, w = step.estimate["image"].shape
-                if settings.boundary == "valid" and "boundary" in SOLVERS[settings.solver].uses:
+                free = settings.boundary == "auto" and settings.known_kernel is not None and settings.solver == "fast"
+                if (free or settings.boundary == "valid") and "boundary" in SOLVERS[settings.solver].uses:
                     k = step.estimate["kernel"].shape[-1] - 1
                     h, w = h - k, w - k
                 rms = float(step.residual[0]) / 2 / math.sqrt(c * h * w)

@@ -42,6 +42,7 @@ def restore_known(
     settings = resolve(replace(chosen, solver="fast", kernel_size="auto", seed=seed), y, device)
     assert isinstance(settings.noise, float)
     assert isinstance(settings.tile, int)
+    assert settings.boundary != "auto"
     assert isinstance(settings.num_steps, int)
     dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
     prior = load_prior(settings.prior, device=device, dtype=dtype)

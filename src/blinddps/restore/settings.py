@@ -43,7 +43,8 @@ class DeblurSettings:
         noise: standard deviation in [0, 1] units of what is solved (linear light with ``linear_light``), or ``auto``:
             wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
-            assumed: the image behind the measurement is larger, and cropped at the end).
+            assumed: the image behind the measurement is larger, and cropped at the end). ``auto``: ``valid`` for
+            ``fast`` with a known kernel and a prior of any size, else ``replicate``.
         solver: ``fast`` (:func:`~blinddps.samplers.blind_proximal`, forward passes only), ``paper``
             (:func:`~blinddps.samplers.blind_dps`, Algorithm 1) or one of the methods to compare with:
             :data:`~blinddps.restore.solvers.SOLVERS` says which settings each of them uses, ``docs/baselines.md`` what
@@ -78,7 +79,7 @@ class DeblurSettings:
     kernel_prior: str = "kernel"
     kernel_size: int | Literal["auto"] = "auto"
     noise: float | Literal["auto"] = "auto"
-    boundary: Literal["circular", "zero", "replicate", "reflect", "valid"] = "replicate"
+    boundary: Literal["auto", "circular", "zero", "replicate", "reflect", "valid"] = "auto"
     solver: str = "fast"
     num_steps: int | Literal["auto"] = "auto"
     start: float | Literal["auto", "noise"] = "auto"
@@ -100,7 +101,7 @@ class DeblurSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "known_kernel", frozen_kernel(self.known_kernel))
-        _choice("boundary", self.boundary, BOUNDARIES)
+        _choice("boundary", self.boundary, ("auto", *BOUNDARIES))
         _choice("solver", self.solver, tuple(SOLVERS))
         if SOLVERS[self.solver].kernel == "needed" and self.known_kernel is None:
             raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
@@ -198,6 +199,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     if dtype == "auto":
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
     resolved: dict[str, Any] = {
+        "boundary": _boundary(settings) if settings.boundary == "auto" else settings.boundary,
         "kernel_size": size,
         "noise": float(noise),
         "num_steps": num_steps,
@@ -214,6 +216,12 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     if info.room == "baselines":  # what it does not use stays as it was given
         resolved = {name: value for name, value in resolved.items() if name in info.uses}
     return replace(settings, **resolved)
+
+
+def _boundary(settings: DeblurSettings) -> str:
+    """What ``auto`` means: nothing is assumed where the kernel is known; one to be found came out worse so."""
+    free = settings.solver == "fast" and settings.known_kernel is not None and read_card(settings.prior).any_size
+    return "valid" if free else "replicate"
 
 
 def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:

@@ -82,6 +82,7 @@ def _solve_size(
     size = settings.kernel_size
     assert isinstance(size, int)
     assert not isinstance(settings.kernel_step_size, str)
+    assert settings.boundary != "auto"
     blur = Blur(boundary=settings.boundary)
     image_shape = blur.image_shape(y.shape, (size, size) if known is None else known.shape[-2:])
     unknowns = {"image": _image_unknown(y, (image_shape[1], image_shape[2], image_shape[3]), settings, image_prior)}
@@ -130,13 +131,15 @@ def _image_unknown(y: Tensor, shape: tuple[int, int, int], settings: DeblurSetti
 
 
 def _part(on_step: Callable[[Step], None], done: int, parts: int, y: Tensor) -> Callable[[Step], None]:
-    """The listener of one of ``parts`` runs of one length: steps counted through all, pictures of the full size."""
+    """The listener of one of ``parts`` runs of one length: steps counted through all, pictures of the full size, and
+    the residual as many pixels of that size would have it."""
 
     def listen(step: Step) -> None:
-        estimate = dict(step.estimate)
         if done < parts - 1:
-            estimate["image"] = enlarge_image(estimate["image"], (y.shape[-2], y.shape[-1]))
-        on_step(replace(step, index=done * step.total + step.index, total=parts * step.total, estimate=estimate))
+            image = enlarge_image(step.estimate["image"], (y.shape[-2], y.shape[-1]))
+            share = image[0].numel() / step.estimate["image"][0].numel()
+            step = replace(step, estimate={**step.estimate, "image": image}, residual=step.residual * share**0.5)
+        on_step(replace(step, index=done * step.total + step.index, total=parts * step.total))
 
     return on_step if parts == 1 else listen
 

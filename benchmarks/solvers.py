@@ -5,7 +5,9 @@
 ``--photos bsds500_test_200.tar`` in place of faces: centre crops of 128 px, ``photos``, also defocus (a disc of 4 px).
 
 Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
-first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts.
+first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts;
+``coarse-50``, ``coarse4-50`` (photographs): half the size first, 50 steps there and 50 here, one start or four there.
+Evaluations in the table are counted in pictures of full size: one at half the size is a quarter.
 
 "told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual would
 have told (the noise level is stated exactly here), "alarm" how many of the better ones it would have called worse.
@@ -28,6 +30,8 @@ from blind_faces import KERNEL_SEED, SIGMA_Y, measurements, score
 from blinddps.core import Solution, Unknown, from_simplex, simplex
 from blinddps.operators import Blur
 from blinddps.priors import load_prior
+from blinddps.restore import DeblurSettings, solve_blur
+from blinddps.restore.settings import resolve
 from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, simulate_blur
 from common import header
@@ -73,6 +77,11 @@ def main() -> None:
         if kind == "known":
             image = {"image": unknowns(forward, rows)["image"]}
             return blind_proximal(y[rows], partial(BLUR, kernel=kernels[rows]), image, **common)
+        if kind.startswith("coarse"):
+            starts = int(kind[6:] or 1)
+            chosen = DeblurSettings(scales=2, starts=starts, num_steps=int(steps), noise=sigma_y / 2, kernel_size=32)
+            chosen = resolve(chosen, y[:1], torch.device("cpu"))
+            return solve_blur(y[rows], chosen, forward, kernel_prior, sigma_y=sigma_y, seed=rows)
         if kind.startswith("fast"):
             return blind_proximal(y[rows], BLUR, unknowns(forward, rows), starts=int(kind[4:] or 1), **common)
         return blind_dps(y[rows], BLUR, unknowns(through, rows, 1000 / int(steps)), **common)
@@ -91,6 +100,7 @@ def main() -> None:
             values = score(solution.estimate["image"], k, truth[part], kernels[part])
             for j, i in enumerate(part):
                 one = {m: v[j] for m, v in values.items()}
+                one["evaluations"] = torch.tensor(evaluations(method, solution))
                 one["residual"] = solution.residual[j] / (sigma_y * y[0].numel() ** 0.5)
                 records.append(_record(names[i], method, one, solution.outcome[j].status, seconds))
         _write(Path(args.out), records, {names[i] for i in few}, sigma_y)
@@ -120,6 +130,12 @@ def photographs(tar: str, count: int, sigma_y: float) -> tuple[Tensor, Tensor, T
 METHODS = ["known-20", "fast-20", "fast-50", "fast-100", "fast4-50", "fast4-100", "paper-100", "paper-1000"]
 
 
+def evaluations(method: str, solution: Solution) -> float:
+    """Of the image network, in pictures of full size."""
+    total, (_, steps) = solution.nfe["image"], method.rsplit("-", 1)
+    return int(steps) + (total - int(steps)) / 4 if method.startswith("coarse") else float(total)
+
+
 def _record(item: str, method: str, values: dict[str, Tensor], outcome: str, seconds: float) -> dict[str, Any]:
     numbers = {m: float(f"{float(v):.6g}") for m, v in values.items()}
     return {"item": item, "method": method, "outcome": outcome, "seconds": round(seconds, 3)} | numbers
@@ -132,7 +148,7 @@ def _write(out: Path, records: list[dict[str, Any]], few: set[str], sigma_y: flo
         lines += [
             "",
             title,
-            "blur     method        n    PSNR aligned   SSIM    MNC MSE sum-one  worse told alarm  s/image",
+            "blur     method        n   eval    PSNR aligned   SSIM    MNC MSE sum-one  worse told alarm  s/image",
         ]
         for blur in dict.fromkeys(r["item"].split()[0] for r in records):
             rows = [r for r in records if r["item"].startswith(blur) and (keep is None or r["item"] in keep)]
@@ -145,7 +161,7 @@ def _write(out: Path, records: list[dict[str, Any]], few: set[str], sigma_y: flo
                 worse, told = sum(bad), sum(b and o for b, o in zip(bad, over, strict=True))
                 seconds = sorted(r["seconds"] for r in of)[len(of) // 2]
                 lines.append(
-                    f"{blur:8s} {method:10s} {len(of):4d} {mean('psnr'):7.2f} {mean('psnr_aligned'):7.2f} "
+                    f"{blur:8s} {method:10s} {len(of):4d} {mean('evaluations'):6.1f} {mean('psnr'):7.2f} {mean('psnr_aligned'):7.2f} "
                     f"{mean('ssim'):6.3f} {mean('mnc'):6.3f} {mean('kernel_mse_sum_one'):11.2e} {worse:6d} "
                     f"{told:4d} {sum(over) - told:5d} "
                     f"{seconds:8.2f}"

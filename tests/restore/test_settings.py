@@ -108,7 +108,10 @@ def test_an_unknown_option(name: str, nearest: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"boundary": "wrap"}, r"unknown boundary 'wrap'; .*\(known: circular, reflect, replicate, valid, zero\)"),
+        (
+            {"boundary": "wrap"},
+            r"unknown boundary 'wrap'; .*\(known: auto, circular, reflect, replicate, valid, zero\)",
+        ),
         ({"boundary": "reflekt"}, "did you mean 'reflect'"),
         ({"step_schedule": "likelyhood"}, "unknown step_schedule 'likelyhood'; did you mean 'likelihood'"),
         ({"sparsity_norm": "l2"}, "unknown sparsity_norm 'l2'"),

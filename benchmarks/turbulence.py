@@ -26,7 +26,7 @@ from blinddps.metrics import aligned_psnr, mnc, psnr, ssim, tilt_epe
 from blinddps.operators import Blur, Composed, Frames, Tilt, add_gaussian_noise
 from blinddps.priors import StationaryTilt, load_prior
 from blinddps.restore import TurbulenceSettings
-from blinddps.restore.turbulence import FRAMES_START, UNEXPLAINED_IN_FRAMES, resolve_tilt, tilt_unknown
+from blinddps.restore.turbulence import UNEXPLAINED_IN_FRAMES, begin_frames, resolve_tilt, tilt_unknown
 from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import atmospheric_tilts, gaussian_kernels, patch_tilts
 from blinddps.training import read_pictures
@@ -137,12 +137,19 @@ class Scene:
         elif method in ("frames", "frames-auto"):  # the latter as the automatic choices
             y = self.all[:count]
             mean = y.unflatten(1, (FRAMES, 3)).mean(1)
-            automatic = method == "frames-auto"
-            settings = TurbulenceSettings(kernel_step_size=0.3, start="noise" if start is None else FRAMES_START)
-            tilt = self.of_tilt(resolve_tilt(settings, FRAMES).tilt_start if automatic else 8.0, FRAMES)
-            unknowns = self.unknowns(mean)
-            if automatic and start is not None:
-                unknowns["image"] = replace(unknowns["image"], start_sigma=FRAMES_START)
+            unknowns, level = self.unknowns(mean), 8.0
+            if method == "frames-auto":
+                settings = TurbulenceSettings(prior=PRIOR[self.kind], kernel_step_size=0.3)
+                frames = [begin_frames(settings, one.unflatten(0, (FRAMES, 3))) for one in y]
+                chosen = resolve_tilt(
+                    replace(frames[0], start=frames[0].start if start is not None else "noise"), FRAMES
+                )
+                assert len({(f.start, f.tilt_start) for f in frames}) == 1  # else they are no batch
+                assert not isinstance(chosen.tilt_start, str)
+                level = chosen.tilt_start
+                if not isinstance(chosen.start, str):
+                    unknowns["image"] = replace(unknowns["image"], start_sigma=chosen.start)
+            tilt = self.of_tilt(level, FRAMES)
             common["sigma_y"] = SIGMA_Y if method == "frames" else 2 * UNEXPLAINED_IN_FRAMES
             solution = blind_proximal(y, Frames(self.model, FRAMES), unknowns | {"tilt": tilt}, **common)
         else:

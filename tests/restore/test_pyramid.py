@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from blinddps.core import InputError
+from blinddps.core import InputError, Step
 from blinddps.operators import Blur
 from blinddps.restore import deblur
-from blinddps.restore.pyramid import NOISE_LEFT, enlarge_image, enlarge_kernel, half_kernel, halve
+from blinddps.restore.pyramid import NOISE_LEFT, enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
 from blinddps.simulate import gaussian_kernels
 
 
@@ -51,7 +51,11 @@ def test_image_and_kernel_enlarged_still_explain_the_measurement() -> None:
 
 def test_noise_of_the_half() -> None:
     noise = torch.randn(4, 1, 128, 128, generator=torch.Generator().manual_seed(0))
-    assert 0.4 < halve(noise).std() < NOISE_LEFT
+    once = halve(noise)
+    assert once.std() == pytest.approx(NOISE_LEFT, abs=0.01)
+    for level, left in ((1, once.std()), (2, halve(once).std()), (3, halve(halve(once)).std())):
+        assert 1.0 < noise_left(level) / left < 1.7
+    assert noise_left(0) == 1
     assert halve(torch.zeros(1, 3, 65, 40)).shape == (1, 3, 33, 20)
 
 
@@ -83,8 +87,55 @@ def test_two_scales_take_twice_the_evaluations(tiny: dict[str, Any], picture: Ca
 def test_more_scales_than_the_picture_holds_are_refused(
     tiny: dict[str, Any], picture: Callable[..., np.ndarray]
 ) -> None:
-    with pytest.raises(InputError, match="scales is 2, which makes a picture of 40 pixels smaller than 32"):
+    with pytest.raises(InputError, match=r"scales is 2, .* kernel of 8 too small .*; give at most 1"):
         deblur(picture(40, 40), **tiny, scales=2)
     with pytest.raises(InputError, match="scales is 9; give a whole number from 1 to 4, or auto"):
         deblur(picture(40, 40), **tiny, scales=9)
     assert any("does not use scales" in n for n in deblur(picture(), **tiny, solver="paper", scales=2).notes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"boundary": "valid"},
+        {"boundary": "circular"},
+        {"kernel_prior": "uniform"},
+        {"linear_light": True},
+        {"kernel_size": 21},
+        {"start": 0.3},
+    ],
+)
+def test_two_scales_with_every_other_choice(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray], options: dict[str, Any]
+) -> None:
+    shapes: set[tuple[int, ...]] = set()
+    levels: list[float] = []
+
+    def listen(step: Step) -> None:
+        shapes.add(tuple(step.estimate["image"].shape[-2:]))
+        levels.append(step.sigma["image"])
+        assert 0 < float(step.residual[0]) < 1e3
+
+    given = {**tiny, "kernel_size": 24, "start": "auto", **options}
+    result = deblur(picture(67, 80, 1), **given, scales=2, starts=2, samples=2, on_step=listen)
+    assert result.images.shape == (2, 67, 80, 1)
+    assert np.isfinite(result.images).all()
+    np.testing.assert_allclose(result.kernels.sum((1, 2)), 1, atol=1e-5)
+    assert len(shapes) == 1  # of all sizes, as the listener sees them
+    assert max(levels[3:]) <= min(1.0, options.get("start", 1.0)) * 1.001
+
+
+def test_auto_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+    given = {**tiny, "kernel_size": 24}
+    assert deblur(picture(66, 80), **{**given, "start": 0.3}).settings.scales == 1  # near the input, as was asked for
+    known = deblur(picture(66, 80), **given, known_kernel=np.ones((21, 21)), scales=2)
+    assert (known.settings.scales, known.settings.starts) == (1, 1)
+    assert any("does not use" in note and "scales" in note for note in known.notes)
+
+
+def test_a_kernel_that_leaves_nothing_becomes_no_blur() -> None:
+    kernel = torch.zeros(1, 1, 16, 16)
+    kernel[..., 0, 0] = 1
+    large = enlarge_kernel(kernel, 17)
+    assert float(large.sum()) == 1
+    assert int(large.argmax()) == 8 * 17 + 8

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from blinddps.core import InputError, Outcome, PriorError
 from blinddps.io import read_frames, write_image
+from blinddps.operators import Tilt
 from blinddps.restore import TurbulenceSettings, restore_turbulence
-from blinddps.restore.turbulence import solve_turbulence
+from blinddps.restore.turbulence import begin_frames, motion, solve_turbulence
+from blinddps.simulate import atmospheric_tilts
 
 MODULE = sys.modules["blinddps.restore.turbulence"]
 
@@ -118,3 +121,17 @@ def test_what_read_frames_gives_can_be_restored(
     for i in range(2):
         write_image(tmp_path / f"{i}.png", picture())
     assert restore_turbulence(read_frames(tmp_path).frames, **tiny).tilt.shape[0] == 2
+
+
+@pytest.mark.parametrize(("rms", "start", "tilt_start"), [(0.5, 0.2, 1.0), (3.0, 1.0, 4.0)])
+def test_frames_that_move_much_begin_further_from_their_mean(rms: float, start: float, tilt_start: float) -> None:
+    i = torch.arange(64.0)
+    image = (torch.sin(i / 3)[:, None] * torch.cos(i / 4)[None]).expand(8, 1, -1, -1).contiguous()
+    tilts = atmospheric_tilts(8, 64, rms=rms, aperture=16.0, seed=0)
+    frames = Tilt()(image=image, tilt=tilts)
+    assert motion(frames) == pytest.approx(rms, rel=0.6)
+    chosen = begin_frames(TurbulenceSettings(), frames)
+    assert (chosen.start, chosen.tilt_start) == (start, tilt_start)
+    for given in ({"start": 0.5}, {"prior": "faces-128"}, {"solver": "paper"}):
+        settings = TurbulenceSettings(**given)
+        assert begin_frames(settings, frames) == settings

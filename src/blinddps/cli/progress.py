@@ -27,8 +27,9 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
     """
     from tqdm import tqdm
 
-    from ..restore.solvers import SOLVERS
+    from ..restore.settings import boundary_of
 
+    valid = boundary_of(settings) == "valid"
     with tqdm(desc=label, unit="step", disable=True if quiet else None, leave=False, file=sys.stderr) as bar:
 
         def show(step: Step) -> None:
@@ -36,10 +37,9 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
                 bar.reset(total=step.total)
             if not bar.disable and step.index % 10 == 0:  # reading the residual waits for the device
                 _, c, h, w = step.estimate["image"].shape
-                free = settings.boundary == "auto" and settings.known_kernel is not None and settings.solver == "fast"
-                if (free or settings.boundary == "valid") and "boundary" in SOLVERS[settings.solver].uses:
-                    k = step.estimate["kernel"].shape[-1] - 1
-                    h, w = h - k, w - k
+                if valid:
+                    kh, kw = step.estimate["kernel"].shape[-2:]
+                    h, w = h - kh + 1, w - kw + 1
                 rms = float(step.residual[0]) / 2 / math.sqrt(c * h * w)
                 known = f" ({rms / settings.noise:.2f} x noise)" if isinstance(settings.noise, float) else ""
                 bar.set_postfix_str(f"residual {rms:.4f}{known}", refresh=False)

@@ -64,7 +64,7 @@ def turbulence(
         Option(
             metavar="auto|noise|VALUE",
             help="Noise level at which the tilt begins, pixels: how far it may move. auto: 0.1 for one picture; for "
-            "frames 1, or 8 where the image starts from noise.",
+            "frames 1 or 4 by how much they move, or 8 where the image starts from noise.",
         ),
     ] = "auto",
     step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",

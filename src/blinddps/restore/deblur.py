@@ -182,8 +182,8 @@ def _not_used(chosen: DeblurSettings) -> list[str]:
     remedy = ""
     if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
         remedy = "; choose solver 'paper' for these"
-    if chosen.solver == "paper" and unused == ["starts"]:
-        return [f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it"]
+    if chosen.solver != "fast" and set(unused) <= {"starts", "scales"}:
+        remedy = "; choose solver 'fast' for " + ("it" if len(unused) == 1 else "them")
     given = "" if chosen.known_kernel is None else " with a known kernel"
     return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]
 

@@ -16,13 +16,15 @@ from ..operators import estimate_sigma
 from ..operators.blur import BOUNDARIES
 from ..priors import read_card
 from .known_kernel import Kernel, frozen_kernel, read_kernel
+from .pyramid import half_kernel
 from .solvers import KERNEL_PRIOR, SOLVERS
 
-__all__ = ["DeblurSettings", "find_device", "resolve", "unused_settings", "with_options"]
+__all__ = ["DeblurSettings", "boundary_of", "find_device", "resolve", "unused_settings", "with_options"]
 
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
 MAX_SCALES = 4
+LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 STEPS = ("step_size", "kernel_step_size", "num_steps")
 AUTO = frozenset({*STEPS, "kernel_size", "noise", "scales", "start", "starts", "sparsity", "tile"})
@@ -55,7 +57,8 @@ class DeblurSettings:
             ``selfdeblur`` the iterations (1000), of ``richardson-lucy`` and ``wiener`` the rounds (10).
         start: noise level at which the image's diffusion begins, from the measurement; ``noise`` begins from pure
             noise as the paper does. ``auto``: 1 for priors of any size, whose pictures are too large for the prior to
-            invent from noise, else ``noise``.
+            invent from noise, else ``noise``. With several ``scales`` that of the coarsest; the next ones begin at 1
+            at most.
         step_size: of the image; ``kernel_step_size`` of the kernel. ``auto``: see :func:`default_steps`.
         step_schedule: ``constant`` (the paper), ``sqrt_alpha_bar`` (the authors' code) or ``likelihood`` (the Gaussian
             log-likelihood's gradient instead of the norm's, with the reverse SDE's own step).
@@ -69,7 +72,7 @@ class DeblurSettings:
             ``auto``: 4 there, else 1.
         scales: sizes at which ``fast`` solves, each half of the next one: of n, n steps for each step of ``num_steps``,
             the coarse ones at a quarter of the cost. ``auto``: 2 for priors of any size where the kernel's support is
-            above 16 pixels and the picture at least 64 (``docs/solvers.md``), else 1.
+            above 16 pixels, the picture at least 64 and ``start`` not given (``docs/solvers.md``), else 1.
         seed: the result depends on it alone.
         device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
         tile: pixels a side above which the image network sees tiles, or ``auto``.
@@ -144,12 +147,13 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
     info = SOLVERS[chosen.solver]
     names = type(chosen).__dataclass_fields__
     uses = info.uses
-    if chosen.known_kernel is not None:
-        uses = uses - KERNEL_PRIOR
+    if chosen.known_kernel is not None and info.kernel != "none":
+        uses = uses - KERNEL_PRIOR - {"scales"}
         uses = uses - {"num_steps", "samples", "seed", "dtype"} if info.room == "baselines" else uses
     if chosen.solver == "uniform" and chosen.kernel_prior == "uniform":
         uses = uses | {"kernel_prior"}
-    return [n for n in names if n not in uses and getattr(chosen, n) != names[n].default]
+    neutral = {"starts": 1, "scales": 1}
+    return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -176,7 +180,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     largest = MAX_KERNEL if settings.solver in ("paper", "uniform") else TRUSTED_KERNEL
     auto_size = min(largest, max(16, 8 * round(min(h, w) / 32)))
     size = auto_size if settings.kernel_size == "auto" else settings.kernel_size
-    if settings.known_kernel is not None:
+    if settings.known_kernel is not None and "known_kernel" in info.uses:
         known = read_kernel(settings.known_kernel, (h, w))
         size = max(known.shape[-2:])
     elif size > min(h, w):
@@ -199,7 +203,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     if dtype == "auto":
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
     resolved: dict[str, Any] = {
-        "boundary": _boundary(settings) if settings.boundary == "auto" else settings.boundary,
+        "boundary": boundary_of(settings) or "replicate",
         "kernel_size": size,
         "noise": float(noise),
         "num_steps": num_steps,
@@ -218,26 +222,39 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     return replace(settings, **resolved)
 
 
-def _boundary(settings: DeblurSettings) -> str:
-    """What ``auto`` means: nothing is assumed where the kernel is known; one to be found came out worse so."""
+def boundary_of(settings: DeblurSettings) -> str | None:
+    """The boundary used, ``None`` by a solver that has none of ours. ``auto``: nothing is assumed where the kernel is
+    known; one to be found came out worse so."""
+    if "boundary" not in SOLVERS[settings.solver].uses:
+        return None
+    if settings.boundary != "auto":
+        return settings.boundary
     free = settings.solver == "fast" and settings.known_kernel is not None and read_card(settings.prior).any_size
     return "valid" if free else "replicate"
 
 
 def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:
     """``scales``, decided where it is ``auto``; of a picture whose shorter side is ``side``."""
-    used = settings.solver == "fast" and settings.known_kernel is None
+    if settings.solver != "fast" or settings.known_kernel is not None:
+        return 1
     scales = settings.scales
+    any_kernel = settings.kernel_prior == "uniform" or read_card(settings.kernel_prior).any_size
     if scales == "auto":
-        return 2 if used and kernel > 16 and side >= 2 * LEAST_COARSE and read_card(settings.prior).any_size else 1
-    if not used or scales == 1:
-        return scales
-    if not read_card(settings.prior).any_size:
-        raise InputError(f"scales is {scales} and prior '{settings.prior}' works at one size only; give scales 1")
-    if side / 2 ** (scales - 1) < LEAST_COARSE:
-        raise InputError(
-            f"scales is {scales}, which makes a picture of {side} pixels smaller than {LEAST_COARSE}; give fewer"
-        )
+        large = LARGEST_ONE_SCALE < kernel <= side and side >= 2 * LEAST_COARSE and half_kernel(kernel) <= side // 2
+        return 2 if large and settings.start == "auto" and any_kernel and read_card(settings.prior).any_size else 1
+    if scales == 1:
+        return 1
+    for name, fits in ((settings.prior, read_card(settings.prior).any_size), (settings.kernel_prior, any_kernel)):
+        if not fits:
+            raise InputError(f"scales is {scales} and prior '{name}' works at given sizes only; give scales 1")
+    coarsest, support = side, kernel
+    for fitting in range(1, scales):
+        coarsest, support = -(-coarsest // 2), half_kernel(support)
+        if coarsest < max(LEAST_COARSE, support):
+            raise InputError(
+                f"scales is {scales}, which makes a picture of {side} pixels and kernel of {kernel} too small "
+                f"({coarsest} and {support}; at least {LEAST_COARSE}, and the kernel inside); give at most {fitting}"
+            )
     return scales
 
 

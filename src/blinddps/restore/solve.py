@@ -16,10 +16,10 @@ from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled
 from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, ilvr, isotropic_precision
 from .known_kernel import read_kernel
-from .pyramid import IMAGE_START, KERNEL_START, NOISE_LEFT, enlarge_image, enlarge_kernel, half_kernel, halve
+from .pyramid import IMAGE_START, KERNEL_START, enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
 from .settings import DeblurSettings
 
-__all__ = ["crop", "extend", "guidance_of", "kernel_unknown", "solve_blur", "solve_ilvr", "solve_or_restart"]
+__all__ = ["crop", "extend", "guidance_of", "kernel_unknown", "solve_blur", "solve_ilvr", "solve_or_restart", "step_of"]
 
 ATTEMPTS = 3  # at halved steps when the solver diverges
 
@@ -59,8 +59,12 @@ def solve_blur(
     nfe: dict[str, int] = {}
     for level, (seen, support) in reversed(list(enumerate(sizes))):
         here = replace(settings, kernel_size=support, starts=settings.starts if solution is None else 1)
-        listen = None if on_step is None else _part(on_step, len(sizes) - 1 - level, len(sizes), y)
-        noise = None if sigma_y is None else sigma_y * NOISE_LEFT**level
+        listen = None
+        if on_step is not None:
+            listen = (
+                on_step if len(sizes) == 1 else _part(on_step, len(sizes) - 1 - level, len(sizes), y, seen, settings)
+            )
+        noise = None if sigma_y is None else sigma_y * noise_left(level)
         solution = _solve_size(seen, here, image_prior, kernel_prior, known, solution, noise, seed, listen)
         nfe = {name: nfe.get(name, 0) + count for name, count in solution.nfe.items()}
     assert solution is not None
@@ -81,7 +85,6 @@ def _solve_size(
     """``y`` at its own size, from the ``coarse`` solution of half of it where there is one."""
     size = settings.kernel_size
     assert isinstance(size, int)
-    assert not isinstance(settings.kernel_step_size, str)
     assert settings.boundary != "auto"
     blur = Blur(boundary=settings.boundary)
     image_shape = blur.image_shape(y.shape, (size, size) if known is None else known.shape[-2:])
@@ -89,14 +92,17 @@ def _solve_size(
     operator: Callable[..., Tensor] = blur
     if known is None:
         assert kernel_prior is not None
-        unknowns["kernel"] = kernel_unknown(size, settings.kernel_step_size, settings, kernel_prior)
+        unknowns["kernel"] = kernel_unknown(size, step_of(settings.kernel_step_size), settings, kernel_prior)
     else:
         operator = partial(blur, kernel=known)
     if coarse is not None:
         half = torch.Size([-(-n // 2) for n in y.shape[-2:]])
         image = enlarge_image(crop(coarse.estimate["image"], half), (y.shape[-2], y.shape[-1]))
         first = extend(image, image_shape[-2:])
-        unknowns["image"] = replace(unknowns["image"], initial=first, start_sigma=IMAGE_START)
+        begun = unknowns["image"].start_sigma  # a level that was asked for is no reason to forget more than that
+        unknowns["image"] = replace(
+            unknowns["image"], initial=first, start_sigma=IMAGE_START if begun is None else min(begun, IMAGE_START)
+        )
         kernel, found = unknowns["kernel"], enlarge_kernel(coarse.estimate["kernel"], size)
         if kernel.is_uniform:
             unknowns["kernel"] = replace(kernel, initial=found)
@@ -119,29 +125,35 @@ def _image_unknown(y: Tensor, shape: tuple[int, int, int], settings: DeblurSetti
     start, tile = settings.start, settings.tile
     assert start != "auto"
     assert not isinstance(tile, str)
-    assert not isinstance(settings.step_size, str)
     return Unknown(
         Tiled(prior, tile) if prior.card.any_size and max(shape[-2:]) > tile else prior,
         shape,
-        step_size=settings.step_size,
+        step_size=step_of(settings.step_size),
         schedule=prior.schedule,
         initial=None if isinstance(start, str) else extend(y, shape[-2:]),
         start_sigma=None if isinstance(start, str) else start,
     )
 
 
-def _part(on_step: Callable[[Step], None], done: int, parts: int, y: Tensor) -> Callable[[Step], None]:
-    """The listener of one of ``parts`` runs of one length: steps counted through all, pictures of the full size, and
-    the residual as many pixels of that size would have it."""
+def _part(
+    on_step: Callable[[Step], None], done: int, parts: int, y: Tensor, seen: Tensor, settings: DeblurSettings
+) -> Callable[[Step], None]:
+    """The listener of one of ``parts`` runs of one length, on ``y`` as it is ``seen`` there: steps are counted through
+    all, the picture has the full size, and the residual is as that many pixels would have it."""
+    size, boundary = settings.kernel_size, settings.boundary
+    assert isinstance(size, int)
+    assert boundary != "auto"
+    latent = Blur(boundary=boundary).image_shape(y.shape, (size, size))
 
     def listen(step: Step) -> None:
         if done < parts - 1:
-            image = enlarge_image(step.estimate["image"], (y.shape[-2], y.shape[-1]))
-            share = image[0].numel() / step.estimate["image"][0].numel()
-            step = replace(step, estimate={**step.estimate, "image": image}, residual=step.residual * share**0.5)
+            image = enlarge_image(crop(step.estimate["image"], seen.shape), (y.shape[-2], y.shape[-1]))
+            image = extend(image, latent[-2:])
+            residual = step.residual * (y[0].numel() / seen[0].numel()) ** 0.5
+            step = replace(step, estimate={**step.estimate, "image": image}, residual=residual)
         on_step(replace(step, index=done * step.total + step.index, total=parts * step.total))
 
-    return on_step if parts == 1 else listen
+    return listen
 
 
 def _with_known(solution: Solution, kernel: Tensor) -> Solution:
@@ -199,6 +211,11 @@ def guidance_of(settings: DeblurSettings) -> Guidance:
     return NormGuidance(settings.step_schedule)
 
 
+def step_of(size: float | str) -> float:
+    """A step size as an :class:`Unknown` takes it; one that its solver does not use is still ``auto``."""
+    return 1.0 if isinstance(size, str) else size
+
+
 def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:
     """The kernel as an unknown; a uniform prior starts from a Gaussian of a tenth of the support (Algorithm 3)."""
     shape = (1, size, size)
@@ -208,8 +225,7 @@ def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: Diff
         start = torch.outer(line, line)
         return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
     penalty: Penalty | None = None
-    assert not isinstance(settings.sparsity, str)
-    if settings.sparsity > 0:
+    if not isinstance(settings.sparsity, str) and settings.sparsity > 0:  # auto: not used by the solver
         penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
     to_physical = simplex if settings.projection == "simplex" else normalise
     return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)
@@ -229,7 +245,8 @@ def solve_or_restart(
         failed = [o for o in solution.outcome if o.status == "diverged"]
         if not failed or attempt == ATTEMPTS or settings.solver == "fast":
             return solution, attempt, settings
-        settings = replace(settings, **{name: getattr(settings, name) / 2 for name in steps})
+        given = {name: getattr(settings, name) for name in steps}
+        settings = replace(settings, **{name: v / 2 for name, v in given.items() if not isinstance(v, str)})
         notes.append(f"attempt {attempt} diverged ({failed[0].message}); started again with the step sizes halved")
         attempt += 1
 

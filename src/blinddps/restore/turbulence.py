@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior, Unknown
-from ..operators import Blur, Composed, Frames, Tilt
+from ..operators import Blur, Composed, Frames, Tilt, estimate_sigma
 from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior, read_card
 from ..samplers import blind_dps, blind_proximal
 from .deblur import MIN_SIDE, OF_THE_PAPER, _fit_kernel, _fixed_size, _load_priors, _pixels, _resize
 from .settings import DeblurSettings, _choice, _number, find_device, resolve, with_options
-from .solve import guidance_of, kernel_unknown, solve_or_restart
+from .solve import guidance_of, kernel_unknown, solve_or_restart, step_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,26 +27,31 @@ __all__ = ["Turbulence", "TurbulenceSettings", "restore_turbulence"]
 
 # what the errors of tilts leave unexplained; at 0.005 the building of benchmarks/turbulence_real.py was destroyed
 UNEXPLAINED_IN_FRAMES = 0.02
-# level from the frames' mean, which is no more than a little blurred; from 1, photographs lost 1 to 2 dB on that mean
-FRAMES_START = 0.2
+# where the image (level, from the frames' mean) and the tilts (pixels) of frames begin; docs/turbulence.md
+WEAK, STRONG = (0.2, 1.0), (1.0, 4.0)
+MUCH_MOTION = 1.5  # pixels rms about the mean; simulated ones of 1 px did best as weak, real ones of 1.7 as strong
 
 
 @dataclass(frozen=True)
 class TurbulenceSettings(DeblurSettings):
     """Choices of a restoration through turbulence: those of a deblurring, and the ones below.
 
-    For several frames ``noise`` of ``auto`` is at least 0.02, and ``start`` of ``auto`` 0.2 in place of 1.
+    For several frames ``fast`` takes for ``noise`` of ``auto`` at least 0.02, and for ``start`` of ``auto``, with a
+    prior of any size, 0.2 or, where they move by more than 1.5 px, 1.
 
     Attributes:
+        sparsity: of the kernel, none unless asked for.
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a
             level may move it. ``auto``: 0.1 for one picture, whose tilt the image prior can hardly tell from the
-            image; for frames 1 where the image starts from their mean, 8 where from noise (``docs/turbulence.md``).
+            image; for frames 1 or, where they move by more than 1.5 px, 4; 8 where the image starts from noise
+            (``docs/turbulence.md``).
         tilt_step_size: of the paper's solver.
         order: ``tilt-blur`` (the paper's ``k * T(x)``) or ``blur-tilt``.
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.
     """
 
+    sparsity: float | Literal["auto"] = 0.0
     tilt_prior: str = "stationary"
     tilt_start: float | Literal["auto", "noise"] = "auto"
     tilt_step_size: float | Literal["auto"] = "auto"
@@ -154,8 +159,7 @@ def restore_turbulence(
     fixed = _fixed_size(chosen.prior, size, notes)
     seen = _resize(y01, fixed) if fixed else y01
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
-    if chosen.start == "auto" and len(y) > 1 and chosen.solver == "fast" and read_card(chosen.prior).any_size:
-        chosen = replace(chosen, start=FRAMES_START)
+    chosen = begin_frames(chosen, y)
     resolved = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
     assert isinstance(resolved, TurbulenceSettings)
     assert isinstance(resolved.noise, float)
@@ -225,16 +229,13 @@ def solve_turbulence(
     assert isinstance(size, int)
     assert isinstance(tile, int)
     assert isinstance(settings.noise, float)
-    assert isinstance(settings.starts, int)
-    assert not isinstance(settings.step_size, str)
-    assert not isinstance(settings.kernel_step_size, str)
     blur, tilt = Blur(boundary=settings.boundary), Tilt(boundary=settings.boundary)  # type: ignore[arg-type]  # never valid
     model = Composed((tilt, blur) if settings.order == "tilt-blur" else (blur, tilt))
     of_frame = ("tilt", "kernel") if settings.kernel_per_frame else ("tilt",)
     operator = model if count == 1 else Frames(model, count, of_frame)
     start = None if settings.start == "noise" else settings.start
     assert not isinstance(start, str)
-    kernel = kernel_unknown(size, settings.kernel_step_size, settings, kernel_prior)
+    kernel = kernel_unknown(size, step_of(settings.kernel_step_size), settings, kernel_prior)
     if count > 1 and settings.kernel_per_frame:
         many = Framewise(kernel.prior, count) if not kernel.is_uniform else kernel.prior
         initial = None if kernel.initial is None else kernel.initial.repeat(count, 1, 1)
@@ -243,7 +244,7 @@ def solve_turbulence(
         "image": Unknown(
             Tiled(image_prior, tile) if image_prior.card.any_size and max(height, width) > tile else image_prior,
             (channels, height, width),
-            step_size=settings.step_size,
+            step_size=step_of(settings.step_size),
             schedule=image_prior.schedule,
             initial=None if start is None else y.mean(0),
             start_sigma=start,
@@ -260,6 +261,7 @@ def solve_turbulence(
     }
     measured = y.flatten(0, 1)[None]
     if settings.solver == "fast":
+        assert isinstance(settings.starts, int)
         return blind_proximal(measured, operator, unknowns, starts=settings.starts, **common)
     return blind_dps(measured, operator, unknowns, guidance=guidance_of(settings), **common)
 
@@ -271,7 +273,6 @@ def tilt_unknown(
     scale = prior.scale if isinstance(prior, StationaryTilt) else prior.card.scale
     start, step = settings.tilt_start, settings.tilt_step_size
     assert start != "auto"
-    assert not isinstance(step, str)
     shape = (2 * count, *size)
     measured = prior.error_spectrum
     return Unknown(
@@ -279,7 +280,7 @@ def tilt_unknown(
         shape,
         to_physical=lambda u: scale * _centred(u),
         from_physical=lambda t: t / scale,
-        step_size=step,
+        step_size=step_of(step),
         schedule=prior.schedule,
         error=None if measured is None else measured.scaled(scale**2),
         initial=None if isinstance(start, str) else torch.zeros(shape),
@@ -293,11 +294,32 @@ def _centred(tilt: Tensor) -> Tensor:
     return (frames - frames.mean((1, 3, 4), keepdim=True)).flatten(1, 2)
 
 
+def begin_frames(settings: TurbulenceSettings, y: Tensor) -> TurbulenceSettings:
+    """Settings with ``start`` and ``tilt_start`` of ``auto`` decided for frames ``(T, C, H, W)`` in [-1, 1] of ``fast``
+    and a prior of any size; others as they are."""
+    apply = len(y) > 1 and settings.solver == "fast" and settings.start == "auto"
+    if not apply or not read_card(settings.prior).any_size:
+        return settings
+    image, tilt = STRONG if motion(y) > MUCH_MOTION else WEAK
+    return replace(settings, start=image, tilt_start=tilt if settings.tilt_start == "auto" else settings.tilt_start)
+
+
+def motion(y: Tensor) -> float:
+    """Displacement of the frames ``(T, C, H, W)`` about their mean, pixels rms along an axis.
+
+    To first order a frame is ``mean + slope . tilt``: what frames vary by, less the noise, over the mean square of the
+    slope. Of simulated tilts of 1 and 2 px it gives 1.1 to 1.3 and 1.9 to 2.1.
+    """
+    varies = y.var(0).mean() - estimate_sigma(y).square().mean()
+    slope = (y.diff(dim=-1).square().mean() + y.diff(dim=-2).square().mean()) / 2
+    return float((varies.clamp_min(0) / slope.clamp_min(1e-12)).sqrt())
+
+
 def resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings:
     """Settings with ``tilt_start`` and ``tilt_step_size`` of ``auto`` decided for ``count`` frames."""
     start = settings.tilt_start
     if start == "auto":
-        of_frames = 8.0 if settings.start == "noise" else 1.0
+        of_frames = 8.0 if settings.start == "noise" else STRONG[1]
         start = "noise" if settings.solver == "paper" else 0.1 if count == 1 else of_frames
     step = settings.kernel_step_size if settings.tilt_step_size == "auto" else settings.tilt_step_size
     return replace(settings, tilt_start=start, tilt_step_size=step)

@@ -121,7 +121,9 @@ def test_learned_measures_by_the_real_path(run: Path, tmp_path: Path) -> None:
         return {(r["degradation"], r["method"]): r["mean"] for r in rows if r["metric"] == metric}
 
     lpips, distance = values("lpips_alex"), values("fid")
-    files = [run / "pictures" / "motion" / place for place in ("fast/00000-p0.s0.png", "_measured/00001-p1.s0.truth.png")]
+    files = [
+        run / "pictures" / "motion" / place for place in ("fast/00000-p0.s0.png", "_measured/00001-p1.s0.truth.png")
+    ]
     for file in files:  # another picture under the same key, as a retry or an edited crop leaves
         kept = file.read_bytes()
         write_image(file, np.random.default_rng(0).random((32, 32, 3), dtype=np.float32))

@@ -30,7 +30,7 @@ from blinddps.io import read_image
 
 from .spec import Data
 
-__all__ = ["Item", "items_of"]
+__all__ = ["Item", "group_of", "items_of"]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -94,6 +94,12 @@ def items_of(data: Data, source: Path) -> list[Item]:
         digest = hashlib.sha256(b"".join(hashlib.sha256(load()).digest() for load in loads)).hexdigest()
         items.append(Item(index, f"{index:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}", digest, data, loads))
     return items
+
+
+def group_of(layout: str, item: str) -> str:
+    """What an item shares with others, by its name: of Levin's, the picture; of other sets each stands for itself."""
+    match = re.fullmatch(r"\d+-(im\d+)_kernel\d+", item) if layout == "levin" else None
+    return match[1] if match else item
 
 
 def _files(source: Path) -> dict[str, Callable[[], bytes]]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from .curves import chart, mean_curve
-from .render import best, published_columns, trouble
+from .render import TREATED, best, compared, published_columns, treated, trouble
 from .scores import METRICS
 from .spec import Spec
 from .statistics import Interval
@@ -95,7 +95,7 @@ def as_html(
 
 
 def _results(table: Table) -> str:
-    head = ["method", *(METRICS[n].label for n in table.metrics), "worse than input", "failures"]
+    head = ["method", "n", *(METRICS[n].label for n in table.metrics), "worse than input", "failures"]
     leaders = {n: best(table, n) for n in table.metrics}
     rows = []
     for row in table.rows:
@@ -103,23 +103,36 @@ def _results(table: Table) -> str:
             f"<td{' class=lead' if row in leaders[n] else ''}>{_value(row.values.get(n), METRICS[n].form)}</td>"
             for n in table.metrics
         )
-        worse = "–" if row.worse is None else f"{row.worse} of {len(table.common)}"
+        worse = "–" if row.worse is None else f"{row.worse[0]} of {row.worse[1]}"
         rows.append(
-            f"<tr><th>{html.escape(row.method.label)}</th>{cells}<td>{worse}</td><td>{trouble(row) or '0'}</td></tr>"
+            f"<tr><th>{html.escape(row.method.label)}</th><td>{len(row.items)}</td>{cells}<td>{worse}</td>"
+            f"<td>{trouble(row) or '0'}</td></tr>"
         )
     parts = [f"<p>{html.escape(table.note)}</p>", _grid(head, rows)]
+    if table.has_failures:
+        names = treated(table)
+        rows = [
+            f"<tr><th>{html.escape(row.method.label)}</th>"
+            + f"<td>{max(v.n for v in row.with_failures.values())}</td>"
+            + "".join(f"<td>{_value(row.with_failures.get(n), METRICS[n].form)}</td>" for n in names)
+            + "</tr>"
+            for row in table.rows
+            if row.with_failures
+        ]
+        parts.append(f"<h3>{TREATED}</h3>")
+        parts.append(_grid(["method", "n", *(METRICS[n].label for n in names)], rows))
     names = [n for n in table.metrics if any(n in row.differences for row in table.rows)]
     if names:
         label = next(r.method.label for r in table.rows if r.method.name == table.reference)
         rows = [
-            f"<tr><th>{html.escape(row.method.label)}</th>"
+            f"<tr><th>{html.escape(row.method.label)}</th><td>{compared(row)}</td>"
             + "".join(f"<td>{_value(row.differences.get(n), '+' + METRICS[n].form)}</td>" for n in names)
             + "</tr>"
             for row in table.rows
             if row.differences
         ]
-        parts.append(f"<h3>Difference from “{html.escape(label)}”, item by item</h3>")
-        parts.append(_grid(["method", *(METRICS[n].label for n in names)], rows))
+        parts.append(f"<h3>Difference from “{html.escape(label)}”, item by item, over the n that both have</h3>")
+        parts.append(_grid(["method", "n", *(METRICS[n].label for n in names)], rows))
     return "\n".join(parts)
 
 

@@ -50,8 +50,12 @@ METRICS = {
     "kernel_mse_max": Metric(
         "k-MSE max", "MSE (max 1)", ".4f", "less", "of aligned kernels of maximum one, in the true kernel's frame"
     ),
-    "error_ratio": Metric(
-        "ratio", "error ratio", ".2f", "less", "squared error (aligned) over that with the kernel known"
+    "error_over_ceiling": Metric(
+        "error/ceiling",
+        "error over the ceiling's",
+        ".2f",
+        "less",
+        "squared error (aligned) over that of 'known-kernel', which for most methods is another solver",
     ),
     "tilt_epe": Metric("EPE", "tilt EPE", ".3f", "less", "end-point error of the tilt in pixels, its mean left out"),
     "seconds": Metric("s", "s", ".2f", "neither", "of the solver, an item"),

@@ -63,9 +63,9 @@ def test_crop_and_size(tmp_path: Path) -> None:
     (item,) = items_of(Data(source="s", size=10), tmp_path)
     assert item.truth().shape == (1, 3, 10, 10)
     assert float(item.truth().mean()) == pytest.approx(picture[:, 10:50].mean(), abs=0.01)
-    (item,) = items_of(Data(source="s", size=41), tmp_path)
-    with pytest.raises(InputError, match=r"is 40 pixels a side, data\.size 41"):
-        item.truth()
+    (item,) = items_of(Data(source="s", size=50), tmp_path)  # enlarged: the shorter side becomes 50
+    assert item.truth().shape == (1, 3, 50, 50)
+    assert float(item.truth().mean()) == pytest.approx(picture[:, 10:50].mean(), abs=0.01)
     (item,) = items_of(Data(source="s", crop=41), tmp_path)
     with pytest.raises(InputError, match=r"60 x 40 pixels, data\.crop 41"):
         item.truth()

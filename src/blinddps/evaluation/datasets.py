@@ -58,10 +58,6 @@ class Item:
             x = _centre(x, self._data.crop, self.name)
         if self._data.size is not None:
             x = _centre(x, min(x.shape[-2:]), self.name)
-            if x.shape[-1] < self._data.size:
-                raise InputError(
-                    f"picture '{self.name}' is {x.shape[-1]} pixels a side, data.size {self._data.size}; give less"
-                )
             side = (self._data.size,) * 2
             x = torch.nn.functional.interpolate(x, size=side, mode="bicubic", antialias=True, align_corners=False)
             x = x.clamp(0, 1)
@@ -91,7 +87,10 @@ def items_of(data: Data, source: Path) -> list[Item]:
     for index in range(data.start, stop):
         name, members = groups[index]
         loads = tuple(files[member] for member in members)
-        digest = hashlib.sha256(b"".join(hashlib.sha256(load()).digest() for load in loads)).hexdigest()
+        try:
+            digest = hashlib.sha256(b"".join(hashlib.sha256(load()).digest() for load in loads)).hexdigest()
+        except OSError:  # its jobs fail; once it can be read they are others
+            digest = "unreadable"
         items.append(Item(index, f"{index:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}", digest, data, loads))
     return items
 

@@ -56,7 +56,9 @@ def lpips_scores(
         path = store.result(job, record, "image")
         if path is None:
             continue
-        truth_path = store.picture(job, "truth")
+        truth_path = store.picture(job, record, "truth")
+        if truth_path is None:  # outdated; the next run makes it anew
+            continue
         name = f"{_hash(path)}/{_hash(truth_path)}"
         if name not in cache.values:
             x, truth = _picture(path), _picture(truth_path)
@@ -87,10 +89,10 @@ def inception_features(
 
     result, truth = {}, {}
     for job, record in records.items():
-        path = store.result(job, record, "image")
-        if path is not None:
+        path, truth_path = store.result(job, record, "image"), store.picture(job, record, "truth")
+        if path is not None and truth_path is not None:
             result[job] = features(path)
-            truth[job] = features(store.picture(job, "truth"))
+            truth[job] = features(truth_path)
     cache.save()
     return Features(result, truth), _sentence("FID", (file,))
 

@@ -27,6 +27,19 @@ class LearnedWeights:
     lpips_alex: str | os.PathLike[str] | None = None
     inception: str | os.PathLike[str] | None = None
 
+    def check(self) -> None:
+        """Hash and load every file that is given.
+
+        Raises:
+            InputError: weights that cannot be used.
+        """
+        if self.lpips_vgg is not None:
+            load_lpips("vgg", self.lpips_vgg)
+        if self.lpips_alex is not None:
+            load_lpips("alex", self.lpips_alex)
+        if self.inception is not None:
+            load_inception(self.inception)
+
 
 @dataclass(frozen=True)
 class Features:

@@ -117,3 +117,12 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (item,) = items_of(Data(source="s"), tmp_path / "set")
     with pytest.raises(InputError, match="picture '00000-a' cannot be used"):
         item.truth()
+
+
+def test_hidden_files_and_folders_are_no_items(tmp_path: Path) -> None:
+    for name in ("a.png", ".b.png", ".cache/c.png", "d/.thumbs/e.png"):
+        put(tmp_path / "set" / name, 0.5)
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        tar.add(tmp_path / "set", arcname="./set")
+    for source in (tmp_path / "set", tmp_path / "set.tar"):
+        assert [item.name for item in items_of(Data(source="s"), source)] == ["00000-a"]

@@ -186,6 +186,10 @@ def test_a_score_that_fails_keeps_the_restoration(
     assert "psnr" not in record["metrics"]
     text = make_report(tmp_path).text
     assert "1 unscored" in text
+    monkeypatch.undo()
+    assert run(spec_text(METHODS), tmp_path, data, limit=1) == Summary(0, 4, 0)
+    run(spec_text(METHODS), tmp_path, data, limit=1, retry_failed=True)
+    assert "psnr" in records(tmp_path)["motion/fast/00000-p0.s0.json"]["metrics"]
 
 
 def test_pictures_of_a_measurement_answer_to_its_key(

@@ -19,7 +19,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 import torch
@@ -102,19 +102,23 @@ def group_of(layout: str, item: str) -> str:
 
 
 def _files(source: Path) -> dict[str, Callable[[], bytes]]:
-    """Path inside the source, and how to read it; hidden files are left out."""
+    """Path inside the source, and how to read it; hidden files and folders are left out."""
     if source.is_dir():
-        found = (p for p in source.rglob("*") if p.is_file() and not p.name.startswith("."))
-        return {p.relative_to(source).as_posix(): p.read_bytes for p in found}
+        found = {p.relative_to(source): p.read_bytes for p in source.rglob("*") if p.is_file()}
+        return {p.as_posix(): read for p, read in found.items() if not _hidden(p)}
     if not source.is_file():
         raise InputError(f"data '{source}' do not exist; check data.source of the spec and --data")
     try:
         with tarfile.open(source) as tar:
-            members = [m for m in tar if m.isfile() and not PurePosixPath(m.name).name.startswith(".")]
+            members = [m for m in tar if m.isfile() and not _hidden(PurePosixPath(m.name))]
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"data '{source}' are no folder and no whole tar ({reason}); give either") from None
     return {PurePosixPath(m.name).as_posix(): _reader(source, m) for m in members}
+
+
+def _hidden(path: PurePath) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in path.parts)
 
 
 def _reader(source: Path, member: tarfile.TarInfo) -> Callable[[], bytes]:

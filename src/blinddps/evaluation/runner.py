@@ -33,7 +33,7 @@ from .trace import Trace
 __all__ = ["FAILED", "Summary", "run_bench"]
 
 FAILED = ("failed", "diverged", "rejected")
-"""Status of records that ``retry_failed`` makes anew: an exception, and the solver's own two."""
+"""Status of records that ``retry_failed`` makes anew: an exception, and the solver's own two; and what has no score."""
 
 _LINE_EVERY = 60.0  # seconds between lines of progress where there is no terminal
 
@@ -71,7 +71,7 @@ def run_bench(
         source: text of the spec, kept in the folder.
         only: methods to run, of all by default.
         limit: of the items, the first so many.
-        retry_failed: run those again whose record is of a failure, of a divergence or a rejection.
+        retry_failed: run those again whose record is of a failure, of a divergence, a rejection or a missing score.
         progress: a bar on a terminal, lines once a minute elsewhere, with the time left.
 
     Raises:
@@ -95,7 +95,7 @@ def run_bench(
             if (only and method.name not in only) or (limit is not None and item.index - items[0].index >= limit):
                 continue
             record = store.record(job)
-            if record is None or (retry_failed and record["status"] in FAILED):
+            if record is None or (retry_failed and (record["status"] in FAILED or record.get("unscored"))):
                 todo.append((job, item, method))
             else:
                 already += 1

@@ -81,6 +81,7 @@ def test_page(run: Path) -> None:
     assert "Says <b>this</b> & that." in page.text  # as text, not as a tag
     assert "Theirs <1>" in page.text
     assert "2 diverged" in page.text
+    assert "All items that could be measured: a failure counts as its input" in page.text
     assert "LPIPS (vgg): not computed; give its weights as --lpips-vgg FILE." in page.text
     assert "FID: not computed" in page.text
     assert content.count("<svg") == 4  # image and kernel, of two degradations

@@ -135,6 +135,15 @@ def test_a_method_that_always_fails_takes_no_items_from_the_others() -> None:
     assert whole.reference is None  # nothing to compare with
 
 
+def test_an_item_that_could_not_be_measured_hides_no_other_failure() -> None:
+    bad = {j: FAILED for j in PLAN if j.item == "i0"} | {job("i1", "ours", s): FAILED for s in (0, 1)}
+    whole, _ = tables(bad)
+    assert whole.scored == ("i1", "i2", "i3")
+    assert "1 of them have no picture from any method" in whole.note
+    treated = whole.rows[2].with_failures["psnr"]
+    assert (treated.n, treated.mean) == (3, pytest.approx((21 + 26 + 22) / 3))
+
+
 def test_a_run_on_its_way() -> None:
     late = {j: {} for j in PLAN if j.item == "i3" and j.method == "ours"}
     first, second, third = tables(late)
@@ -190,7 +199,7 @@ def test_text() -> None:
     assert "1 failed" in text
     assert re.search(r"Theirs +FFHQ +22\.24 +29\.49 +a paper, Table 1", text)
     assert text.count("Theirs") == 1
-    assert "All items: a failure counts as its input (intention to treat):" in text
+    assert "All items that could be measured: a failure counts as its input (intention to treat):" in text
     assert re.search(r"Ours & co +4 +24\.25 \[", text)
     assert re.search(r"Ours & co +3 +24\.33 \[22\.00, 26\.00\]", text)
 
@@ -216,6 +225,9 @@ def test_csv() -> None:
 def test_latex() -> None:
     text = as_latex(SPEC, tables())
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 4  # two of ours, two of theirs
+    failed = as_latex(SPEC, tables({job("i1", "ours"): FAILED}))
+    assert failed.count("\\begin{tabular}") == failed.count("\\end{tabular}") == 6  # and failures as inputs
+    assert re.search(r"Ours \\& co & 24\.25 \{", failed)
     assert "Ours \\& co" in text
     assert "50 \\% of\\_it" in text
     columns = re.findall(r"\\begin\{tabular\}\{(l r*|lr*)\}", text)

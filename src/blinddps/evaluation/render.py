@@ -14,7 +14,7 @@ from .tables import STATUSES, Row, Table
 
 __all__ = ["as_csv", "as_latex", "as_text", "best", "compared", "published_columns", "treated", "trouble"]
 
-TREATED = "All items: a failure counts as its input (intention to treat)"
+TREATED = "All items that could be measured: a failure counts as its input (intention to treat)"
 
 
 _COUNTS = (*STATUSES, "missing", "unscored")
@@ -183,7 +183,7 @@ def best(table: Table, metric: str) -> list[Row]:
     """Rows with the best mean, as it is written; the input and the ceiling do not compete, nor what lacks items."""
     better, form = METRICS[metric].better, METRICS[metric].form
     rows = [r for r in table.rows if metric in r.values and r.method.call not in ("input", "known-kernel")]
-    rows = [r for r in rows if not r.method.known_kernel and len(r.items) == len(table.items)]
+    rows = [r for r in rows if not r.method.known_kernel and len(r.items) == len(table.scored)]
     if better == "neither" or len(rows) < 2:
         return []
     top = (max if better == "more" else min)(r.values[metric].mean for r in rows)

@@ -34,8 +34,8 @@ class Row:
             those with a picture and no value.
         values: of each measure, with the number of items; absent where the method has none.
         differences: from the reference method, over the items that both have.
-        with_failures: measures of pictures over all items, a failure counting as its input (intention to treat); empty
-            where there is no input to be had.
+        with_failures: measures of pictures over all items that could be measured, a failure counting as its input
+            (intention to treat); empty where there is no input to be had.
         worse: how many have a lower aligned PSNR than their input, and of how many.
     """
 
@@ -54,12 +54,14 @@ class Table:
 
     Attributes:
         items: those that every method of this table was run on, by name.
+        scored: those of them that any method has a picture of; the others could not be measured.
         note: sentences on which items and seeds these are.
         metrics: those that any row has, in order.
     """
 
     degradation: str
     items: tuple[str, ...]
+    scored: tuple[str, ...]
     note: str
     rows: tuple[Row, ...]
     metrics: tuple[str, ...]
@@ -69,7 +71,7 @@ class Table:
     @property
     def has_failures(self) -> bool:
         """Whether a row lacks items, so that ``with_failures`` says more."""
-        return any(len(row.items) < len(self.items) and row.with_failures for row in self.rows)
+        return any(len(row.items) < len(self.scored) and row.with_failures for row in self.rows)
 
 
 def make_tables(
@@ -134,6 +136,7 @@ def _table(
                     found["error_over_ceiling"] = float(error_ratio(*pair))
     groups = {i: group_of(spec.data.layout, i) for i in items}
     reference = spec.reference if spec.reference in with_pictures else None
+    scored = [i for i in items if any("psnr" in own.get(i, {}) for own in per_item.values())]
     rows = []
     for method in methods:
         own = per_item[method.name]
@@ -158,8 +161,8 @@ def _table(
         if given is not None and method.call != "input":
             treated = _means(_with_input(compared[method.name], compared[given]), seeds)
             for metric in _OF_PICTURE:
-                have = [i for i in treated if metric in treated[i]]
-                if have and len(have) == sum(bool(seeds[i]) for i in items):
+                have = [i for i in scored if metric in treated.get(i, {})]
+                if have and have == scored:
                     with_failures[metric] = bootstrap_mean(
                         [treated[i][metric] for i in have], groups=[groups[i] for i in have]
                     )
@@ -181,11 +184,13 @@ def _table(
     having = tuple(name for name in METRICS if any(name in row.values for row in rows))
     shown = tuple(p for p in spec.published if p.degradation in (None, degradation))
     lost = sum(len({j.seed for j in jobs if j.item == i} - seeds[i]) for i in items)
-    note = _note(items, rows, planned, methods, spec, lost)
-    return Table(degradation, tuple(items), note, tuple(rows), having, reference, shown)
+    note = _note(items, scored, rows, planned, methods, spec, lost)
+    return Table(degradation, tuple(items), tuple(scored), note, tuple(rows), having, reference, shown)
 
 
-def _note(items: list[str], rows: list[Row], planned: int, methods: list[Method], spec: Spec, lost: int) -> str:
+def _note(
+    items: list[str], scored: list[str], rows: list[Row], planned: int, methods: list[Method], spec: Spec, lost: int
+) -> str:
     which = f"All {planned} items" if len(items) == planned else f"{len(items)} of {planned} items"
     if len(methods) < len(spec.method):
         out = [m.label for m in spec.method if m not in methods]
@@ -195,7 +200,9 @@ def _note(items: list[str], rows: list[Row], planned: int, methods: list[Method]
     sentences = [which]
     if lost:
         sentences.append(f"{lost} seeds of items are left out, which not every method was run with")
-    if any(len(row.items) < len(items) for row in rows):
+    if len(scored) < len(items):
+        sentences.append(f"{len(items) - len(scored)} of them have no picture from any method and count nowhere")
+    if any(len(row.items) < len(scored) for row in rows):
         sentences.append(
             "Means of a method are over the n items that it has a picture of, so rows of unequal n are of unequal items"
         )

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from blinddps import deblur
 from blinddps.io import read_image
-from blinddps.metrics import aligned_psnr, mnc
+from blinddps.metrics import aligned_psnr, levin_psnr, mnc
 from common import header
 
 TUNED_ON = {(1, 1), (4, 4), (1, 5), (2, 8)}
@@ -39,25 +39,6 @@ TUNED_ON = {(1, 1), (4, 4), (1, 5), (2, 8)}
 
 def tensor(picture: np.ndarray) -> Tensor:
     return torch.from_numpy(picture.transpose(2, 0, 1)[None].copy()) * 2 - 1
-
-
-def published_psnr(x: Tensor, truth: Tensor, border: int = 15, reach: int = 5, parts: int = 4) -> float:
-    """PSNR of pictures in [-1, 1] after the best translation in steps of ``1 / parts`` pixel; see the file's head."""
-    x, truth = x.double(), truth.double()
-    centre = truth[..., border:-border, border:-border]
-    h, w = centre.shape[-2:]
-    least = math.inf
-    for i in range(parts * parts):
-        dy, dx = i // parts / parts, i % parts / parts
-        moved = x[..., :-1, :] * (1 - dy) + x[..., 1:, :] * dy
-        moved = moved[..., :-1] * (1 - dx) + moved[..., 1:] * dx
-        last_row, last_column = reach + (dy == 0), reach + (dx == 0)  # beyond it the shift exceeds the reach
-        windows = moved.unfold(2, h, 1).unfold(3, w, 1)[0]
-        start = border - reach
-        windows = windows[:, start : border + last_row, start : border + last_column]
-        for row in windows.unbind(1):
-            least = min(least, float((row - centre[0, :, None]).square().mean((0, 2, 3)).min()))
-    return 10 * math.log10(4 / least)
 
 
 def main() -> None:
@@ -91,7 +72,7 @@ def main() -> None:
             options = {"known_kernel": kernel} if known else {"kernel_size": size}
             result = deblur(picture, solver=solver, num_steps=steps, **options)
             results[name] = (tensor(result.image), result)
-        scores = {name: published_psnr(x, truth) for name, (x, _) in results.items()}
+        scores = {name: float(levin_psnr(x, truth)) for name, (x, _) in results.items()}
         for name, (x, result) in results.items():
             whole = float(aligned_psnr(x, truth, max_shift=8))
             found = math.nan if result is None else float(mnc(torch.from_numpy(result.kernel)[None, None], true_kernel))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 from blinddps.version import __version__
 
-__all__ = ["commit", "environment", "machine"]
+__all__ = ["commit", "device_name", "environment", "machine", "source_hash"]
 
 
 @functools.cache
@@ -34,6 +35,23 @@ def commit() -> str:
         return (tracked and git("describe", "--always", "--dirty")) or "unknown"
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
+
+
+@functools.cache
+def source_hash() -> str:
+    """First 16 digits of the SHA-256 of this package's source files: tells changes apart that are not committed."""
+    root, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def device_name(device: str) -> str:
+    """``cpu``, or what the accelerator is called."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def machine() -> str:
@@ -57,7 +75,7 @@ def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
         "diffusers": version("diffusers"),
         "python": platform.python_version(),
         "machine": machine(),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "device": device_name(device),
         "processes": processes,
     }
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from blinddps.io import write_image
 
 Call = Callable[..., Any]
 
 
-def test_run_report_list(several: Call, tmp_path: Path, image_prior: Path, kernel_prior: Path) -> None:
+def test_run_report_list(
+    several: Call, tmp_path: Path, image_prior: Path, kernel_prior: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data").mkdir()
     for n in range(2):
         write_image(tmp_path / "data" / f"{n}.png", np.random.default_rng(n).random((32, 32, 3), dtype=np.float32))
@@ -35,9 +38,11 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
 """)
     bad = tmp_path / "bad.toml"
     bad.write_text(spec.read_text().replace("num_steps", "num_stepz"))
+    (tmp_path / "levin").mkdir()
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"
     one = ["bench", "run", spec, "--out", out, "--data", tmp_path]
-    first, rest, again, report, refused, method, place, no_run, listed, unknown = several(
+    first, rest, again, report, refused, method, place, no_run, listed, unknown, weights, named = several(
         [
             [*one, "--only", "input", "--limit", 1],
             one,
@@ -49,6 +54,8 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
             ["bench", "report", tmp_path],
             ["bench", "list", tmp_path],
             ["bench", "run", "table9", "--out", tmp_path / "no"],
+            [*one[:4], tmp_path / "no", *one[5:], "--lpips-alex", bad],
+            ["bench", "run", "levin", "--out", tmp_path / "no", "--data", tmp_path],
         ]
     )
     assert first.code == rest.code == again.code == report.code == 0, first.err + rest.err + again.err + report.err
@@ -68,6 +75,8 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
         place: "do not exist; check data.source of the spec and --data",
         no_run: "is no folder of 'bench run'",
         unknown: "unknown spec 'table9'",
+        weights: "bad.toml",  # before anything runs
+        named: "levin_2009.tar' do not exist",  # the spec, not the folder of that name
     }
     for done, sentence in sentences.items():
         assert done.code == 1

@@ -63,9 +63,9 @@ def test_crop_and_size(tmp_path: Path) -> None:
     (item,) = items_of(Data(source="s", size=10), tmp_path)
     assert item.truth().shape == (1, 3, 10, 10)
     assert float(item.truth().mean()) == pytest.approx(picture[:, 10:50].mean(), abs=0.01)
-    (item,) = items_of(Data(source="s", size=41), tmp_path)
-    with pytest.raises(InputError, match=r"is 40 pixels a side, data\.size 41"):
-        item.truth()
+    (item,) = items_of(Data(source="s", size=50), tmp_path)  # enlarged: the shorter side becomes 50
+    assert item.truth().shape == (1, 3, 50, 50)
+    assert float(item.truth().mean()) == pytest.approx(picture[:, 10:50].mean(), abs=0.01)
     (item,) = items_of(Data(source="s", crop=41), tmp_path)
     with pytest.raises(InputError, match=r"60 x 40 pixels, data\.crop 41"):
         item.truth()
@@ -117,3 +117,12 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (item,) = items_of(Data(source="s"), tmp_path / "set")
     with pytest.raises(InputError, match="picture '00000-a' cannot be used"):
         item.truth()
+
+
+def test_hidden_files_and_folders_are_no_items(tmp_path: Path) -> None:
+    for name in ("a.png", ".b.png", ".cache/c.png", "d/.thumbs/e.png"):
+        put(tmp_path / "set" / name, 0.5)
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        tar.add(tmp_path / "set", arcname="./set")
+    for source in (tmp_path / "set", tmp_path / "set.tar"):
+        assert [item.name for item in items_of(Data(source="s"), source)] == ["00000-a"]

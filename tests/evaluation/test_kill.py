@@ -21,7 +21,14 @@ for name in ("-warm", "-timed"):  # the first imports everything
     begun = time.monotonic()
     jobs = run_bench(load_spec(spec), out + name, data=data, limit=1, progress=False).done
 per_job = (time.monotonic() - begun) / jobs
-rng, moments = random.Random(0), []
+def records():
+    found = [os.path.join(place, name) for place, _, names in os.walk(os.path.join(out, "records")) for name in names]
+    return {path: (os.stat(path).st_mtime_ns, os.stat(path).st_ino) for path in found if path.endswith(".json") and
+            not os.path.basename(path).startswith(".")}
+def redone(before):  # a record that is written again is another file
+    now = records()
+    return [path for path in before if now.get(path) != before[path]]
+rng, moments, done = random.Random(0), [], {}
 while len(moments) < kills:
     child = os.fork()
     if child == 0:
@@ -30,11 +37,15 @@ while len(moments) < kills:
     time.sleep(rng.uniform(0.5, 4) * per_job)
     os.kill(child, signal.SIGKILL)
     if os.waitpid(child, 0)[1] == signal.SIGKILL:
-        moments.append(sum(len(files) for _, _, files in os.walk(os.path.join(out, "records"))))
+        assert not redone(done), redone(done)
+        done = records()
+        moments.append(len(done))
     else:  # it had ended: the machine is faster than it was
         shutil.rmtree(out)
-        per_job, moments = per_job / 2, []
-run_bench(load_spec(spec), out, data=data, progress=False)
+        per_job, moments, done = per_job / 2, [], {}
+last = run_bench(load_spec(spec), out, data=data, progress=False)
+assert not redone(done), redone(done)
+assert last.already == len(done), (last, len(done))
 print(*moments)
 """
 
@@ -44,7 +55,7 @@ def content(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(p for p in out.rglob("*") if p.is_file() and p.parent != out):
         name = str(path.relative_to(out))
-        if path.suffix == ".json":
+        if name.startswith("records"):
             record = json.loads(path.read_text())
             record.pop("when")
             for clock in ("seconds", "cpu_seconds"):

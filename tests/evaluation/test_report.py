@@ -17,6 +17,7 @@ from torch import nn
 from blinddps.core import InputError
 from blinddps.evaluation import LearnedWeights, make_report, parse_spec, run_bench
 from blinddps.evaluation.curves import chart, mean_curve
+from blinddps.io import write_image
 from blinddps.metrics import FidInception, Lpips
 
 VOID = {"meta", "img", "br", "line", "polyline"}
@@ -80,6 +81,7 @@ def test_page(run: Path) -> None:
     assert "Says <b>this</b> & that." in page.text  # as text, not as a tag
     assert "Theirs <1>" in page.text
     assert "2 diverged" in page.text
+    assert "All items that could be measured: a failure counts as its input" in page.text
     assert "LPIPS (vgg): not computed; give its weights as --lpips-vgg FILE." in page.text
     assert "FID: not computed" in page.text
     assert content.count("<svg") == 4  # image and kernel, of two degradations
@@ -114,6 +116,25 @@ def test_learned_measures_by_the_real_path(run: Path, tmp_path: Path) -> None:
     make_report(run, weights)
     assert (run / "report.html").read_text() == before
     assert {p: p.stat().st_mtime_ns for p in (run / "learned").iterdir()} == caches  # computed once
+
+    def values(metric: str) -> dict[tuple[str, str], str]:
+        rows = list(csv.DictReader((run / "tables.csv").read_text().splitlines()))
+        return {(r["degradation"], r["method"]): r["mean"] for r in rows if r["metric"] == metric}
+
+    lpips, distance = values("lpips_alex"), values("fid")
+    files = [
+        run / "pictures" / "motion" / place for place in ("fast/00000-p0.s0.png", "_measured/00001-p1.s0.truth.png")
+    ]
+    for file in files:  # another picture under the same key, as a retry or an edited crop leaves
+        kept = file.read_bytes()
+        write_image(file, np.random.default_rng(0).random((32, 32, 3), dtype=np.float32))
+        make_report(run, weights)
+        assert values("lpips_alex")[("motion", "fast")] != lpips[("motion", "fast")]
+        assert values("fid")[("motion", "fast")] != distance[("motion", "fast")]
+        file.write_bytes(kept)
+    make_report(run, weights)
+    assert values("lpips_alex") == lpips
+    assert values("fid") == distance
 
 
 def test_folders_that_are_none_of_a_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 import blinddps
 from blinddps.core import InputError
-from blinddps.evaluation import Summary, parse_spec, run_bench
+from blinddps.evaluation import Summary, make_report, parse_spec, run_bench, runner, scores
 from blinddps.io import read_image
 
 Text = Callable[..., str]
@@ -69,9 +70,11 @@ def test_records_pictures_and_what_the_folder_tells(spec_text: Text, data: Path,
     for kind in ("input.png", "truth.png", "kernel.npy", "kernel.png"):
         assert (place / "_measured" / f"00001-p1.s5.{kind}").exists()
     assert (tmp_path / "spec.toml").read_text() == text
+    assert (fast["device"], fast["dtype"], len(fast["source"])) == ("cpu", "float32", 16)
+    assert found["motion/input/00001-p1.s5.json"]["device"] is None
     assert json.loads((tmp_path / "spec.json").read_text())["method"][0]["call"] == "input"
     line = json.loads((tmp_path / "runs.jsonl").read_text())
-    assert {"command", "commit", "machine", "torch", "data", "begin"} <= set(line)
+    assert {"command", "commit", "machine", "torch", "data", "begin", "device", "source"} <= set(line)
     assert len(json.loads((tmp_path / "plan.json").read_text())) == 24
 
 
@@ -146,6 +149,75 @@ def test_failures_are_records_and_are_made_again_on_demand(
     assert again.done == 8 - again.already
     assert records(tmp_path)["soft/fast/00001-p1.s0.json"]["status"] != "failed"
     assert not good or records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "converged"
+
+
+def test_an_unreadable_picture_fails_its_own_jobs_alone(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "pictures" / "p0.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    assert run(spec_text(METHODS), out, tmp_path / "data") == Summary(8, 0, 4)
+    found = records(out)
+    bad = found["motion/fast/00000-p0.s0.json"]
+    assert (bad["status"], bad["metrics"], bad["files"]) == ("failed", {}, {})
+    assert "picture '00000-p0' cannot be used" in bad["message"]
+    assert found["motion/fast/00001-p1.s0.json"]["metrics"]["psnr"] > 0
+    assert run(spec_text(METHODS), out, tmp_path / "data") == Summary(0, 8, 0)
+    make_report(out)
+    page = (out / "report.html").read_text()
+    assert "00000-p0.s0.input.png" not in page  # no links to what is not there
+    assert "00001-p1.s0.input.png" in page
+    shutil.copy(data / "pictures" / "p0.png", tmp_path / "data" / "pictures")
+    assert run(spec_text(METHODS), out, tmp_path / "data") == Summary(4, 4, 0)
+
+
+def test_a_score_that_fails_keeps_the_restoration(
+    spec_text: Text, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("no score")
+
+    monkeypatch.setattr(scores, "ssim", broken)
+    run(spec_text(METHODS), tmp_path, data, limit=1)
+    record = records(tmp_path)["motion/fast/00000-p0.s0.json"]
+    assert record["status"] in ("converged", "rejected")
+    assert record["unscored"] == ["image not scored: no score"]
+    assert (tmp_path / "pictures/motion/fast" / record["files"]["image"]).exists()
+    assert {"mnc", "seconds"} <= set(record["metrics"])
+    assert "psnr" not in record["metrics"]
+    text = make_report(tmp_path).text
+    assert "1 unscored" in text
+    monkeypatch.undo()
+    assert run(spec_text(METHODS), tmp_path, data, limit=1) == Summary(0, 4, 0)
+    run(spec_text(METHODS), tmp_path, data, limit=1, retry_failed=True)
+    assert "psnr" in records(tmp_path)["motion/fast/00000-p0.s0.json"]["metrics"]
+
+
+def test_pictures_of_a_measurement_answer_to_its_key(
+    spec_text: Text, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = spec_text(METHODS, count=1)
+    run(text, tmp_path, data)
+    file = tmp_path / "pictures/motion/_measured/00000-p0.s0.truth.png"
+    good = file.read_bytes()
+
+    def killed(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "restore", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(text.replace("size = 32", "size = 24", 1), tmp_path, data)
+    assert file.read_bytes() != good
+    assert run(text, tmp_path, data) == Summary(0, 4, 0)  # all records are there, with pictures of another size
+    assert file.read_bytes() == good
+
+
+def test_a_half_written_line_spoils_no_other(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs.jsonl").write_text('{"begin": "2026')
+    run(spec_text({"input": ""}), tmp_path, data, limit=1)
+    half, whole = (tmp_path / "runs.jsonl").read_text().splitlines()
+    assert half == '{"begin": "2026'
+    assert "begin" in json.loads(whole)
 
 
 def test_a_divergence_leaves_no_picture(spec_text: Text, data: Path, tmp_path: Path) -> None:

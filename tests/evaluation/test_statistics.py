@@ -66,3 +66,13 @@ def test_what_is_refused() -> None:
         bootstrap_mean([1.0, 2.0], confidence=1)
     with pytest.raises(InputError, match="give pairs"):
         paired_difference([1.0], [1.0, 2.0])
+
+
+def test_groups_are_drawn_together() -> None:
+    values = [0.0, 0.0, 0.0, 6.0]
+    apart, together = bootstrap_mean(values, groups=list("abcd")), bootstrap_mean(values, groups=list("aaab"))
+    assert apart == bootstrap_mean(values)
+    assert (together.mean, together.low, together.high, together.n) == (1.5, 0.0, 6.0, 4)
+    assert math.isnan(bootstrap_mean(values, groups=list("aaaa")).low)
+    with pytest.raises(InputError, match="4 values and 1 groups"):
+        bootstrap_mean(values, groups=["a"])

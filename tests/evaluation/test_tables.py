@@ -13,7 +13,7 @@ import torch
 
 from blinddps.evaluation import parse_spec
 from blinddps.evaluation.learned import Features
-from blinddps.evaluation.render import as_csv, as_latex, as_text
+from blinddps.evaluation.render import _escape, as_csv, as_latex, as_text
 from blinddps.evaluation.store import Job
 from blinddps.evaluation.tables import Table, make_tables
 from blinddps.metrics import frechet_distance
@@ -101,32 +101,47 @@ def test_differences_ratios_and_what_ended_worse() -> None:
     assert (slow.differences["psnr"].low, slow.differences["psnr"].high) == (-4.0, -1.0)
     assert "psnr" not in few.rows[2].differences  # the reference itself
     ours = whole.rows[2]
-    assert ours.worse == 1  # 22 below 23
+    assert ours.worse == (1, 4)  # 22 below 23
     assert whole.rows[0].worse is None
-    assert cell(whole, "ours", "error_ratio") == pytest.approx(
+    assert cell(whole, "ours", "error_over_ceiling") == pytest.approx(
         np.mean([10 ** ((b - a) / 10) for a, b in zip(PSNR["ours"], PSNR["known-kernel"], strict=True)])
     )
-    assert cell(whole, "known-kernel", "error_ratio") == pytest.approx(1)
+    assert cell(whole, "known-kernel", "error_over_ceiling") == pytest.approx(1)
 
 
-def test_failures_are_counted_and_their_items_left_out_for_all() -> None:
+def test_a_failure_costs_its_own_method_alone() -> None:
     (whole, few) = tables(
         {job("i1", "ours"): FAILED, job("i2", "ours"): {**record(job("i2", "ours")), "status": "rejected"}}
     )
-    assert whole.common == ("i0", "i2", "i3")
-    assert "means are over the 3 with a picture from every method: 1 left out" in whole.note
-    assert cell(whole, "input", "psnr") == pytest.approx((20 + 22 + 23) / 3)
+    assert "over the n items that it has a picture of" in whole.note
+    assert cell(whole, "input", "psnr") == pytest.approx((20 + 21 + 22 + 23) / 4)
+    assert whole.rows[2].items == ("i0", "i2", "i3")
+    assert cell(whole, "ours", "psnr") == pytest.approx((25 + 26 + 22) / 3)
+    assert whole.rows[0].differences["psnr"].mean == pytest.approx((-5 - 4 + 1) / 3)
     counts = whole.rows[2].counts
-    assert counts == {"converged": 6, "rejected": 1, "diverged": 0, "failed": 1, "missing": 0}
-    assert few.common == ("i0",)
+    assert counts == {"converged": 6, "rejected": 1, "diverged": 0, "failed": 1, "missing": 0, "unscored": 0}
+    treated = whole.rows[2].with_failures["psnr"]
+    assert (treated.n, treated.mean) == (4, pytest.approx((25 + (20 + 28) / 2 + 26 + 22) / 4))  # seed 0: its input's 20
+    assert (few.rows[2].items, few.rows[3].items) == (("i0",), ("i0", "i1"))
+    assert few.rows[3].differences["psnr"].n == 1  # what both have
 
 
 def test_a_method_that_always_fails_takes_no_items_from_the_others() -> None:
     whole, _ = tables({j: FAILED for j in PLAN if j.method == "ours"})
-    assert whole.common == tuple(ITEMS)
+    assert whole.rows[0].items == tuple(ITEMS)
+    assert whole.rows[2].with_failures["psnr"].mean == cell(whole, "input", "psnr")
     assert whole.rows[2].values == {}
     assert whole.rows[2].counts["failed"] == 8
     assert whole.reference is None  # nothing to compare with
+
+
+def test_an_item_that_could_not_be_measured_hides_no_other_failure() -> None:
+    bad = {j: FAILED for j in PLAN if j.item == "i0"} | {job("i1", "ours", s): FAILED for s in (0, 1)}
+    whole, _ = tables(bad)
+    assert whole.scored == ("i1", "i2", "i3")
+    assert "1 of them have no picture from any method" in whole.note
+    treated = whole.rows[2].with_failures["psnr"]
+    assert (treated.n, treated.mean) == (3, pytest.approx((21 + 26 + 22) / 3))
 
 
 def test_a_run_on_its_way() -> None:
@@ -139,11 +154,40 @@ def test_a_run_on_its_way() -> None:
     assert next(r for r in tables(half)[0].rows if r.method.name == "ours").counts["missing"] == 1
 
 
+def test_means_are_of_the_same_seeds() -> None:
+    whole, _ = tables({job("i3", "ours", 1): {}})
+    assert cell(whole, "input", "psnr") == pytest.approx((20 + 21 + 22 + 22) / 4)  # of i3 seed 0 alone, as of 'ours'
+    assert cell(whole, "ours", "psnr") == pytest.approx((25 + 27 + 26 + 21) / 4)
+    assert "1 seeds of items are left out, which not every method was run with" in whole.note
+
+
+def test_a_measure_that_one_result_lacks() -> None:
+    bare = {"status": "converged", "metrics": {"psnr": 30.0}, "files": {"image": "x.png"}}
+    whole, _ = tables({job("i1", "ours"): bare, job("i2", "known-kernel"): bare})
+    assert whole.rows[2].values["psnr"].n == 4
+    assert whole.rows[2].values["psnr_aligned"].n == 3
+    assert whole.rows[2].values["error_over_ceiling"].n == 2
+
+
+def test_levins_items_are_drawn_by_picture() -> None:
+    text = TEXT.replace('source = "x"', 'source = "x"\nlayout = "levin"').replace("seeds = [0, 1]", "seeds = [0]")
+    names = [f"{n:05d}-im{n // 4}_kernel{n % 4}" for n in range(8)]
+    plan = [Job(name, "motion", "input", 0, "key") for name in names]
+    values = {name: 20.0 + 10 * (n // 4) for n, name in enumerate(names)}
+    found = {j: {"status": "converged", "metrics": {"psnr": values[j.item]}, "files": {}} for j in plan}
+    ours = {Job(j.item, "motion", "ours", 0, "key"): r for j, r in found.items()}
+    (table,) = make_tables(parse_spec(text), [*plan, *ours], found | ours)
+    interval = table.rows[0].values["psnr"]
+    assert (interval.mean, interval.low, interval.high, interval.n) == (25, 20, 30, 8)  # two pictures, not eight
+    assert "The items are of 2 pictures, which the intervals resample" in table.note
+
+
 def test_fid_is_of_the_common_items() -> None:
     g = torch.Generator().manual_seed(0)
     result, truth = ({j: torch.randn(6, generator=g).numpy() for j in PLAN} for _ in range(2))
     whole, few = tables(features=Features(result, truth))
     chosen = [j for j in PLAN if j.method == "ours" and j.item in few.items]
+    assert next(r for r in few.rows if r.method.name == "ours").values["fid"].n == 4
     expected = frechet_distance(*(torch.from_numpy(np.stack([f[j] for j in chosen])) for f in (result, truth)))
     assert cell(few, "ours", "fid") == pytest.approx(expected)
     assert "fid" not in whole.rows[0].values
@@ -155,17 +199,21 @@ def test_text() -> None:
     assert "1 failed" in text
     assert re.search(r"Theirs +FFHQ +22\.24 +29\.49 +a paper, Table 1", text)
     assert text.count("Theirs") == 1
+    assert "All items that could be measured: a failure counts as its input (intention to treat):" in text
+    assert re.search(r"Ours & co +4 +24\.25 \[", text)
     assert re.search(r"Ours & co +3 +24\.33 \[22\.00, 26\.00\]", text)
 
 
 def test_csv() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(SPEC, tables({job("i1", "ours"): FAILED})))))
     (one,) = [r for r in rows if (r["items"], r["method"], r["metric"]) == ("4", "input", "psnr")]
-    assert float(one["mean"]) == pytest.approx((20 + 22 + 23) / 3)
-    assert (one["n"], one["reference"], one["converged"], one["failed"]) == ("3", "ours", "8", "0")
+    assert float(one["mean"]) == pytest.approx((20 + 21 + 22 + 23) / 4)
+    assert (one["difference_n"], one["treated_n"]) == ("3", "")
+    assert (one["n"], one["reference"], one["converged"], one["failed"]) == ("4", "ours", "8", "0")
     assert float(one["difference"]) == pytest.approx((-5 - 4 + 1) / 3)
     (ours,) = [r for r in rows if (r["items"], r["method"], r["metric"]) == ("4", "ours", "psnr")]
     assert (ours["failed"], ours["difference"]) == ("1", "")
+    assert (ours["n"], ours["treated_n"], float(ours["treated"])) == ("3", "4", 24.25)
     theirs = [r for r in rows if r["method"] == "Theirs"]
     assert {(r["metric"], r["mean"], r["source"]) for r in theirs} == {
         ("PSNR", "22.24", "a paper, Table 1; FFHQ"),
@@ -176,13 +224,18 @@ def test_csv() -> None:
 
 def test_latex() -> None:
     text = as_latex(SPEC, tables())
-    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 2
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 4  # two of ours, two of theirs
+    failed = as_latex(SPEC, tables({job("i1", "ours"): FAILED}))
+    assert failed.count("\\begin{tabular}") == failed.count("\\end{tabular}") == 6  # and failures as inputs
+    assert re.search(r"Ours \\& co & 24\.25 \{", failed)
     assert "Ours \\& co" in text
     assert "50 \\% of\\_it" in text
     columns = re.findall(r"\\begin\{tabular\}\{(l r*|lr*)\}", text)
+    assert re.search(r"Theirs & FFHQ & 22\.24 & 29\.49 & a paper, Table 1 ", text)
+    assert _escape("{a^b~c}\\") == "\\{a\\textasciicircum{}b\\textasciitilde{}c\\}\\textbackslash{}"
     bodies = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL)
     for form, body in zip(columns, bodies, strict=True):
         lines = [line for line in body.splitlines() if line.endswith("\\\\")]
         assert lines
         assert all(len(re.findall(r"(?<!\\)&", line)) == len(form) - 1 for line in lines)
-    assert re.search(r"Ours \\& co & \\textbf\{26\.00\} \{\\scriptsize\[25\.00, 27\.00\]\}", text)
+    assert re.search(r"Ours \\& co & 2 & \\textbf\{26\.00\} \{\\scriptsize\[25\.00, 27\.00\]\}", text)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blinddps.core.errors import InputError
-from blinddps.metrics import aligned_psnr, error_ratio, psnr, ssim
+from blinddps.metrics import aligned_psnr, error_ratio, levin_psnr, psnr, ssim
 
 
 def picture(b: int = 2, c: int = 3, h: int = 40, w: int = 36, seed: int = 0) -> Tensor:
@@ -175,3 +175,21 @@ def test_error_ratio_is_that_of_squared_errors() -> None:
     torch.testing.assert_close(error_ratio(psnr(x, ref), psnr(known, ref)), expected)
     with pytest.raises(InputError, match="psnr_known"):
         error_ratio(torch.zeros(2), torch.zeros(3))
+
+
+def test_levins_score_finds_quarter_pixels_within_its_reach() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 1, 64, 60, generator=g, dtype=torch.float64)
+    ref = torch.rand(2, 1, 64, 60, generator=g, dtype=torch.float64)
+    quarter = x[:, :, 2:-1, 1:] * 0.75 + x[:, :, 3:, 1:] * 0.25  # x, 2.25 down and 1 to the right
+    ref[:, :, : quarter.shape[2], : quarter.shape[3]] = quarter
+    assert bool((levin_psnr(x, ref) > 200).all())
+    far = torch.roll(ref, 6, -1)
+    near = torch.roll(ref, 5, -1)
+    assert bool((levin_psnr(far, ref) < 20).all())
+    assert bool((levin_psnr(near, ref) > 200).all())
+    noisy = ref + 0.1 * torch.randn(ref.shape, generator=g, dtype=torch.float64)
+    centre = (..., slice(15, -15), slice(15, -15))
+    torch.testing.assert_close(levin_psnr(noisy, ref), psnr(noisy[centre], ref[centre]))
+    with pytest.raises(InputError, match="border is 15"):
+        levin_psnr(x[..., :30], ref[..., :30])

@@ -54,7 +54,7 @@ def run(
     from .errors import usage
 
     path = Path(spec)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not path.is_file():
         specs = builtin_specs()
         if spec not in specs:
             from ..core import InputError, unknown_name
@@ -63,6 +63,8 @@ def run(
         path = specs[spec]
     where = str(usage(find_device, device))
     chosen = load_spec(path)
+    weights = _weights(lpips_vgg, lpips_alex, inception)
+    weights.check()  # hours before they are needed
     summary = run_bench(
         chosen,
         out,
@@ -73,7 +75,7 @@ def run(
         retry_failed=retry_failed,
         progress=not quiet,
     )
-    report = make_report(out, _weights(lpips_vgg, lpips_alex, inception), device=where)
+    report = make_report(out, weights, device=where)
     if not quiet:
         typer.echo(report.text)
         typer.echo(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already")

@@ -19,7 +19,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from blinddps.io import read_image
 
 from .spec import Data
 
-__all__ = ["Item", "items_of"]
+__all__ = ["Item", "group_of", "items_of"]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -58,10 +58,6 @@ class Item:
             x = _centre(x, self._data.crop, self.name)
         if self._data.size is not None:
             x = _centre(x, min(x.shape[-2:]), self.name)
-            if x.shape[-1] < self._data.size:
-                raise InputError(
-                    f"picture '{self.name}' is {x.shape[-1]} pixels a side, data.size {self._data.size}; give less"
-                )
             side = (self._data.size,) * 2
             x = torch.nn.functional.interpolate(x, size=side, mode="bicubic", antialias=True, align_corners=False)
             x = x.clamp(0, 1)
@@ -91,25 +87,38 @@ def items_of(data: Data, source: Path) -> list[Item]:
     for index in range(data.start, stop):
         name, members = groups[index]
         loads = tuple(files[member] for member in members)
-        digest = hashlib.sha256(b"".join(hashlib.sha256(load()).digest() for load in loads)).hexdigest()
+        try:
+            digest = hashlib.sha256(b"".join(hashlib.sha256(load()).digest() for load in loads)).hexdigest()
+        except OSError:  # its jobs fail; once it can be read they are others
+            digest = "unreadable"
         items.append(Item(index, f"{index:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}", digest, data, loads))
     return items
 
 
+def group_of(layout: str, item: str) -> str:
+    """What an item shares with others, by its name: of Levin's, the picture; of other sets each stands for itself."""
+    match = re.fullmatch(r"\d+-(im\d+)_kernel\d+", item) if layout == "levin" else None
+    return match[1] if match else item
+
+
 def _files(source: Path) -> dict[str, Callable[[], bytes]]:
-    """Path inside the source, and how to read it; hidden files are left out."""
+    """Path inside the source, and how to read it; hidden files and folders are left out."""
     if source.is_dir():
-        found = (p for p in source.rglob("*") if p.is_file() and not p.name.startswith("."))
-        return {p.relative_to(source).as_posix(): p.read_bytes for p in found}
+        found = {p.relative_to(source): p.read_bytes for p in source.rglob("*") if p.is_file()}
+        return {p.as_posix(): read for p, read in found.items() if not _hidden(p)}
     if not source.is_file():
         raise InputError(f"data '{source}' do not exist; check data.source of the spec and --data")
     try:
         with tarfile.open(source) as tar:
-            members = [m for m in tar if m.isfile() and not PurePosixPath(m.name).name.startswith(".")]
+            members = [m for m in tar if m.isfile() and not _hidden(PurePosixPath(m.name))]
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"data '{source}' are no folder and no whole tar ({reason}); give either") from None
     return {PurePosixPath(m.name).as_posix(): _reader(source, m) for m in members}
+
+
+def _hidden(path: PurePath) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in path.parts)
 
 
 def _reader(source: Path, member: tarfile.TarInfo) -> Callable[[], bytes]:

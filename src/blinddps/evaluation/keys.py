@@ -11,9 +11,9 @@ from ..priors import find_prior
 from .datasets import Item
 from .spec import Degradation, Method, Spec, Turbulence
 
-__all__ = ["FORMAT", "job_key", "prior_hash"]
+__all__ = ["FORMAT", "job_key", "measurement_key", "prior_hash"]
 
-FORMAT = 1
+FORMAT = 2
 """Of records; raised when the same job would be measured or scored otherwise."""
 
 ANALYTIC = ("uniform", "stationary")  # priors without files
@@ -38,6 +38,18 @@ def job_key(spec: Spec, item: Item, degradation: Degradation, method: Method, se
         "priors": _priors(method, degradation, options),
         "seed": seed,
         "trace": spec.trace and method.call != "input",
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def measurement_key(spec: Spec, item: Item, degradation: Degradation, seed: int) -> str:
+    """SHA-256, in hexadecimal, of what decides the measurement that a job is given."""
+    content = {
+        "format": FORMAT,
+        "item": [item.index, item.sha256],
+        "data": [spec.data.crop, spec.data.size],
+        "degradation": degradation.model_dump(exclude={"name"}),
+        "seed": seed,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+import blinddps
 from blinddps.core import Step, Unknown
 
 from ..io import from_tensor
@@ -24,18 +25,26 @@ from .measure import Measurement
 
 __all__ = ["restore_known"]
 
+_OF_IMAGE = {"prior", "noise", "boundary", "num_steps", "start", "device", "dtype", "tile", "linear_light"}
+
 
 def restore_known(
     m: Measurement, options: dict[str, Any], seed: int, on_step: Callable[[Step], None] | None = None
 ) -> Deblurred:
-    """:func:`~blinddps.samplers.blind_proximal` on the first frame of ``m`` with its kernel, and tilt if any, bound.
+    """:func:`blinddps.deblur` with ``fast`` and the true kernel as ``known_kernel``, on the first frame of ``m``.
 
-    Of ``options``, those of :func:`blinddps.deblur`, the ones of the image are used; the solver is ``fast``. The kernel
-    of the result is the true one.
+    Where there is a tilt, which it does not take: :func:`~blinddps.samplers.blind_proximal` with both bound. Of
+    ``options`` the ones of the image are used. The kernel of the result is the true one.
 
     Raises:
         InputError, PriorError: as :func:`blinddps.deblur`.
     """
+    with_options(DeblurSettings(), options)
+    options = {name: value for name, value in options.items() if name in _OF_IMAGE}
+    if m.tilt is None:
+        frame = m.y[0].permute(1, 2, 0).contiguous().numpy()
+        known = m.kernel[0, 0].numpy()
+        return blinddps.deblur(frame, solver="fast", known_kernel=known, seed=seed, on_step=on_step, **options)
     chosen = with_options(DeblurSettings(), options)
     device = find_device(chosen.device)
     y = m.y[:1] * 2 - 1
@@ -50,10 +59,8 @@ def restore_known(
     y, kernel = y.to(device), m.kernel.to(device)
     blur: Any = partial(Blur(boundary=settings.boundary), kernel=kernel)
     shape = Blur(boundary=settings.boundary).image_shape(y.shape, (kernel.shape[-2], kernel.shape[-1]))
-    operator = blur
-    if m.tilt is not None:
-        tilt: Any = partial(Tilt(boundary=settings.boundary), tilt=m.tilt[:1].to(device))  # type: ignore[arg-type]
-        operator = Composed((tilt, blur))
+    tilt: Any = partial(Tilt(boundary=settings.boundary), tilt=m.tilt[:1].to(device))  # type: ignore[arg-type]
+    operator = Composed((tilt, blur))
     start = None if settings.start == "noise" else settings.start
     assert not isinstance(start, str)
     image = Unknown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,19 @@ class LearnedWeights:
     lpips_vgg: str | os.PathLike[str] | None = None
     lpips_alex: str | os.PathLike[str] | None = None
     inception: str | os.PathLike[str] | None = None
+
+    def check(self) -> None:
+        """Hash and load every file that is given.
+
+        Raises:
+            InputError: weights that cannot be used.
+        """
+        if self.lpips_vgg is not None:
+            load_lpips("vgg", self.lpips_vgg)
+        if self.lpips_alex is not None:
+            load_lpips("alex", self.lpips_alex)
+        if self.inception is not None:
+            load_inception(self.inception)
 
 
 @dataclass(frozen=True)
@@ -55,9 +69,12 @@ def lpips_scores(
         path = store.result(job, record, "image")
         if path is None:
             continue
-        name = f"{job.degradation}/{job.method}/{job.stem}/{job.key}"
+        truth_path = store.picture(job, record, "truth")
+        if truth_path is None:  # outdated; the next run makes it anew
+            continue
+        name = f"{_hash(path)}/{_hash(truth_path)}"
         if name not in cache.values:
-            x, truth = _picture(path), _picture(store.picture(job, "truth"))
+            x, truth = _picture(path), _picture(truth_path)
             x, truth = (v.expand(-1, max(x.shape[1], truth.shape[1]), -1, -1).to(device) for v in (x, truth))
             cache.values[name] = metric(x, truth).cpu().numpy()
         scores[job] = float(cache.values[name][0])
@@ -77,24 +94,24 @@ def inception_features(
     network.to(device)
     cache = _Cache(store, f"inception-{file.sha256[:12]}")
 
-    def features(name: str, path: Path) -> np.ndarray:
+    def features(path: Path) -> np.ndarray:
+        name = _hash(path)
         if name not in cache.values:
             cache.values[name] = network(_picture(path).to(device)).cpu().numpy()
         return cache.values[name][0]
 
     result, truth = {}, {}
     for job, record in records.items():
-        path = store.result(job, record, "image")
-        if path is not None:
-            result[job] = features(f"{job.degradation}/{job.method}/{job.stem}/{job.key}", path)
-            name = f"truth/{job.degradation}/{job.item}/{record['sha256']}/{record['format']}"
-            truth[job] = features(name, store.picture(job, "truth"))
+        path, truth_path = store.result(job, record, "image"), store.picture(job, record, "truth")
+        if path is not None and truth_path is not None:
+            result[job] = features(path)
+            truth[job] = features(truth_path)
     cache.save()
     return Features(result, truth), _sentence("FID", (file,))
 
 
 class _Cache:
-    """Arrays by name in one file of the run folder; the weights' hash is in the file's name."""
+    """Arrays by SHA-256 of the pictures' bytes, in one file of the run folder; the weights' hash is in its name."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._path = store.folder / "learned" / f"{name}.npz"
@@ -110,6 +127,10 @@ class _Cache:
             with atomic_write(self._path) as temporary, open(temporary, "wb") as file:
                 arrays: dict[str, Any] = {key.replace("/", "|"): value for key, value in self.values.items()}
                 np.savez(file, **arrays)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _picture(path: Path) -> Tensor:

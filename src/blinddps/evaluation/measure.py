@@ -37,6 +37,7 @@ class Measurement:
         tilt: ``(T, 2, H, W)`` pixels, or None.
         noise: standard deviation where white is 1; None where it is not known.
         boundary: of the simulation.
+        own: the measurement is the data set's own (Levin).
     """
 
     y: Tensor
@@ -45,6 +46,7 @@ class Measurement:
     tilt: Tensor | None
     noise: float | None
     boundary: str
+    own: bool = False
 
 
 def measure(item: Item, degradation: Degradation, seed: int) -> Measurement:
@@ -60,7 +62,7 @@ def measure(item: Item, degradation: Degradation, seed: int) -> Measurement:
             raise InputError(
                 f"item '{item.name}': the blurred picture is {tuple(y.shape)}, its truth {tuple(truth.shape)}"
             )
-        return Measurement(y, truth, kernel, None, None, "replicate")
+        return Measurement(y, truth, kernel, None, None, "replicate", own=True)
     if degradation.kernel_size > min(truth.shape[-2:]):
         h, w = truth.shape[-2:]
         raise InputError(

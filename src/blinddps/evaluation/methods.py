@@ -15,7 +15,7 @@ from .spec import Method
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Restored", "restore"]
+__all__ = ["Restored", "estimates_kernel", "restore"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Restored:
     priors: dict[str, Any] = field(default_factory=dict)
 
 
+def estimates_kernel(method: Method) -> bool:
+    """Whether its kernel is an estimate, and not the true one, or one that stands for none."""
+    return method.kernel and method.call in ("deblur", "turbulence") and not method.known_kernel
+
+
 def restore(
     method: Method,
     options: dict[str, Any],
@@ -72,13 +77,12 @@ def restore(
         result = blinddps.deblur(frames[0], seed=seed, on_step=on_step, **options)
     outcome = result.outcome[0]
     fine = outcome.status != "diverged"
-    estimates_kernel = method.kernel and method.call != "known-kernel" and not method.known_kernel
     residual = result.residual[0] if result.residual else math.nan
     return Restored(
         outcome.status,
         outcome.message,
         image=result.image if fine else None,
-        kernel=result.kernel if fine and estimates_kernel else None,
+        kernel=result.kernel if fine and estimates_kernel(method) else None,
         tilt=getattr(result, "tilt", None) if fine else None,
         seconds=result.seconds,
         nfe=dict(result.nfe),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from .curves import chart, mean_curve
-from .render import best, published_columns, trouble
+from .render import TREATED, best, compared, published_columns, treated, trouble
 from .scores import METRICS
 from .spec import Spec
 from .statistics import Interval
@@ -95,7 +96,7 @@ def as_html(
 
 
 def _results(table: Table) -> str:
-    head = ["method", *(METRICS[n].label for n in table.metrics), "worse than input", "failures"]
+    head = ["method", "n", *(METRICS[n].label for n in table.metrics), "worse than input", "failures"]
     leaders = {n: best(table, n) for n in table.metrics}
     rows = []
     for row in table.rows:
@@ -103,23 +104,36 @@ def _results(table: Table) -> str:
             f"<td{' class=lead' if row in leaders[n] else ''}>{_value(row.values.get(n), METRICS[n].form)}</td>"
             for n in table.metrics
         )
-        worse = "–" if row.worse is None else f"{row.worse} of {len(table.common)}"
+        worse = "–" if row.worse is None else f"{row.worse[0]} of {row.worse[1]}"
         rows.append(
-            f"<tr><th>{html.escape(row.method.label)}</th>{cells}<td>{worse}</td><td>{trouble(row) or '0'}</td></tr>"
+            f"<tr><th>{html.escape(row.method.label)}</th><td>{len(row.items)}</td>{cells}<td>{worse}</td>"
+            f"<td>{trouble(row) or '0'}</td></tr>"
         )
     parts = [f"<p>{html.escape(table.note)}</p>", _grid(head, rows)]
+    if table.has_failures:
+        names = treated(table)
+        rows = [
+            f"<tr><th>{html.escape(row.method.label)}</th>"
+            + f"<td>{max(v.n for v in row.with_failures.values())}</td>"
+            + "".join(f"<td>{_value(row.with_failures.get(n), METRICS[n].form)}</td>" for n in names)
+            + "</tr>"
+            for row in table.rows
+            if row.with_failures
+        ]
+        parts.append(f"<h3>{TREATED}</h3>")
+        parts.append(_grid(["method", "n", *(METRICS[n].label for n in names)], rows))
     names = [n for n in table.metrics if any(n in row.differences for row in table.rows)]
     if names:
         label = next(r.method.label for r in table.rows if r.method.name == table.reference)
         rows = [
-            f"<tr><th>{html.escape(row.method.label)}</th>"
+            f"<tr><th>{html.escape(row.method.label)}</th><td>{compared(row)}</td>"
             + "".join(f"<td>{_value(row.differences.get(n), '+' + METRICS[n].form)}</td>" for n in names)
             + "</tr>"
             for row in table.rows
             if row.differences
         ]
-        parts.append(f"<h3>Difference from “{html.escape(label)}”, item by item</h3>")
-        parts.append(_grid(["method", *(METRICS[n].label for n in names)], rows))
+        parts.append(f"<h3>Difference from “{html.escape(label)}”, item by item, over the n that both have</h3>")
+        parts.append(_grid(["method", "n", *(METRICS[n].label for n in names)], rows))
     return "\n".join(parts)
 
 
@@ -171,16 +185,16 @@ def _charts(spec: Spec, store: Store, records: dict[Job, dict[str, Any]]) -> str
 
 def _failures(spec: Spec, records: dict[Job, dict[str, Any]]) -> str:
     labels = {m.name: m.label for m in spec.method}
-    bad = [(job, r) for job, r in records.items() if r["status"] != "converged"]
+    bad = [(job, r) for job, r in records.items() if r["status"] != "converged" or r.get("unscored")]
     if not bad:
         return ""
     rows = [
         f"<tr><th>{html.escape(labels[job.method])}</th><td>{html.escape(job.stem)}</td><td>{r['status']}</td>"
-        f"<td class='text'>{html.escape(r['message'])}</td></tr>"
+        f"<td class='text'>{html.escape('; '.join(filter(None, (r['message'], *r.get('unscored', ())))))}</td></tr>"
         for job, r in bad
     ]
     grid = _grid(["method", "item", "status", "message"], rows)
-    return f"<details><summary>{len(bad)} that did not converge</summary>{grid}</details>"
+    return f"<details><summary>{len(bad)} that did not converge or have no score</summary>{grid}</details>"
 
 
 def _pictures(spec: Spec, store: Store, records: dict[Job, dict[str, Any]]) -> str:
@@ -193,20 +207,17 @@ def _pictures(spec: Spec, store: Store, records: dict[Job, dict[str, Any]]) -> s
         parts.append(f"<p class='soft'>The first {len(shown)} of {len(order)}; all are in the folder pictures/.</p>")
     for item, seed in shown:
         here = {job.method: (job, r) for job, r in records.items() if (job.item, job.seed) == (item, seed)}
-        first = next(iter(here.values()))[0]
-        cells = [_cell("input", _link(store, store.picture(first, "input")), None, _score(here.get("input")))]
+        first = next((found for found in here.values() if found[1].get("measured")), next(iter(here.values())))
+        given, truth, true_kernel = (_link(store, store.picture(*first, k)) for k in ("input", "truth", "kernel"))
+        cells = [_cell("input", given, None, _score(here.get("input")), "none")]
         for method in spec.method:
             if method.call == "input" or method.name not in here:
                 continue
             job, r = here[method.name]
             image, kernel = store.result(job, r, "image"), store.result(job, r, "kernel_picture")
             told = _score((job, r)) + ("" if r["status"] == "converged" else f", {r['status']}")
-            where = None if image is None else _link(store, image)
-            cells.append(
-                _cell(method.label, where, None if kernel is None else _link(store, kernel), told, r["status"])
-            )
-        truth, kernel = (store.picture(first, kind) for kind in ("truth", "kernel"))
-        cells.append(_cell("truth", _link(store, truth), _link(store, kernel), ""))
+            cells.append(_cell(method.label, _link(store, image), _link(store, kernel), told, r["status"]))
+        cells.append(_cell("truth", truth, true_kernel, "", "none"))
         name = item if len(spec.seeds) == 1 else f"{item}, seed {seed}"
         parts.append(f"<p class='soft'>{html.escape(name)}</p><div class='strip'>{''.join(cells)}</div>")
     return "\n".join(parts)
@@ -219,8 +230,8 @@ def _score(found: tuple[Job, dict[str, Any]] | None) -> str:
     return ", ".join(told)
 
 
-def _link(store: Store, path: Any) -> str:
-    return quote(path.relative_to(store.folder).as_posix())
+def _link(store: Store, path: Path | None) -> str | None:
+    return None if path is None else quote(path.relative_to(store.folder).as_posix())
 
 
 def _cell(label: str, image: str | None, kernel: str | None, told: str, status: str = "") -> str:

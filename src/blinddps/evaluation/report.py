@@ -94,7 +94,7 @@ def _spec(store: Store) -> Spec:
 def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> list[str]:
     data, found = spec.data, list(records.values())
     items = len({job.item for job in plan})
-    prepared = [f"crops of {data.crop} pixels"] * bool(data.crop) + [f"reduced to {data.size} pixels"] * bool(data.size)
+    prepared = [f"crops of {data.crop} pixels"] * bool(data.crop) + [f"brought to {data.size} pixels"] * bool(data.size)
     remarks = [
         f"Data: {items} items of {data.source} ({data.layout}), from item {data.start} on"
         + "".join(f", {p}" for p in prepared)
@@ -102,8 +102,14 @@ def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> l
         f"{len(records)} of {len(plan)} jobs done.",
         "Means with 95 % bootstrap intervals over items; differences are paired.",
     ]
-    for key, what in (("commit", "Commit"), ("machine", "Machine")):
-        values = sorted({str(r[key]) for r in found})
+    for key, what in (
+        ("commit", "Commit"),
+        ("source", "Source files' hash"),
+        ("machine", "Machine"),
+        ("device", "Device"),
+        ("dtype", "Numbers"),
+    ):
+        values = sorted({str(r[key]) for r in found if r.get(key) is not None})
         if values:
             several = f" (records of {len(values)}: compare times with care)" if len(values) > 1 else ""
             remarks.append(f"{what}: {'; '.join(values)}{several}.")

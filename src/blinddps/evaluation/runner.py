@@ -18,11 +18,13 @@ from tqdm import tqdm
 
 from blinddps.core import InputError, unknown_name
 
-from ..provenance import commit, environment, machine
+from ..io import atomic_write
+from ..provenance import commit, device_name, environment, machine, source_hash
+from ..restore.settings import find_device
 from .datasets import Item, items_of
-from .keys import FORMAT, job_key
+from .keys import FORMAT, job_key, measurement_key
 from .measure import Measurement, measure, solver_seed
-from .methods import Restored, restore
+from .methods import Restored, estimates_kernel, restore
 from .scores import score
 from .spec import Method, Spec
 from .store import Job, Store, read_json, write_json
@@ -31,7 +33,7 @@ from .trace import Trace
 __all__ = ["FAILED", "Summary", "run_bench"]
 
 FAILED = ("failed", "diverged", "rejected")
-"""Status of records that ``retry_failed`` makes anew: an exception, and the solver's own two."""
+"""Status of records that ``retry_failed`` makes anew: an exception, and the solver's own two; and what has no score."""
 
 _LINE_EVERY = 60.0  # seconds between lines of progress where there is no terminal
 
@@ -69,7 +71,7 @@ def run_bench(
         source: text of the spec, kept in the folder.
         only: methods to run, of all by default.
         limit: of the items, the first so many.
-        retry_failed: run those again whose record is of a failure, of a divergence or a rejection.
+        retry_failed: run those again whose record is of a failure, of a divergence, a rejection or a missing score.
         progress: a bar on a terminal, lines once a minute elsewhere, with the time left.
 
     Raises:
@@ -88,25 +90,28 @@ def run_bench(
         _claim(store, spec, source, {"data": os.path.abspath(data), "only": list(only), "limit": limit})
         store.save_plan([job for job, *_ in planned])
         todo, already = [], 0
+        outdated: dict[tuple[str, str, int], tuple[Job, Item]] = {}
         for job, item, method in planned:
             if (only and method.name not in only) or (limit is not None and item.index - items[0].index >= limit):
                 continue
             record = store.record(job)
-            if record is None or (retry_failed and record["status"] in FAILED):
+            if record is None or (retry_failed and (record["status"] in FAILED or record.get("unscored"))):
                 todo.append((job, item, method))
             else:
                 already += 1
+                if record.get("measured") != store.measured(job):  # a later spec was broken off here
+                    outdated[_measurement(job)] = job, item
         failed = 0
+        for which, (job, item) in outdated.items():
+            if which not in {_measurement(j) for j, *_ in todo}:
+                _measured(store, spec, job, item)
         clock = _Clock([method.name for _, _, method in todo], progress)
         with clock:
-            before: tuple[tuple[str, str, int], Measurement] | None = None
+            before: tuple[tuple[str, str, int], Measurement | Exception] | None = None
             for job, item, method in todo:
                 begun = time.monotonic()
-                same = (item.name, job.degradation, job.seed)
-                if before is None or before[0] != same:
-                    degradation = next(d for d in spec.degradation if d.name == job.degradation)
-                    before = same, measure(item, degradation, job.seed)
-                    store.save_measurement(job, before[1])
+                if before is None or before[0] != _measurement(job):
+                    before = _measurement(job), _measured(store, spec, job, item)
                 status = _do(store, spec, job, item, method, before[1])
                 failed += status == "failed"
                 clock.tick(job, status, time.monotonic() - begun)
@@ -134,30 +139,56 @@ def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> No
             "give another folder"
         )
     if source:
-        (store.folder / "spec.toml").write_text(source, encoding="utf-8")
+        with atomic_write(store.folder / "spec.toml") as temporary:
+            temporary.write_text(source, encoding="utf-8")
     write_json(path, spec.model_dump(mode="json"))
-    line = {"begin": _now(), **options, **environment()}
+    device = str(find_device(str(spec.defaults.get("device", "auto"))))
+    line = {"begin": _now(), **options, **environment(device), "source": source_hash()}
     runs = store.folder / "runs.jsonl"
-    with open(runs, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    before = runs.read_bytes() if runs.exists() else b""
+    with open(runs, "a", encoding="utf-8") as file:  # the last line of a run that was killed may be half a one
+        file.write("\n" * (before[-1:] not in (b"", b"\n")) + json.dumps(line) + "\n")
 
 
-def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measurement) -> str:
+def _measurement(job: Job) -> tuple[str, str, int]:
+    """What jobs of one measurement have in common."""
+    return job.item, job.degradation, job.seed
+
+
+def _measured(store: Store, spec: Spec, job: Job, item: Item) -> Measurement | Exception:
+    """The job's measurement, its pictures kept; or why there is none, which fails all of its jobs and no other."""
+    degradation = next(d for d in spec.degradation if d.name == job.degradation)
+    try:
+        m = measure(item, degradation, job.seed)
+    except Exception as error:
+        store.drop_measurement(job)
+        return error
+    store.save_measurement(job, m, measurement_key(spec, item, degradation, job.seed))
+    return m
+
+
+def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measurement | Exception) -> str:
     """Run one job and write its record; returns the record's status."""
-    trace = Trace(m) if spec.trace and method.call != "input" else None
+    trace: Trace | None = None
     result: Restored | None = None
     metrics: dict[str, float] = {}
+    unscored: list[str] = []
     try:
+        if isinstance(m, Exception):
+            raise m
+        trace = Trace(m, estimates_kernel(method)) if spec.trace and method.call != "input" else None
         begun = time.process_time()
         result = restore(method, spec.options(method), m, solver_seed(item, job.seed), trace)
         spent = {} if method.call == "input" else {"cpu_seconds": time.process_time() - begun}
-        metrics = score(m, result) | spent
         status, message = result.status, result.message
+        metrics, unscored = score(m, result)
+        metrics |= spent
     except Exception as error:
         status, message, result, metrics = "failed", " ".join(str(error).split()), None, {}
         message = f"{type(error).__name__}: {message}"
         if os.environ.get("BLINDDPS_DEBUG", "0") not in ("", "0"):
             traceback.print_exception(error)
+    settings = {} if result is None else result.settings
     record: dict[str, Any] = {
         "format": FORMAT,
         "key": job.key,
@@ -173,12 +204,17 @@ def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measu
         "metrics": metrics,
         "nfe": {} if result is None else result.nfe,
         "residual_over_noise": None if result is None else result.residual,
-        "settings": {} if result is None else result.settings,
+        "unscored": unscored,
+        "measured": None if isinstance(m, Exception) else store.measured(job),
+        "settings": settings,
         "notes": [] if result is None else list(result.notes),
         "priors": {} if result is None else result.priors,
         "when": _now(),
         "commit": commit(),
+        "source": source_hash(),
         "machine": machine(),
+        "device": device_name(settings["device"]) if "device" in settings else None,
+        "dtype": settings.get("dtype"),
     }
     store.drop(job)
     store.save(job, record, result, None if trace is None or result is None else trace.arrays())

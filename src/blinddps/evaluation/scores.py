@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from blinddps.core import InputError
 
-from ..metrics import align_kernel, aligned_psnr, kernel_mse, mnc, psnr, ssim, tilt_epe
+from ..metrics import align_kernel, aligned_psnr, kernel_mse, levin_psnr, mnc, psnr, ssim, tilt_epe
 from .measure import Measurement
 from .methods import Restored
 
-__all__ = ["METRICS", "Metric", "score"]
+__all__ = ["METRICS", "Metric", "kernel_error", "score"]
 
 MAX_SHIFT = 8  # pixels; of the aligned PSNR, or a quarter of a small picture's side
+PSNR_CAP = 100.0  # dB; of equal pictures, whose own is infinite, and counts as this in means
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,30 @@ METRICS = {
         "more",
         f"dB, after the best shift of up to {MAX_SHIFT} pixels, inside them",
     ),
+    "psnr_quarter": Metric(
+        "PSNR 1/4",
+        "PSNR (quarter pixels)",
+        ".2f",
+        "more",
+        "dB, Levin's evaluation: the best shift of up to 5 pixels in quarters, 15 pixels of border left out",
+    ),
     "ssim": Metric("SSIM", "SSIM", ".3f", "more", "structural similarity, where it lies"),
     "lpips_vgg": Metric("LPIPS-V", "LPIPS (VGG)", ".3f", "less", "distance in features of VGG-16"),
     "lpips_alex": Metric("LPIPS-A", "LPIPS (Alex)", ".3f", "less", "distance in features of AlexNet"),
     "fid": Metric("FID", "FID", ".1f", "less", "of the set; compare sets of one size alone"),
     "mnc": Metric("MNC", "MNC", ".3f", "more", "of the kernel, maximum normalised correlation"),
     "kernel_mse_sum": Metric(
-        "k-MSE sum", "MSE (sum 1)", ".2e", "less", "of aligned kernels of sum one, in the true kernel's frame"
+        "k-MSE sum", "MSE (sum 1)", ".2e", "less", "of aligned kernels of sum one, over the true kernel's pixels"
     ),
     "kernel_mse_max": Metric(
-        "k-MSE max", "MSE (max 1)", ".4f", "less", "of aligned kernels of maximum one, in the true kernel's frame"
+        "k-MSE max", "MSE (max 1)", ".4f", "less", "of aligned kernels of maximum one, over the true kernel's pixels"
     ),
-    "error_ratio": Metric(
-        "ratio", "error ratio", ".2f", "less", "squared error (aligned) over that with the kernel known"
+    "error_over_ceiling": Metric(
+        "error/ceiling",
+        "error over the ceiling's",
+        ".2f",
+        "less",
+        "squared error (aligned) over that of 'known-kernel', which for most methods is another solver",
     ),
     "tilt_epe": Metric("EPE", "tilt EPE", ".3f", "less", "end-point error of the tilt in pixels, its mean left out"),
     "seconds": Metric("s", "s", ".2f", "neither", "of the solver, an item"),
@@ -62,32 +75,67 @@ METRICS = {
 }
 
 
-def score(m: Measurement, result: Restored) -> dict[str, float]:
-    """Every measure that ``result`` has and that needs no other result; what is not finite is left out.
+def score(m: Measurement, result: Restored) -> tuple[dict[str, float], list[str]]:
+    """Every measure that ``result`` has and that needs no other result, and a sentence on each that could not be had.
 
-    Raises:
-        InputError: a result of another size than the truth.
+    What is not finite is left out; the PSNR of equal pictures is ``PSNR_CAP``.
     """
     values: dict[str, float] = {}
+    missing: list[str] = []
     if result.seconds is not None:
         values["seconds"] = result.seconds
         values["nfe"] = float(sum(result.nfe.values()))
-    if result.image is not None:
-        x = torch.from_numpy(result.image).permute(2, 0, 1)[None]
-        truth = m.truth.expand(-1, x.shape[1], -1, -1)
-        if x.shape != truth.shape:
-            raise InputError(f"the restored picture is {tuple(x.shape)}, its truth {tuple(m.truth.shape)}")
-        shift = min(MAX_SHIFT, min(truth.shape[-2:]) // 4)
-        values["psnr"] = float(psnr(x, truth, data_range=1))
-        values["psnr_aligned"] = float(aligned_psnr(x, truth, max_shift=shift, data_range=1))
-        values["ssim"] = float(ssim(x, truth, data_range=1))
-    if result.kernel is not None:
-        k = torch.from_numpy(result.kernel)[None, None]
-        values["mnc"] = float(mnc(k, m.kernel))
-        aligned = align_kernel(k, m.kernel)
-        values["kernel_mse_sum"] = float(kernel_mse(aligned, m.kernel, "sum"))
-        values["kernel_mse_max"] = float(kernel_mse(aligned, m.kernel, "max"))
-    if result.tilt is not None and m.tilt is not None:
-        tilt = torch.from_numpy(result.tilt)
-        values["tilt_epe"] = float(tilt_epe(tilt.flatten(0, 1)[None], m.tilt.flatten(0, 1)[None]))
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+    for has, measures in (
+        (result.image is not None, _of_image),
+        (result.kernel is not None, _of_kernel),
+        (result.tilt is not None and m.tilt is not None, _of_tilt),
+    ):
+        if has:
+            try:
+                values |= measures(m, result)
+            except Exception as error:  # the restoration is kept, whatever its scores
+                missing.append(f"{measures.__name__[4:]} not scored: {' '.join(str(error).split())}")
+    return {name: value for name, value in values.items() if math.isfinite(value)}, missing
+
+
+def kernel_error(k: Tensor, ref: Tensor, normalise: Literal["sum", "max"] = "sum") -> float:
+    """Squared error of ``k``, aligned, with all of it: what lies outside the frame of ``ref`` counts, too.
+
+    Both are divided by their whole sum or maximum first. The sum of squares is over the frame that holds both and is
+    divided by the pixels of ``ref``, so that it does not depend on the size that a solver was told.
+    """
+    h, w = k.shape[-2:]
+    wide = torch.nn.functional.pad(ref, (w, w, h, h))
+    return float(kernel_mse(align_kernel(k, wide), wide, normalise)) * wide.numel() / ref.numel()
+
+
+def _of_image(m: Measurement, result: Restored) -> dict[str, float]:
+    assert result.image is not None
+    x = torch.from_numpy(result.image).permute(2, 0, 1)[None]
+    truth = m.truth.expand(-1, x.shape[1] if m.truth.shape[1] == 1 else -1, -1, -1)
+    if x.shape != truth.shape:
+        raise InputError(f"the restored picture is {tuple(x.shape)}, its truth {tuple(m.truth.shape)}")
+    shift = min(MAX_SHIFT, min(truth.shape[-2:]) // 4)
+    values = {
+        "psnr": psnr(x, truth, data_range=1),
+        "psnr_aligned": aligned_psnr(x, truth, max_shift=shift, data_range=1),
+    }
+    if m.own:
+        values["psnr_quarter"] = levin_psnr(x, truth, data_range=1)
+    capped = {name: min(float(value), PSNR_CAP) for name, value in values.items()}  # NaN stays
+    return capped | {"ssim": float(ssim(x, truth, data_range=1))}
+
+
+def _of_kernel(m: Measurement, result: Restored) -> dict[str, float]:
+    k = torch.from_numpy(result.kernel)[None, None]
+    return {
+        "mnc": float(mnc(k, m.kernel)),
+        "kernel_mse_sum": kernel_error(k, m.kernel, "sum"),
+        "kernel_mse_max": kernel_error(k, m.kernel, "max"),
+    }
+
+
+def _of_tilt(m: Measurement, result: Restored) -> dict[str, float]:
+    assert m.tilt is not None
+    tilt = torch.from_numpy(result.tilt)
+    return {"tilt_epe": float(tilt_epe(tilt.flatten(0, 1)[None], m.tilt.flatten(0, 1)[None]))}

@@ -51,7 +51,8 @@ class Data(_Strict):
         source: folder or tar, relative to the folder of data sets.
         layout: how the source is laid out, see :mod:`.datasets`.
         crop: side of the centre crop taken, pixels of the picture.
-        size: side of the square that is left: the centre of the (cropped) picture, reduced (bicubic, antialiased).
+        size: side of the square that is left: the centre of the (cropped) picture, reduced (bicubic, antialiased), or
+            enlarged where its shorter side is less, as is usual for ImageNet.
     """
 
     source: str = Field(min_length=1)

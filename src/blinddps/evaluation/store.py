@@ -5,10 +5,11 @@
     runs.jsonl               one line for each 'bench run': command, options, commit, machine, begin
     records/DEGRADATION/METHOD/ITEM.sSEED.json
     pictures/DEGRADATION/METHOD/ITEM.sSEED{.png, .kernel.npy, .kernel.png, .tilt.npy, .trace.npz}
-    pictures/DEGRADATION/_measured/ITEM.sSEED{.input.png, .truth.png, .kernel.npy, .kernel.png}
+    pictures/DEGRADATION/_measured/ITEM.sSEED{.input.png, .truth.png, .kernel.npy, .kernel.png, .json}
 
 A record is written last, and an outdated one is removed before anything of its successor is written: a record that
-is there belongs to the files that it names.
+is there belongs to the files that it names. The same holds for the pictures of a
+measurement and their ``.json``, which has the measurement's key.
 """
 
 from __future__ import annotations
@@ -119,16 +120,30 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**record, "files": files})
 
-    def save_measurement(self, job: Job, m: Measurement) -> None:
-        place = self.folder / "pictures" / job.degradation / MEASURED
+    def save_measurement(self, job: Job, m: Measurement, key: str) -> None:
+        """Pictures of a job's measurement, then their key."""
+        place = self.drop_measurement(job)
         place.mkdir(parents=True, exist_ok=True)
         for kind, picture in (("input", m.y[0]), ("truth", m.truth[0])):
             write_image(place / f"{job.stem}.{kind}.png", picture.permute(1, 2, 0).numpy(), dtype=np.uint8)
         _write_kernel(place, job.stem, m.kernel[0, 0].numpy())
+        write_json(place / f"{job.stem}.json", {"key": key})
 
-    def picture(self, job: Job, kind: str) -> Path:
-        """``input``, ``truth`` or ``kernel`` (the true one) of a job's measurement."""
-        return self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.{kind}.png"
+    def drop_measurement(self, job: Job) -> Path:
+        """Say that the pictures of a job's measurement are outdated; returns their folder."""
+        place = self.folder / "pictures" / job.degradation / MEASURED
+        (place / f"{job.stem}.json").unlink(missing_ok=True)
+        return place
+
+    def measured(self, job: Job) -> str | None:
+        """Key of the measurement whose pictures are there whole."""
+        path = self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.json"
+        return read_json(path).get("key") if path.exists() else None
+
+    def picture(self, job: Job, record: dict[str, Any], kind: str) -> Path | None:
+        """``input``, ``truth`` or ``kernel`` (the true one) of the measurement that ``record`` answers to, if there."""
+        path = self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.{kind}.png"
+        return path if path.exists() and self.measured(job) == record.get("measured") else None
 
     def result(self, job: Job, record: dict[str, Any], kind: str) -> Path | None:
         """File of the kind ``image``, ``kernel``, ``kernel_picture``, ``tilt`` or ``trace``, if the record has one."""

@@ -1,4 +1,4 @@
-"""What a run says: means, intervals and differences of every method, on the items that the methods have in common."""
+"""What a run says: means, intervals and differences of every method, and how many items each of them is over."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..metrics import error_ratio, frechet_distance
+from .datasets import group_of
 from .learned import Features
 from .scores import METRICS
 from .spec import Method, Published, Spec
@@ -19,6 +20,7 @@ __all__ = ["Row", "Table", "make_tables"]
 
 STATUSES = ("converged", "rejected", "diverged", "failed")
 _PER_ITEM = [name for name in METRICS if name != "fid"]
+_OF_PICTURE = ("psnr", "psnr_aligned", "psnr_quarter", "ssim", "lpips_vgg", "lpips_alex")
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,24 @@ class Row:
     """One method in one table.
 
     Attributes:
-        counts: records of each status among the table's items, and ``missing`` ones, over all seeds.
-        values: of each measure over the table's common items; absent where the method has none.
-        differences: from the reference method, item by item.
-        worse: how many of the common items have a lower aligned PSNR than the input.
+        items: of the table's, those whose picture the method has under every seed of the item that all methods were run
+            with: what its means are over.
+        counts: records of each status among the table's items, and ``missing`` ones, over all seeds; ``unscored`` are
+            those with a picture and no value.
+        values: of each measure, with the number of items; absent where the method has none.
+        differences: from the reference method, over the items that both have.
+        with_failures: measures of pictures over all items that could be measured, a failure counting as its input
+            (intention to treat); empty where there is no input to be had.
+        worse: how many have a lower aligned PSNR than their input, and of how many.
     """
 
     method: Method
+    items: tuple[str, ...]
     counts: dict[str, int]
     values: dict[str, Interval]
     differences: dict[str, Interval]
-    worse: int | None
+    with_failures: dict[str, Interval]
+    worse: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -45,19 +54,24 @@ class Table:
 
     Attributes:
         items: those that every method of this table was run on, by name.
-        common: those of them with a picture from every method that has any: what means are over.
-        note: a sentence on which items these are.
+        scored: those of them that any method has a picture of; the others could not be measured.
+        note: sentences on which items and seeds these are.
         metrics: those that any row has, in order.
     """
 
     degradation: str
     items: tuple[str, ...]
-    common: tuple[str, ...]
+    scored: tuple[str, ...]
     note: str
     rows: tuple[Row, ...]
     metrics: tuple[str, ...]
     reference: str | None
     published: tuple[Published, ...]
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether a row lacks items, so that ``with_failures`` says more."""
+        return any(len(row.items) < len(self.scored) and row.with_failures for row in self.rows)
 
 
 def make_tables(
@@ -66,8 +80,9 @@ def make_tables(
     """Tables of a run, for each degradation: one over all items, and for methods that were run on fewer items another
     one, where all methods are compared on those.
 
-    Values are means over items; several seeds of an item are averaged first. Where a method has no picture of an item
-    (it failed or diverged) no method's value of it counts, and the note says so.
+    Values are means over items. Of an item's seeds, those that every method of the table was run with are averaged
+    first. Where a method has no picture under one of them (it failed or diverged), the item is none of its ``items``;
+    other methods keep it.
 
     Args:
         plan: all jobs.
@@ -104,75 +119,116 @@ def _table(
     of_method: dict[str, dict[Job, dict[str, Any]]],
     features: Features | None,
 ) -> Table:
-    per_item = {m.name: _means(of_method[m.name], items) for m in methods}
+    seeds = {i: set.intersection(*({j.seed for j in of_method[m.name] if j.item == i} for m in methods)) for i in items}
+    compared = {
+        m.name: {j: r["metrics"] for j, r in of_method[m.name].items() if j.seed in seeds.get(j.item, ())}
+        for m in methods
+    }
+    per_item = {name: _means(metrics, seeds) for name, metrics in compared.items()}
     with_pictures = [m.name for m in methods if any("psnr" in v for v in per_item[m.name].values())]
-    common = [i for i in items if all("psnr" in per_item[name].get(i, {}) for name in with_pictures)]
     known = next((m.name for m in methods if m.call == "known-kernel" and m.name in with_pictures), None)
     given = next((m.name for m in methods if m.call == "input"), None)
     if known is not None:
-        for name in with_pictures:
-            for i in common:
-                pair = (per_item[n][i]["psnr_aligned"] for n in (name, known))
-                per_item[name][i]["error_ratio"] = float(error_ratio(*(torch.tensor(p) for p in pair)))
+        for own in per_item.values():
+            for i, found in own.items():
+                if "psnr_aligned" in found and "psnr_aligned" in per_item[known].get(i, {}):
+                    pair = (torch.tensor(p["psnr_aligned"]) for p in (found, per_item[known][i]))
+                    found["error_over_ceiling"] = float(error_ratio(*pair))
+    groups = {i: group_of(spec.data.layout, i) for i in items}
     reference = spec.reference if spec.reference in with_pictures else None
+    scored = [i for i in items if any("psnr" in own.get(i, {}) for own in per_item.values())]
     rows = []
     for method in methods:
         own = per_item[method.name]
-        values, differences = {}, {}
+        values: dict[str, Interval] = {}
+        differences: dict[str, Interval] = {}
+        with_failures: dict[str, Interval] = {}
         for metric in _PER_ITEM:
-            column = _column(own, common, metric)
-            if column is None:
+            have = [i for i in items if metric in own.get(i, {})]
+            if not have:
                 continue
-            values[metric] = bootstrap_mean(column)
-            theirs = None if reference is None else _column(per_item[reference], common, metric)
-            if theirs is not None and reference != method.name:
-                differences[metric] = paired_difference(column, theirs)
+            values[metric] = bootstrap_mean([own[i][metric] for i in have], groups=[groups[i] for i in have])
+            if reference is None or reference == method.name:
+                continue
+            theirs = per_item[reference]
+            both = [i for i in have if metric in theirs.get(i, {})]
+            if both:
+                differences[metric] = paired_difference(
+                    [own[i][metric] for i in both],
+                    [theirs[i][metric] for i in both],
+                    groups=[groups[i] for i in both],
+                )
+        if given is not None and method.call != "input":
+            treated = _means(_with_input(compared[method.name], compared[given]), seeds)
+            for metric in _OF_PICTURE:
+                have = [i for i in scored if metric in treated.get(i, {})]
+                if have and have == scored:
+                    with_failures[metric] = bootstrap_mean(
+                        [treated[i][metric] for i in have], groups=[groups[i] for i in have]
+                    )
+        mine = tuple(i for i in items if "psnr" in own.get(i, {}))
         if features is not None and method.call != "input":
-            fid = _fid(features, [j for j in of_method[method.name] if j.item in common])
+            fid = _fid(features, [j for j in compared[method.name] if j.item in mine])
             values |= {} if fid is None else {"fid": fid}
         worse = None
-        if given is not None and method.name in with_pictures and method.name != given:
-            worse = sum(own[i]["psnr_aligned"] < per_item[given][i]["psnr_aligned"] for i in common)
-        counts = {
-            s: sum(r["status"] == s for j, r in of_method[method.name].items() if j.item in items) for s in STATUSES
-        }
-        expected = sum(j.method == method.name for j in jobs)
-        rows.append(Row(method, {**counts, "missing": expected - sum(counts.values())}, values, differences, worse))
-    found = tuple(name for name in METRICS if any(name in row.values for row in rows))
+        if given is not None and mine and method.name != given:
+            pairs = [(own[i], per_item[given].get(i, {})) for i in mine]
+            both_psnr = [(a["psnr_aligned"], b["psnr_aligned"]) for a, b in pairs if "psnr_aligned" in a.keys() & b]
+            worse = sum(a < b for a, b in both_psnr), len(both_psnr)
+        here = [r for j, r in of_method[method.name].items() if j.item in items]
+        counts = {s: sum(r["status"] == s for r in here) for s in STATUSES}
+        missing = sum(j.method == method.name for j in jobs) - sum(counts.values())
+        unscored = sum("image" in r["files"] and "psnr" not in r["metrics"] for r in here)
+        counts |= {"missing": missing, "unscored": unscored}
+        rows.append(Row(method, mine, counts, values, differences, with_failures, worse))
+    having = tuple(name for name in METRICS if any(name in row.values for row in rows))
     shown = tuple(p for p in spec.published if p.degradation in (None, degradation))
-    note = _note(items, common, planned, methods, spec)
-    return Table(degradation, tuple(items), tuple(common), note, tuple(rows), found, reference, shown)
+    lost = sum(len({j.seed for j in jobs if j.item == i} - seeds[i]) for i in items)
+    note = _note(items, scored, rows, planned, methods, spec, lost)
+    return Table(degradation, tuple(items), tuple(scored), note, tuple(rows), having, reference, shown)
 
 
-def _note(items: list[str], common: list[str], planned: int, methods: list[Method], spec: Spec) -> str:
+def _note(
+    items: list[str], scored: list[str], rows: list[Row], planned: int, methods: list[Method], spec: Spec, lost: int
+) -> str:
     which = f"All {planned} items" if len(items) == planned else f"{len(items)} of {planned} items"
     if len(methods) < len(spec.method):
         out = [m.label for m in spec.method if m not in methods]
         which += f"; {', '.join(out)} {'was' if len(out) == 1 else 'were'} not run on all of them"
     elif len(items) < planned:
         which += ", on which every method was run"
-    lost = len(items) - len(common)
+    sentences = [which]
     if lost:
-        which += (
-            f"; means are over the {len(common)} with a picture from every method: {lost} left out, where one has none"
+        sentences.append(f"{lost} seeds of items are left out, which not every method was run with")
+    if len(scored) < len(items):
+        sentences.append(f"{len(items) - len(scored)} of them have no picture from any method and count nowhere")
+    if any(len(row.items) < len(scored) for row in rows):
+        sentences.append(
+            "Means of a method are over the n items that it has a picture of, so rows of unequal n are of unequal items"
         )
-    return which + "."
+    groups = {group_of(spec.data.layout, i) for i in items}
+    if len(groups) < len(items):
+        sentences.append(f"The items are of {len(groups)} pictures, which the intervals resample")
+    return ". ".join(sentences) + "."
 
 
-def _means(records: dict[Job, dict[str, Any]], items: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Values by item and measure, each the mean over the seeds; an item with a seed that has no picture has none."""
+def _means(records: dict[Job, dict[str, float]], seeds: dict[str, set[int]]) -> dict[str, dict[str, float]]:
+    """Values by item and measure, each the mean over the seeds; a measure that a seed lacks has none."""
     result: dict[str, dict[str, float]] = {}
-    for item in items:
-        found = [r["metrics"] for j, r in records.items() if j.item == item]
-        names = set.intersection(*(set(f) for f in found)) if found else set()
-        result[item] = {name: sum(f[name] for f in found) / len(found) for name in names}
+    for item, wanted in seeds.items():
+        found = [metrics for j, metrics in records.items() if j.item == item]
+        if found and len(found) == len(wanted):
+            names = set.intersection(*(set(f) for f in found))
+            result[item] = {name: sum(f[name] for f in found) / len(found) for name in names}
     return result
 
 
-def _column(values: dict[str, dict[str, float]], items: Sequence[str], metric: str) -> list[float] | None:
-    if not items or not all(metric in values[i] for i in items):
-        return None
-    return [values[i][metric] for i in items]
+def _with_input(
+    records: dict[Job, dict[str, float]], given: dict[Job, dict[str, float]]
+) -> dict[Job, dict[str, float]]:
+    """``records``, where what has no picture has the values of its input."""
+    inputs = {(j.item, j.seed): metrics for j, metrics in given.items()}
+    return {j: m if "psnr" in m else inputs.get((j.item, j.seed), {}) for j, m in records.items()}
 
 
 def _fid(features: Features, jobs: list[Job]) -> Interval | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from blinddps.core import InputError, Step
+from blinddps.core import Step
 
-from ..metrics import align_kernel, kernel_mse
 from .measure import Measurement
+from .scores import kernel_error
 
 __all__ = ["Trace"]
 
@@ -16,40 +16,43 @@ class Trace:
     """Listener of a solver; a restart begins it anew.
 
     ``arrays()``, each with a value for every step: ``sigma`` of the image's diffusion; ``image_mse``, mean square error
-    of the denoised image on [0, 1]; ``kernel_mse``, of the denoised kernel, sum one, aligned (absent where it is
-    known); ``residual``, norm on [-1, 1]. Of several starts or samples it is the first.
+    of the denoised image on [0, 1]; ``kernel_mse``, of the denoised kernel, sum one, aligned (absent where none is
+    estimated); ``residual``, norm on [-1, 1]. NaN: there is no such value, as of a solver that has no noise level, of
+    an image of another size than the truth, or of the kernel of a coarser scale. Of several starts or samples it is
+    the first.
+
+    Args:
+        kernel: the solver estimates the kernel; the true one, or one that stands for none, is not compared.
     """
 
-    def __init__(self, m: Measurement) -> None:
-        self._m = m
+    def __init__(self, m: Measurement, kernel: bool = True) -> None:
+        self._m, self._kernel = m, kernel
         self._rows: list[dict[str, float]] = []
+        self._sizes: list[tuple[int, ...]] = []
 
     def __call__(self, step: Step) -> None:
         if step.index == 0:
             self._rows.clear()
+            self._sizes.clear()
         image = (step.estimate["image"][:1].float().cpu() + 1) / 2
         h, w = self._m.truth.shape[-2:]
         top, left = (image.shape[-2] - h) // 2, (image.shape[-1] - w) // 2  # of an image that reaches beyond y
-        if top < 0 or left < 0 or image.shape[1] != self._m.truth.shape[1]:
-            raise InputError(
-                f"the trace compares images of {tuple(image.shape[1:])} with a truth of "
-                f"{tuple(self._m.truth.shape[1:])}; set trace = false, or give a prior of the pictures' size"
-            )
-        error = image[..., top : top + h, left : left + w] - self._m.truth
-        row = {
-            "sigma": step.sigma["image"],
-            "image_mse": float(error.square().mean()),
-            "residual": float(step.residual[0]),
-        }
-        if "kernel" in step.estimate:
+        truth = self._m.truth.expand(-1, image.shape[1] if self._m.truth.shape[1] == 1 else -1, -1, -1)
+        error = np.nan
+        if top >= 0 and left >= 0 and image.shape[1] == truth.shape[1]:
+            error = float((image[..., top : top + h, left : left + w] - truth).square().mean())
+        sigma = float(step.sigma.get("image", np.nan))
+        row = {"sigma": sigma, "image_mse": error, "residual": float(step.residual[0])}
+        if self._kernel and "kernel" in step.estimate:
             k = step.estimate["kernel"][:1, :1].float().cpu()
-            positive = bool(k.isfinite().all()) and bool((k > 0).any())
-            aligned = align_kernel(k, self._m.kernel) if positive else k
-            row["kernel_mse"] = (
-                float(kernel_mse(aligned, self._m.kernel)) if positive and float(aligned.sum()) > 0 else np.nan
-            )
+            positive = bool(k.isfinite().all()) and float(k.sum()) > 0
+            row["kernel_mse"] = kernel_error(k, self._m.kernel) if positive else np.nan
+            self._sizes.append(tuple(k.shape[-2:]))
         self._rows.append(row)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        names = self._rows[0] if self._rows else {}
-        return {name: np.array([row[name] for row in self._rows]) for name in names}
+        names = self._rows[-1] if self._rows else {}
+        found = {name: np.array([row.get(name, np.nan) for row in self._rows]) for name in names}
+        if "kernel_mse" in found and len(self._sizes) == len(self._rows):
+            found["kernel_mse"][[size != self._sizes[-1] for size in self._sizes]] = np.nan
+        return found

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from blinddps.core.errors import InputError
 
-__all__ = ["aligned_psnr", "error_ratio", "psnr", "ssim"]
+__all__ = ["aligned_psnr", "error_ratio", "levin_psnr", "psnr", "ssim"]
 
 
 def psnr(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
@@ -66,6 +66,29 @@ def aligned_psnr(
     return torch.where((x - ref).isfinite().all(dim=(1, 2, 3)), best, torch.nan)  # even where cropped away
 
 
+def levin_psnr(
+    x: Tensor, ref: Tensor, data_range: float = 2.0, *, border: int = 15, reach: int = 5, parts: int = 4
+) -> Tensor:
+    """PSNR as Levin et al. (2009) evaluate, and the tables of SelfDeblur and Pan et al. with them.
+
+    Args:
+        x, ref: ``(B, C, H, W)``.
+        data_range: width of the range of values, 2 for images in [-1, 1].
+        border: pixels of ``ref`` that are left out at each side.
+        reach: translations are of up to so many pixels along each axis, bilinear, in steps of ``1 / parts``.
+
+    Returns:
+        ``(B,)`` float64.
+
+    Raises:
+        InputError: as :func:`psnr`, or a border that is less than the reach or leaves no pixel.
+    """
+    x, ref = _pair(x, ref, data_range)
+    if not 0 <= reach < border or 2 * border >= min(ref.shape[-2:]):
+        raise InputError(f"border is {border}, reach {reach}, the image {tuple(ref.shape[-2:])}; give a larger image")
+    return torch.stack([_levin(a, b, border, reach, parts, data_range) for a, b in zip(x, ref, strict=True)])
+
+
 def ssim(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
     """Structural similarity (Wang et al., 2004): 11 x 11 Gaussian window of standard deviation 1.5, K = (0.01, 0.03).
 
@@ -111,6 +134,22 @@ def error_ratio(psnr_blind: Tensor, psnr_known: Tensor) -> Tensor:
     if psnr_blind.shape != psnr_known.shape:
         raise InputError(f"psnr_blind has shape {tuple(psnr_blind.shape)}, psnr_known {tuple(psnr_known.shape)}")
     return 10 ** ((psnr_known.double() - psnr_blind.double()) / 10)
+
+
+def _levin(x: Tensor, ref: Tensor, border: int, reach: int, parts: int, data_range: float) -> Tensor:
+    centre = ref[..., border:-border, border:-border]
+    h, w = centre.shape[-2:]
+    scores = []
+    for i in range(parts * parts):
+        dy, dx = i // parts / parts, i % parts / parts
+        moved = x[..., :-1, :] * (1 - dy) + x[..., 1:, :] * dy
+        moved = moved[..., :-1] * (1 - dx) + moved[..., 1:] * dx
+        rows, columns = 2 * reach + (dy == 0), 2 * reach + (dx == 0)  # beyond it the shift exceeds the reach
+        for row in range(border - reach, border - reach + rows):
+            windows = moved[:, row : row + h].unfold(2, w, 1)[:, :, border - reach : border - reach + columns]
+            error = (windows - centre[:, :, None]).square().mean((0, 1, 3))
+            scores.append(10 * torch.log10(data_range**2 / error).amax())
+    return torch.stack(scores).amax()
 
 
 def _closest_crop(x: Tensor, centre: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ def sharpen(blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixe
             pulled = across.conj() * frame.forward(g[:, :1]) + down.conj() * frame.forward(g[:, 1:])
             top, bottom = data + a * pulled, power + a * roughness
             if selected is not None:
-                # ||S x - u||^2 is majorised by the distance to x with its dark pixels replaced: S is no convolution
+                # in place of ||S x - u||^2, the distance to x with its dark pixels replaced: S is no convolution
                 top = top + b * frame.forward(spread_dark(x, *selected))
                 bottom = bottom + b
             x = frame.backward(top / bottom)

@@ -32,7 +32,7 @@ def blind_richardson_lucy(
 
     five of the one and five of the other in each round, from a Gaussian of a sixth of the support and from ``x = y``
     (Fish, Brinicombe, Pike and Walker, "Blind deconvolution by means of the Richardson-Lucy algorithm", JOSA A 1995).
-    Ratios are taken where the whole neighbourhood is inside the picture, and are 1 elsewhere.
+    The picture is larger than the measurement by half a kernel; ratios are taken at every measured pixel.
 
     Args:
         y01: luminance ``(B, 1, H, W)`` in [0, 1].

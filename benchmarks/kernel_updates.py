@@ -6,7 +6,7 @@ blur is Gaussian), and regress it on the denoised image as if that were exact, w
 **Sources.** FastEM: Laroche, Almansa, Coupete, "Fast Diffusion EM", WACV 2024 (arXiv 2309.00287). GibbsDDRM: Murata et
 al., ICML 2023 (arXiv 2301.12686). Of neither more than abstract and introduction could be read when this was written:
 the equations are the methods' known form, written down without the papers at hand, and **no published constant was
-seen**. Every constant here is ours; each class names the one that was tuned (benchmarks/README.md).
+seen**. Every constant here is ours; each class names the one that was tuned, ``docs/solvers.md`` what was tried.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FastEM(_Replaced):
         z = argmin_z  beta / 2 ||k - z||^2 + lambda Phi(z)   =   D(k; level sqrt(lambda / beta))
 
     The expectation is taken at one point, the denoised image, or (``variance``) over ``p(x | y, k_old)``, which in our
-    solver is Gaussian: mean ``x_hat`` of our image step and, per frequency, variance ``V = 1 / (|K_old|^2 / e + 1 / C)``,
+    solver is Gaussian: mean ``x_hat`` of our image step, variance ``V = 1 / (|K_old|^2 / e + 1 / C)`` per frequency,
     so ``E ||y - k * x||^2 = ||y - k * x_hat||^2 + sum |K|^2 V``. The point did better and is what the benchmark runs.
 
     Not carried over: samples of the posterior drawn by guided diffusions; ``k`` comes from conjugate gradients
@@ -119,8 +119,8 @@ class Gibbs(_Replaced):
         k <- k - xi / 2 grad( ||y - k * x||^2 / (2 e) + r ||k||_1 ) + sqrt(xi) n,    n ~ N(0, 1)
 
     with ``x`` the denoised image, each step followed by the Euclidean projection onto ``k >= 0, sum k = 1``. There the
-    norm is one everywhere, so **the prior has no say** and is left out. Clipping and dividing by the sum, where it would
-    have one, turns small entries into a floor: with the *true* image 500 such steps, even without noise, raise a
+    norm is one everywhere, so **the prior has no say** and is left out. Clipping and dividing by the sum, where it
+    would have one, turns small entries into a floor: with the *true* image 500 such steps, even without noise, raise a
     Gaussian blur's residual from 1.1 to 3.5 times the noise, where projected ones bring it to 1.0.
 
     Not carried over: the partially collapsed order and DDRM's spectral image step (ours in their place); the published

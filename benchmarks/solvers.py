@@ -167,7 +167,8 @@ def _write(out: Path, records: list[dict[str, Any]], few: set[str], sigma_y: flo
                 worse, told = sum(bad), sum(b and o for b, o in zip(bad, over, strict=True))
                 seconds = sorted(r["seconds"] for r in of)[len(of) // 2]
                 lines.append(
-                    f"{blur:8s} {method:10s} {len(of):4d} {mean('evaluations'):6.1f} {mean('psnr'):7.2f} {mean('psnr_aligned'):7.2f} "
+                    f"{blur:8s} {method:10s} {len(of):4d} {mean('evaluations'):6.1f} {mean('psnr'):7.2f} "
+                    f"{mean('psnr_aligned'):7.2f} "
                     f"{mean('ssim'):6.3f} {mean('mnc'):6.3f} {mean('kernel_mse_sum_one'):11.2e} {worse:6d} "
                     f"{told:4d} {sum(over) - told:5d} "
                     f"{seconds:8.2f}"

@@ -5,7 +5,7 @@
 A panel per blur; mean aligned PSNR of a method's items, evaluations of the image network on a logarithmic axis. The
 line joins the methods that none beats at as few evaluations, ``known`` (a ceiling) apart; the dashed line is the input.
 A method that ran on fewer items than others is drawn hollow and not joined, since its mean is over other items:
-``--common`` draws the items that all methods ran on. Evaluations are derived from the method's name in files that lack them.
+``--common`` draws the items that all methods ran on. Evaluations that a file lacks are derived from the method's name.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@
 Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
 first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts;
 ``coarse-50``, ``coarse4-50`` (photographs): half the size first, 50 steps there and 50 here, one start or four there.
-Evaluations in the table are counted in pictures of full size: one at half the size is a quarter.
+Evaluations in the table are counted in pictures of full size: one at half the size is a quarter. ``fastem-50``,
+``gibbs-50``: the kernel updates of other papers in our solver (``kernel_updates.py``).
 
 "told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual would
 have told (the noise level is stated exactly here), "alarm" how many of the better ones it would have called worse.
@@ -36,6 +37,7 @@ from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, simulate_blur
 from common import header
 from denoising import crops
+from kernel_updates import FastEM, Gibbs, kept_kernel
 
 BLUR = Blur("replicate")
 BATCH = 8
@@ -77,6 +79,10 @@ def main() -> None:
         if kind == "known":
             image = {"image": unknowns(forward, rows)["image"]}
             return blind_proximal(y[rows], partial(BLUR, kernel=kernels[rows]), image, **common)
+        if kind in ("fastem", "gibbs"):
+            blur = FastEM(BLUR, kernel_prior) if kind == "fastem" else Gibbs(BLUR, rows)
+            both = {"image": unknowns(forward, rows)["image"], "kernel": kept_kernel(32)}
+            return blind_proximal(y[rows], blur, both, **common)
         if kind.startswith("coarse"):
             starts = int(kind[6:] or 1)
             chosen = DeblurSettings(scales=2, starts=starts, num_steps=int(steps), noise=sigma_y / 2, kernel_size=32)

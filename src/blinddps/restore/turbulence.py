@@ -308,10 +308,11 @@ def motion(y: Tensor) -> float:
     """Displacement of the frames ``(T, C, H, W)`` about their mean, pixels rms along an axis.
 
     To first order a frame is ``mean + slope . tilt``: what frames vary by, less the noise, over the mean square of the
-    slope. Of simulated tilts of 1 and 2 px it gives 1.1 to 1.3 and 1.9 to 2.1.
+    slope. Slopes are central differences. Of simulated tilts of 0.5, 1 and 2 px it gives 0.6 to 0.8, 1.1 to 1.5 and 1.8 to 2.4.
     """
     varies = y.var(0).mean() - estimate_sigma(y).square().mean()
-    slope = (y.diff(dim=-1).square().mean() + y.diff(dim=-2).square().mean()) / 2
+    across, down = y[..., 2:] - y[..., :-2], y[..., 2:, :] - y[..., :-2, :]
+    slope = (across.square().mean() + down.square().mean()) / 8
     return float((varies.clamp_min(0) / slope.clamp_min(1e-12)).sqrt())
 
 

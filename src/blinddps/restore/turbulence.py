@@ -308,7 +308,7 @@ def motion(y: Tensor) -> float:
     """Displacement of the frames ``(T, C, H, W)`` about their mean, pixels rms along an axis.
 
     To first order a frame is ``mean + slope . tilt``: what frames vary by, less the noise, over the mean square of the
-    slope. Slopes are central differences. Of simulated tilts of 0.5, 1 and 2 px it gives 0.6 to 0.8, 1.1 to 1.5 and 1.8 to 2.4.
+    slope (central differences). Of simulated tilts of 0.5, 1 and 2 px it gives 0.6 to 0.8, 1.1 to 1.5 and 1.8 to 2.4.
     """
     varies = y.var(0).mean() - estimate_sigma(y).square().mean()
     across, down = y[..., 2:] - y[..., :-2], y[..., 2:, :] - y[..., :-2, :]

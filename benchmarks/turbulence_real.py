@@ -18,10 +18,16 @@ from blinddps.restore import restore_turbulence
 from common import header
 
 
+def reduced(frame: np.ndarray, n: int) -> np.ndarray:
+    h, w = (side // n * n for side in frame.shape[:2])
+    return frame[:h, :w].reshape(h // n, n, w // n, n, -1).mean((1, 3), dtype=np.float32)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--crop", type=int, default=160)
+    parser.add_argument("--shrink", type=int, default=1, help="mean of blocks of so many pixels, before the crop")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--out", required=True, type=Path)
@@ -30,7 +36,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     print("\n".join(header(0)), flush=True)
     for folder in args.folders:
-        whole = read_frames(folder).frames
+        whole = [reduced(f, args.shrink) for f in read_frames(folder).frames]
         h, w = whole[0].shape[:2]
         top, left = (h - args.crop) // 2, (w - args.crop) // 2
         frames = [np.ascontiguousarray(f[top : top + args.crop, left : left + args.crop]) for f in whole]

@@ -128,6 +128,7 @@ def test_two_scales_with_every_other_choice(
 def test_auto_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
     given = {**tiny, "kernel_size": 24}
     assert deblur(picture(66, 80), **{**given, "start": 0.3}).settings.scales == 1  # near the input, as was asked for
+    assert deblur(picture(146, 150), **given).settings.scales == 1  # much picture for its kernel
     known = deblur(picture(66, 80), **given, known_kernel=np.ones((21, 21)), scales=2)
     assert (known.settings.scales, known.settings.starts) == (1, 1)
     assert any("does not use" in note and "scales" in note for note in known.notes)

@@ -41,6 +41,7 @@ def test_pages_and_animations(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb")
     read, _ = seen(tmp_path / "a.tif")
     np.testing.assert_allclose(np.stack(read), np.stack(given) / 255, atol=1e-6)
+    assert read_frames(tmp_path / "a.tif").notes == ()  # no page was left out
     grey = [Image.fromarray(f[..., 0]) for f in given]
     grey[0].save(tmp_path / "a.gif", save_all=True, append_images=grey[1:], duration=50)
     read, names = seen(tmp_path / "a.gif")

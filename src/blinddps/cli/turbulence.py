@@ -158,7 +158,7 @@ def _restore(
     scene = read_frames(path, count=frames)
     with progress_bar(path.name, settings, quiet) as show:
         result = restore_turbulence(scene.frames, settings, on_step=show)
-    for sentence in result.notes:
+    for sentence in (*scene.notes, *result.notes):
         note("note", sentence, path)
     written = _write(path, out, name, scene, result, old)
     for j, outcome in enumerate(result.outcome):
@@ -228,7 +228,7 @@ def _write(path: Path, out: Path, name: str, scene: Scene, result: Turbulence, o
         ],
         "files": [file.name for file in files],
         "noise": result.noise,
-        "notes": list(result.notes),
+        "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,
         "seconds": round(result.seconds, 3),
         "nfe": result.nfe,

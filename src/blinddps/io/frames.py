@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Scene:
         frames: ``(H, W, C)`` float32 in [0, 1], of one size, in their order.
         names: what each is called: a file's name, ``page 3``, ``frame 3``.
         dtype: deepest type of the files: uint8, uint16, or a float type.
+        notes: sentences on what reading left out, each once.
     """
 
     frames: list[np.ndarray]
     names: list[str]
     dtype: np.dtype[Any]
+    notes: tuple[str, ...] = ()
 
 
 def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> Scene:
@@ -66,6 +68,7 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> 
         named = [(path.name, read_image(path, warn=False))]
     names = [name for name, _ in named]
     frames = [one.data if isinstance(one, Picture) else one for _, one in named]
+    notes = tuple(dict.fromkeys(note for _, one in named if isinstance(one, Picture) for note in one.notes))
     types = [one.dtype if isinstance(one, Picture) else np.dtype(np.uint8) for _, one in named]
     for name, frame in zip(names, frames, strict=True):
         if frame.shape != frames[0].shape:
@@ -77,7 +80,7 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> 
     if count is not None and count < len(frames):
         kept = sharpest(frames, count)
         frames, names = [frames[i] for i in kept], [names[i] for i in kept]
-    return Scene(frames, names, max(types, key=lambda t: (t.kind == "f", t.itemsize)))
+    return Scene(frames, names, max(types, key=lambda t: (t.kind == "f", t.itemsize)), notes)
 
 
 def sharpest(frames: list[np.ndarray], count: int) -> list[int]:
@@ -124,7 +127,12 @@ def _tiff(path: Path) -> list[tuple[str, Picture]]:
         raise _damaged(path, f"it ends after page {len(numbers)}")
     if len(numbers) < 2:
         return [(path.name, first)]
-    return [(f"page {i + 1}", read_image(path, warn=False, page=i)) for i in numbers]
+    pages = [read_image(path, warn=False, page=i) for i in numbers]
+    alone = {note for note in first.notes if "only the first" in note}  # true of a single picture, here all are read
+    return [
+        (f"page {i + 1}", replace(page, notes=tuple(n for n in page.notes if n not in alone)))
+        for i, page in zip(numbers, pages, strict=True)
+    ]
 
 
 def _next_page(file: Any) -> int:

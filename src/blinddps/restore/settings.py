@@ -72,7 +72,7 @@ class DeblurSettings:
             ``auto``: 4 there, else 1.
         scales: sizes at which ``fast`` solves, each half of the next one: of n, n steps for each step of ``num_steps``,
             the coarse ones at a quarter of the cost. ``auto``: 2 for priors of any size where the kernel's support is
-            above 16 pixels and a sixth of the picture's shorter side, which is at least 64, and ``start`` not given
+            above 16 pixels and at least a sixth of the picture's shorter side, which is at least 64, and ``start`` not given
             (``docs/solvers.md``), else 1.
         seed: the result depends on it alone.
         device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
@@ -241,7 +241,7 @@ def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:
     scales = settings.scales
     any_kernel = settings.kernel_prior == "uniform" or read_card(settings.kernel_prior).any_size
     if scales == "auto":
-        large = kernel > max(LARGEST_ONE_SCALE, side / 6) and side >= 2 * LEAST_COARSE
+        large = kernel > LARGEST_ONE_SCALE and 6 * kernel >= side >= 2 * LEAST_COARSE
         large = large and half_kernel(kernel) <= side // 2
         return 2 if large and settings.start == "auto" and any_kernel and read_card(settings.prior).any_size else 1
     if scales == 1:

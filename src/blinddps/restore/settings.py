@@ -72,8 +72,8 @@ class DeblurSettings:
             ``auto``: 4 there, else 1.
         scales: sizes at which ``fast`` solves, each half of the next one: of n, n steps for each step of ``num_steps``,
             the coarse ones at a quarter of the cost. ``auto``: 2 for priors of any size where the kernel's support is
-            above 16 pixels and at least a sixth of the picture's shorter side, which is at least 64, and ``start`` not given
-            (``docs/solvers.md``), else 1.
+            above 16 pixels and at least a sixth of the picture's shorter side, which is at least 64, and ``start`` not
+            given (``docs/solvers.md``), else 1.
         seed: the result depends on it alone.
         device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
         tile: pixels a side above which the image network sees tiles, or ``auto``.

@@ -180,16 +180,7 @@ def solve_ilvr(
 ) -> Solution:
     """ILVR with the low frequencies that Chung et al. take, 16 x 16 of a 256 x 256 picture, in proportion."""
     assert not isinstance(settings.num_steps, str)
-    assert not isinstance(settings.tile, str)
-    start = None if settings.start == "noise" else settings.start
-    assert not isinstance(start, str)
-    image = Unknown(
-        Tiled(prior, settings.tile) if prior.card.any_size and max(y.shape[-2:]) > settings.tile else prior,
-        (y.shape[1], y.shape[2], y.shape[3]),
-        schedule=prior.schedule,
-        initial=None if start is None else y,
-        start_sigma=start,
-    )
+    image = _image_unknown(y, (y.shape[1], y.shape[2], y.shape[3]), settings, prior)
     nothing = y.new_ones(1, 1, 1, 1)
     solution = ilvr(
         y,
@@ -212,8 +203,9 @@ def guidance_of(settings: DeblurSettings) -> Guidance:
 
 
 def step_of(size: float | str) -> float:
-    """A step size as an :class:`Unknown` takes it; one that its solver does not use is still ``auto``."""
-    return 1.0 if isinstance(size, str) else size
+    """A resolved step size."""
+    assert not isinstance(size, str)
+    return size
 
 
 def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:
@@ -225,7 +217,8 @@ def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: Diff
         start = torch.outer(line, line)
         return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
     penalty: Penalty | None = None
-    if not isinstance(settings.sparsity, str) and settings.sparsity > 0:  # auto: not used by the solver
+    assert not isinstance(settings.sparsity, str)
+    if settings.sparsity > 0:
         penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
     to_physical = simplex if settings.projection == "simplex" else normalise
     return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)
@@ -245,8 +238,7 @@ def solve_or_restart(
         failed = [o for o in solution.outcome if o.status == "diverged"]
         if not failed or attempt == ATTEMPTS or settings.solver == "fast":
             return solution, attempt, settings
-        given = {name: getattr(settings, name) for name in steps}
-        settings = replace(settings, **{name: v / 2 for name, v in given.items() if not isinstance(v, str)})
+        settings = replace(settings, **{name: getattr(settings, name) / 2 for name in steps})
         notes.append(f"attempt {attempt} diverged ({failed[0].message}); started again with the step sizes halved")
         attempt += 1
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,13 +215,18 @@ class TestProcesses:
         # the first step of each weight whose gradient is rounding alone is arbitrary in Adam: keep the rate low
         config = tiny(batch_size=8, steps=6, log_every=4, save_every=5, learning_rate=1e-4)
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-        done = subprocess.run(
-            [*command, config.model_dump_json(), str(tmp_path / "two")],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        for _ in range(3):
+            done = subprocess.run(
+                [*command, config.model_dump_json(), str(tmp_path / "two")],
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            # seen once in about 60 runs on a busy machine: the C++ runtime aborts a process that is leaving
+            if "terminate called without an active exception" not in done.stderr:
+                break
+            shutil.rmtree(tmp_path / "two", ignore_errors=True)
         assert done.returncode == 0, done.stderr
         train(config, tmp_path / "one", progress=False)
         for ours, theirs in zip(log(tmp_path / "two"), log(tmp_path / "one"), strict=True):

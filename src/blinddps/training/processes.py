@@ -63,6 +63,7 @@ def join_processes(device: str) -> Iterator[Processes]:
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield Processes(dist.get_rank(), world, device)
+        dist.barrier()  # nobody leaves while another still writes: torchrun ends all once one has left badly
     finally:
         dist.destroy_process_group()
 

@@ -19,7 +19,7 @@ from blinddps.core import InputError, PriorError, Step
 from blinddps.operators import Blur
 from blinddps.priors import load_prior
 from blinddps.restore import DeblurSettings, solve_blur
-from blinddps.restore.solve import crop
+from blinddps.restore.geometry import crop
 
 MODULE = importlib.import_module("blinddps.restore.deblur")  # the name in the package is the function
 

@@ -18,8 +18,8 @@ from ..io import from_tensor
 from ..operators import Blur, Composed, Tilt
 from ..priors import Tiled, load_prior
 from ..restore import Deblurred, DeblurSettings
+from ..restore.geometry import crop, extend
 from ..restore.settings import find_device, resolve, with_options
-from ..restore.solve import crop, extend
 from ..samplers import blind_proximal
 from .measure import Measurement
 

@@ -21,8 +21,9 @@ from ..core import (
     UniformPrior,
 )
 from ..priors import DiffusionPrior, load_prior, read_card
+from .geometry import crop
 from .settings import DeblurSettings, find_device, resolve, unused_settings, with_options
-from .solve import crop, solve_blur, solve_ilvr, solve_or_restart
+from .solve import solve_blur, solve_ilvr, solve_or_restart
 from .solvers import SOLVERS
 
 if TYPE_CHECKING:

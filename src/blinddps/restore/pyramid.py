@@ -1,14 +1,12 @@
-"""Coarse to fine: a picture of half the size tells where the diffusions of image and kernel begin."""
+"""Pictures and kernels at half and at twice their size."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["IMAGE_START", "KERNEL_START", "enlarge_image", "enlarge_kernel", "half_kernel", "halve", "noise_left"]
+__all__ = ["enlarge_image", "enlarge_kernel", "half_kernel", "halve", "noise_left"]
 
-IMAGE_START = 1.0  # noise level from which the image goes on at the next size; docs/solvers.md has others
-KERNEL_START = 0.3  # ... and the kernel
 NOISE_LEFT = 0.41  # of white noise's standard deviation, by each reduction
 ALIASED = 1.5  # the noise stated at a smaller size, over what is left of it: a blurred picture is not band-limited
 LEAST_KERNEL = 16  # pixels; the smallest of the shipped prior

@@ -68,12 +68,13 @@ class DeblurSettings:
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
-            0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``, at the coarsest alone.
+            0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``: of each solution that is
+            begun anew at a smaller size.
             ``auto``: 4 there, else 1.
-        scales: sizes at which ``fast`` solves, each half of the next one: of n, n steps for each step of ``num_steps``,
-            the coarse ones at a quarter of the cost. ``auto``: 2 for priors of any size where the kernel's support is
-            above 16 pixels and at least a sixth of the picture's shorter side, which is at least 64, and ``start`` not
-            given (``docs/solvers.md``), else 1.
+        scales: sizes at which ``fast`` solves, each half of the next one; solutions of all depths are candidates, of
+            which the next size keeps the best. ``auto``: 3 (2 where the shorter side is below 125 pixels) for priors of
+            any size where the kernel's support is above 16 pixels and at least a sixth of the picture's shorter side,
+            which is at least 64, and ``start`` not given (``docs/solvers.md``), else 1.
         seed: the result depends on it alone.
         device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
         tile: pixels a side above which the image network sees tiles, or ``auto``.
@@ -243,7 +244,9 @@ def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:
     if scales == "auto":
         large = kernel > LARGEST_ONE_SCALE and 6 * kernel >= side >= 2 * LEAST_COARSE
         large = large and half_kernel(kernel) <= side // 2
-        return 2 if large and settings.start == "auto" and any_kernel and read_card(settings.prior).any_size else 1
+        if not (large and settings.start == "auto" and any_kernel and read_card(settings.prior).any_size):
+            return 1
+        return 3 if -(-side // 4) >= max(LEAST_COARSE, half_kernel(half_kernel(kernel))) else 2
     if scales == 1:
         return 1
     for name, fits in ((settings.prior, read_card(settings.prior).any_size), (settings.kernel_prior, any_kernel)):

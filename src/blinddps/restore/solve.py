@@ -1,4 +1,4 @@
-"""The solvers on tensors, called as resolved settings say: one size or coarse to fine, kernel to be found or known."""
+"""The solvers on tensors, called as resolved settings say, kernel to be found or known."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ..core.constraints import project_simplex
 from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled
 from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, ilvr, isotropic_precision
+from .coarse_to_fine import Candidates, begin_from, solve_coarse_to_fine
+from .geometry import extend
 from .known_kernel import read_kernel
-from .pyramid import IMAGE_START, KERNEL_START, enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
 from .settings import DeblurSettings
 
-__all__ = ["crop", "extend", "guidance_of", "kernel_unknown", "solve_blur", "solve_ilvr", "solve_or_restart", "step_of"]
+__all__ = ["guidance_of", "kernel_unknown", "solve_blur", "solve_ilvr", "solve_or_restart", "step_of"]
 
 ATTEMPTS = 3  # at halved steps when the solver diverges
 
@@ -36,39 +37,21 @@ def solve_blur(
 ) -> Solution:
     """The solver of ``settings`` on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
 
-    ``fast``, or by the paper's sampler: Algorithm 1, with a uniform kernel prior Algorithm 3, with a known kernel DPS.
-    With ``scales`` above 1 ``fast`` first solves ``y`` at half the size (and that one at a quarter, ...), whose image
-    and kernel, enlarged, are where the diffusions of the next size begin: a kernel too long to be found at once is
-    short there.
+    ``fast``, with ``scales`` above 1 coarse to fine (:mod:`~blinddps.restore.coarse_to_fine`); or by the paper's
+    sampler: Algorithm 1, with a uniform kernel prior Algorithm 3, with a known kernel DPS.
 
     ``settings`` must be resolved: no ``auto`` but those of a baseline. Without ``known_kernel`` a ``kernel_prior`` is
     needed.
     """
-    known = None
+    seeds = settings.seed if seed is None else seed
     if settings.known_kernel is not None:
         known = read_kernel(settings.known_kernel, (y.shape[-2], y.shape[-1])).to(y)
-        on_step = _with_kernel(on_step, known)
-    assert isinstance(settings.kernel_size, int)
-    sizes = [(y, settings.kernel_size)]
-    if settings.solver == "fast" and known is None:
-        assert isinstance(settings.scales, int)
-        for _ in range(settings.scales - 1):
-            smaller, support = sizes[-1]
-            sizes.append((halve(smaller), half_kernel(support)))
-    solution: Solution | None = None
-    nfe: dict[str, int] = {}
-    for level, (seen, support) in reversed(list(enumerate(sizes))):
-        here = replace(settings, kernel_size=support, starts=settings.starts if solution is None else 1)
-        listen = None
-        if on_step is not None:
-            listen = (
-                on_step if len(sizes) == 1 else _part(on_step, len(sizes) - 1 - level, len(sizes), y, seen, settings)
-            )
-        noise = None if sigma_y is None else sigma_y * noise_left(level)
-        solution = _solve_size(seen, here, image_prior, kernel_prior, known, solution, noise, seed, listen)
-        nfe = {name: nfe.get(name, 0) + count for name, count in solution.nfe.items()}
-    assert solution is not None
-    return replace(solution if known is None else _with_known(solution, known), nfe=nfe)
+        listen = _with_kernel(on_step, known)
+        return _with_known(_solve_size(y, settings, image_prior, None, known, None, sigma_y, seeds, listen), known)
+    solve = partial(_solve_size, image_prior=image_prior, kernel_prior=kernel_prior, known=None)
+    if settings.solver != "fast" or settings.scales == 1:
+        return solve(y, settings, coarse=None, sigma_y=sigma_y, seed=seeds, on_step=on_step)
+    return solve_coarse_to_fine(solve, y, settings, sigma_y, seeds, on_step)
 
 
 def _solve_size(
@@ -77,12 +60,13 @@ def _solve_size(
     image_prior: DiffusionPrior,
     kernel_prior: DiffusionPrior | UniformPrior | None,
     known: Tensor | None,
-    coarse: Solution | None,
+    coarse: Candidates | None,
     sigma_y: float | Tensor | None,
-    seed: int | list[int] | None,
+    seed: int | list[int],
     on_step: Callable[[Step], None] | None,
 ) -> Solution:
-    """``y`` at its own size, from the ``coarse`` solution of half of it where there is one."""
+    """``y`` at its own size; where there are solutions of half of it, from the one of these ``coarse`` candidates that
+    explains ``y`` best after one step."""
     size = settings.kernel_size
     assert isinstance(size, int)
     assert settings.boundary != "auto"
@@ -95,30 +79,22 @@ def _solve_size(
         unknowns["kernel"] = kernel_unknown(size, step_of(settings.kernel_step_size), settings, kernel_prior)
     else:
         operator = partial(blur, kernel=known)
-    if coarse is not None:
-        half = torch.Size([-(-n // 2) for n in y.shape[-2:]])
-        image = enlarge_image(crop(coarse.estimate["image"], half), (y.shape[-2], y.shape[-1]))
-        first = extend(image, image_shape[-2:])
-        begun = unknowns["image"].start_sigma  # a level that was asked for is no reason to forget more than that
-        unknowns["image"] = replace(
-            unknowns["image"], initial=first, start_sigma=IMAGE_START if begun is None else min(begun, IMAGE_START)
-        )
-        kernel, found = unknowns["kernel"], enlarge_kernel(coarse.estimate["kernel"], size)
-        if kernel.is_uniform:
-            unknowns["kernel"] = replace(kernel, initial=found)
-        else:
-            unknowns["kernel"] = replace(kernel, initial=from_simplex(found), start_sigma=KERNEL_START)
     common: dict[str, Any] = {
         "num_steps": settings.num_steps,
         "samples": settings.samples,
-        "seed": settings.seed if seed is None else seed,
+        "seed": seed,
         "sigma_y": sigma_y,
         "on_step": on_step,
     }
-    if settings.solver == "fast":
-        assert isinstance(settings.starts, int)
-        return blind_proximal(y, operator, unknowns, starts=settings.starts, **common)
-    return blind_dps(y, operator, unknowns, guidance=guidance_of(settings), **common)
+    if settings.solver != "fast":
+        return blind_dps(y, operator, unknowns, guidance=guidance_of(settings), **common)
+    assert isinstance(settings.starts, int)
+    common["starts"] = settings.starts
+    if coarse is not None:
+        assert isinstance(settings.num_steps, int)
+        unknowns = begin_from(unknowns, coarse, y)
+        common |= {"starts": coarse.each, "trial": 1 / settings.num_steps}
+    return blind_proximal(y, operator, unknowns, **common)
 
 
 def _image_unknown(y: Tensor, shape: tuple[int, int, int], settings: DeblurSettings, prior: DiffusionPrior) -> Unknown:
@@ -133,27 +109,6 @@ def _image_unknown(y: Tensor, shape: tuple[int, int, int], settings: DeblurSetti
         initial=None if isinstance(start, str) else extend(y, shape[-2:]),
         start_sigma=None if isinstance(start, str) else start,
     )
-
-
-def _part(
-    on_step: Callable[[Step], None], done: int, parts: int, y: Tensor, seen: Tensor, settings: DeblurSettings
-) -> Callable[[Step], None]:
-    """The listener of one of ``parts`` runs of one length, on ``y`` as it is ``seen`` there: steps are counted through
-    all, the picture has the full size, and the residual is as that many pixels would have it."""
-    size, boundary = settings.kernel_size, settings.boundary
-    assert isinstance(size, int)
-    assert boundary != "auto"
-    latent = Blur(boundary=boundary).image_shape(y.shape, (size, size))
-
-    def listen(step: Step) -> None:
-        if done < parts - 1:
-            image = enlarge_image(crop(step.estimate["image"], seen.shape), (y.shape[-2], y.shape[-1]))
-            image = extend(image, latent[-2:])
-            residual = step.residual * (y[0].numel() / seen[0].numel()) ** 0.5
-            step = replace(step, estimate={**step.estimate, "image": image}, residual=residual)
-        on_step(replace(step, index=done * step.total + step.index, total=parts * step.total))
-
-    return listen
 
 
 def _with_known(solution: Solution, kernel: Tensor) -> Solution:
@@ -241,17 +196,3 @@ def solve_or_restart(
         settings = replace(settings, **{name: getattr(settings, name) / 2 for name in steps})
         notes.append(f"attempt {attempt} diverged ({failed[0].message}); started again with the step sizes halved")
         attempt += 1
-
-
-def extend(y: Tensor, size: Sequence[int]) -> Tensor:
-    """``y`` with its edge values repeated to a larger latent ``size``; :func:`crop` undoes it."""
-    bottom, right = size[0] - y.shape[-2], size[1] - y.shape[-1]
-    top, left = bottom // 2, right // 2
-    return torch.nn.functional.pad(y, (left, right - left, top, bottom - top), mode="replicate")
-
-
-def crop(x: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """The part of a larger latent image that lies under the measurement: from ``h - 1 - h // 2`` of the kernel on."""
-    h, w = shape[-2:]
-    top, left = (x.shape[-2] - h) // 2, (x.shape[-1] - w) // 2
-    return x[..., top : top + h, left : left + w]

@@ -29,7 +29,6 @@ from .linearised import linearised_update
 __all__ = ["blind_proximal"]
 
 _ASSUMED_NOISE = 0.02  # on [-1, 1], the paper's, where none is stated
-_TRIAL = 0.4  # share of the steps after which one start is kept; docs/solvers.md says what other shares gave
 
 
 @torch.no_grad()
@@ -41,6 +40,7 @@ def blind_proximal(
     num_steps: int = 50,
     samples: int = 1,
     starts: int = 1,
+    trial: float = 0.4,
     seed: int | Sequence[int] = 0,
     sigma_y: float | Tensor | None = None,
     tolerance: float = 3.0,
@@ -63,9 +63,11 @@ def blind_proximal(
             ``penalty`` of the unknowns are not used, ``from_physical`` and ``error`` are.
         sigma_y: measurement noise on the scale of ``y``, one or one per measurement; 0.02 where none is stated, and
             then the outcome is not judged.
-        starts: diffusions begun for each sample. After 0.4 of the steps the one with the least residual goes on and the
-            others end: 4 starts take 2.2 times the evaluations of one. The choice is made while the image is still
-            held by its prior: at the end the residual cannot tell, since no blur at all leaves none.
+        starts: diffusions begun for each sample, from ``initial`` of each where it has a row for each. After ``trial``
+            of the steps the one with the least residual goes on and the others end: 4 starts take 2.2 times the
+            evaluations of one. The choice is made while the image is still held by its prior: at the end the residual
+            cannot tell, since no blur at all leaves none.
+        trial: share of the steps, above 0 and at most 1; starts that begin from pure noise need about 0.4.
         settle: level below which the operator's parameters are held; 0 never holds them.
 
     Returns, raises: as :func:`blind_dps`; ``backward`` is false, ``nfe`` counts the evaluations of all starts of a
@@ -76,6 +78,8 @@ def blind_proximal(
     seeds = check_call(y, operator, unknowns, num_steps, samples, seed)
     if starts < 1:
         raise InputError(f"starts is {starts}; give at least 1")
+    if not 0 < trial <= 1:
+        raise InputError(f"trial is {trial}; give a share of the steps, above 0 and at most 1")
     noise_levels = noise_of_rows(sigma_y, len(y), samples * starts)
     rows = len(y) * samples
     y = y.repeat_interleave(samples * starts, dim=0)
@@ -139,7 +143,7 @@ def blind_proximal(
         if on_step is not None:
             on_step(Step(i, num_steps, sigma, residual, estimate, state))
         lost = (i + 1) % 20 == 0 and bool((diverged_at >= 0).all())
-        if len(y) > rows and (lost or i + 1 >= _TRIAL * num_steps):
+        if len(y) > rows and (lost or i + 1 >= trial * num_steps):
             kept = _least(residual, starts)
             y, e, residual, diverged_at = y[kept], e[kept], residual[kept], diverged_at[kept]
             estimate = {name: v[kept] for name, v in estimate.items()}

@@ -28,10 +28,10 @@ def start_state(
         return noise
     measurements = len(y) // (samples * starts)
     given = u.initial.to(y).reshape(-1, *u.shape)
-    if len(given) not in (1, measurements, measurements * samples):
+    if len(given) not in (1, measurements, measurements * samples, len(y)):
         raise InputError(
             f"initial of unknown '{name}' holds {len(given)} starts for {measurements} measurements; "
-            "give one, or one for each measurement or each of its samples"
+            "give one, or one for each measurement, each of its samples, or each of their starts"
         )
     return given.repeat_interleave(len(y) // len(given), dim=0) + noise
 

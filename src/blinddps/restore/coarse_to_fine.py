@@ -1,0 +1,134 @@
+"""Coarse to fine: solutions of smaller pictures are where the diffusions of the next size begin.
+
+A kernel too long to be found at once is short at half the size, or at a quarter. No one number of sizes is right for
+every kernel, so those of several depths are candidates, of which the next size keeps the one that explains it best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..core import Solution, Step, Unknown, from_simplex
+from ..operators import Blur
+from .geometry import crop, extend
+from .pyramid import enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
+from .settings import DeblurSettings
+
+__all__ = ["Candidates", "begin_from", "solve_coarse_to_fine"]
+
+IMAGE_START = 1.0  # noise level from which the image goes on at the next size; docs/solvers.md has others
+KERNEL_START = 0.3  # ... and the kernel
+FRESH_HALF, FRESH_DEEPER = 2, 1  # solutions begun anew at half the size, and at each smaller one
+APART = 1_000_003  # between the seeds of two sizes, whose kernels would begin from the same noise
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Solutions of one size from which the next one may begin: ``each`` for each sample of each measurement, in
+    neighbouring rows of ``image`` and ``kernel``."""
+
+    image: Tensor
+    kernel: Tensor
+    each: int
+
+
+def solve_coarse_to_fine(
+    solve: Callable[..., Solution],
+    y: Tensor,
+    settings: DeblurSettings,
+    sigma_y: float | Tensor | None,
+    seed: int | list[int],
+    on_step: Callable[[Step], None] | None,
+) -> Solution:
+    """The fast solver over ``settings.scales`` sizes, each half of the next one.
+
+    Each smaller size is solved anew (twice at half the size, each with ``starts``) and from what the size below it has
+    found; all of these go to the next size, which keeps one of them after its first step.
+
+    Args:
+        solve: one size, called as ``solve(y, settings, coarse=, sigma_y=, seed=, on_step=)``.
+        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`; ``on_step`` counts through all runs.
+    """
+    assert isinstance(settings.scales, int)
+    assert isinstance(settings.kernel_size, int)
+    depth = settings.scales - 1
+    sizes = [(y, settings.kernel_size)]
+    for _ in range(depth):
+        smaller, support = sizes[-1]
+        sizes.append((halve(smaller), half_kernel(support)))
+    runs, run = 2 * depth, 0
+    nfe: dict[str, int] = {}
+
+    def at(level: int, coarse: Candidates | None, times: int = 1) -> Solution:
+        nonlocal run
+        seen, support = sizes[level]
+        here = replace(settings, kernel_size=support, samples=settings.samples * times)
+        listen = None if on_step is None else _part(on_step, run, runs, y, seen, settings)
+        noise = None if sigma_y is None else sigma_y * noise_left(level)
+        seeds = seed + APART * level if isinstance(seed, int) else [s + APART * level for s in seed]
+        solution = solve(seen, here, coarse=coarse, sigma_y=noise, seed=seeds, on_step=listen)
+        run += 1
+        for name, count in solution.nfe.items():  # of a sample
+            nfe[name] = nfe.get(name, 0) + times * count
+        return solution
+
+    found: Candidates | None = None
+    for level in range(depth, 0, -1):
+        times = FRESH_HALF if level == 1 else FRESH_DEEPER
+        here = [(at(level, None, times), times)]
+        if found is not None:
+            here.append((at(level, found), 1))
+        found = _together(here)
+    return replace(at(0, found), nfe=nfe)
+
+
+def _together(solutions: list[tuple[Solution, int]]) -> Candidates:
+    """What several solutions hold for each sample, and how many each of them holds, in neighbouring rows."""
+    each = sum(times for _, times in solutions)
+
+    def rows(name: str) -> Tensor:
+        parts = [s.estimate[name].unflatten(0, (-1, times)) for s, times in solutions]
+        return torch.cat(parts, 1).flatten(0, 1)
+
+    return Candidates(rows("image"), rows("kernel"), each)
+
+
+def begin_from(unknowns: Mapping[str, Unknown], coarse: Candidates, y: Tensor) -> dict[str, Unknown]:
+    """``unknowns`` of ``y``, each beginning from the solutions of half of ``y``."""
+    image, kernel = unknowns["image"], unknowns["kernel"]
+    half = torch.Size([-(-n // 2) for n in y.shape[-2:]])
+    large = enlarge_image(crop(coarse.image, half), (y.shape[-2], y.shape[-1]))
+    begun = image.start_sigma  # a level that was asked for is no reason to forget more than that
+    level = IMAGE_START if begun is None else min(begun, IMAGE_START)
+    image = replace(image, initial=extend(large, image.shape[-2:]), start_sigma=level)
+    found = enlarge_kernel(coarse.kernel, kernel.shape[-1])
+    if kernel.is_uniform:
+        kernel = replace(kernel, initial=found)
+    else:
+        kernel = replace(kernel, initial=from_simplex(found), start_sigma=KERNEL_START)
+    return {**unknowns, "image": image, "kernel": kernel}
+
+
+def _part(
+    on_step: Callable[[Step], None], done: int, parts: int, y: Tensor, seen: Tensor, settings: DeblurSettings
+) -> Callable[[Step], None]:
+    """The listener of one of ``parts`` runs of one length, on ``y`` as it is ``seen`` there: steps are counted through
+    all, the picture has the full size, and the residual is as that many pixels would have it."""
+    size, boundary = settings.kernel_size, settings.boundary
+    assert isinstance(size, int)
+    assert boundary != "auto"
+    latent = Blur(boundary=boundary).image_shape(y.shape, (size, size))
+
+    def listen(step: Step) -> None:
+        if done < parts - 1:
+            image = enlarge_image(crop(step.estimate["image"], seen.shape), (y.shape[-2], y.shape[-1]))
+            image = extend(image, latent[-2:])
+            residual = step.residual * (y[0].numel() / seen[0].numel()) ** 0.5
+            step = replace(step, estimate={**step.estimate, "image": image}, residual=residual)
+        on_step(replace(step, index=done * step.total + step.index, total=parts * step.total))
+
+    return listen

@@ -5,29 +5,61 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["COLOURS", "chart", "mean_curve"]
+__all__ = ["COLOURS", "Curve", "chart", "mean_curves"]
+
+K = TypeVar("K")
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6b6b6b")  # Okabe and Ito
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM, _TOP = 460, 280, 58, 22, 40, 12
 
 
-def mean_curve(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Share of the steps done, mean over ``curves``, and how many those are: the ones of the commonest length.
+@dataclass(frozen=True)
+class Curve:
+    """``y`` against the share ``x`` of the steps done, in [0, 1]; NaN where there is no value. ``colour``: an index."""
 
-    A restoration that ended early has a shorter one, which tells of other steps.
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: int
+
+
+def mean_curves(found: Mapping[str, Mapping[K, np.ndarray]]) -> tuple[dict[str, np.ndarray], int]:
+    """Mean curve of each method, over the restorations that all of them have one of, and how many those are.
+
+    Of a method count the curves of the commonest length: a restoration that ended early has a shorter one, which tells
+    of other steps. A step that any of them has no value at is NaN, so that the mean is of the same ones at all steps.
+    Methods that have none in common with those before them (by number, then in order) are left out.
+
+    Args:
+        found: by method, then by restoration: an item under a seed.
     """
-    lengths = [len(c) for c in curves]
-    common = max(set(lengths), key=lambda n: (lengths.count(n), n))
-    chosen = np.stack([c for c in curves if len(c) == common])
-    return (np.arange(common) + 1) / common, chosen.mean(0), len(chosen)
+    usable = {name: _commonest(curves) for name, curves in found.items()}
+    common: set[K] = set()
+    kept: list[str] = []
+    for name in sorted(usable, key=lambda name: -len(usable[name])):
+        shared = common & usable[name].keys() if kept else set(usable[name])
+        if shared:
+            common = shared
+            kept.append(name)
+    means = {n: np.stack([c for k, c in usable[n].items() if k in common]).mean(0) for n in found if n in kept}
+    return means, len(common)
 
 
-def chart(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    """An SVG figure of curves ``(x in [0, 1], y)`` by label; ``y`` is logarithmic, so only what is above 0 is drawn."""
-    every = np.concatenate([y[np.isfinite(y) & (y > 0)] for _, y in curves.values()])
+def _commonest(curves: Mapping[K, np.ndarray]) -> dict[K, np.ndarray]:
+    finite = {key: curve for key, curve in curves.items() if np.isfinite(curve).any()}
+    lengths = [len(curve) for curve in finite.values()]
+    common = max(set(lengths), key=lambda n: (lengths.count(n), n), default=0)
+    return {key: curve for key, curve in finite.items() if len(curve) == common}
+
+
+def chart(title: str, curves: Sequence[Curve]) -> str:
+    """An SVG figure; ``y`` is logarithmic, so only what is above 0 is drawn, and a line ends where it has no value."""
+    every = np.concatenate([c.y[np.isfinite(c.y) & (c.y > 0)] for c in curves])
     if not len(every):
         return ""
     low, high = math.floor(math.log10(every.min()) * 2) / 2, math.ceil(math.log10(every.max()) * 2) / 2
@@ -46,14 +78,29 @@ def chart(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> st
         at, _ = place(share, 10**low)
         parts.append(f'<text x="{at:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{share:.0%}</text>')
     parts.append(f'<text x="{_LEFT + wide / 2:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">steps done</text>')
-    for i, (x, y) in enumerate(curves.values()):
-        points = [place(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(b) and b > 0]
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        parts.append(f'<polyline fill="none" stroke-width="2" stroke="{COLOURS[i % len(COLOURS)]}" points="{path}"/>')
+    for curve in curves:
+        style = f'stroke="{_colour(curve)}"' + ' stroke-dasharray="6 3"' * _dashed(curve)
+        seen = np.isfinite(curve.y) & (curve.y > 0)
+        for run in np.split(np.arange(len(seen)), np.flatnonzero(np.diff(seen)) + 1):
+            if seen[run[0]]:
+                points = [place(curve.x[i], curve.y[i]) for i in run]
+                points *= 2 if len(points) == 1 else 1  # a dot
+                path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+                line = 'fill="none" stroke-width="2" stroke-linecap="round"'
+                parts.append(f'<polyline {line} {style} points="{path}"/>')
     parts.append("</svg>")
     legend = "".join(
-        f'<li><span class="key" style="background:{COLOURS[i % len(COLOURS)]}"></span>{html.escape(label)}</li>'
-        for i, label in enumerate(curves)
+        f'<li><span class="key{" dashed" * _dashed(curve)}" style="color:{_colour(curve)}"></span>'
+        f"{html.escape(curve.label)}</li>"
+        for curve in curves
     )
     caption = f"<figcaption>{html.escape(title)}</figcaption>"
     return f"<figure>{caption}{''.join(parts)}<ul class='legend'>{legend}</ul></figure>"
+
+
+def _colour(curve: Curve) -> str:
+    return COLOURS[curve.colour % len(COLOURS)]
+
+
+def _dashed(curve: Curve) -> bool:
+    return curve.colour >= len(COLOURS)

@@ -75,6 +75,8 @@ def lpips_scores(
         name = f"{_hash(path)}/{_hash(truth_path)}"
         if name not in cache.values:
             x, truth = _picture(path), _picture(truth_path)
+            if x.shape[-2:] != truth.shape[-2:]:
+                continue  # the record says so
             x, truth = (v.expand(-1, max(x.shape[1], truth.shape[1]), -1, -1).to(device) for v in (x, truth))
             cache.values[name] = metric(x, truth).cpu().numpy()
         scores[job] = float(cache.values[name][0])

@@ -1,23 +1,26 @@
-"""Tables as text, CSV and LaTeX."""
+"""Tables as text, CSV, LaTeX and Markdown."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 
+from .grids import COUNTS, Cell, differences, failures_as_inputs, published, results, trouble
 from .scores import METRICS
-from .spec import Published, Spec
+from .spec import Spec
 from .statistics import Interval
-from .tables import STATUSES, Row, Table
+from .tables import Table
 
-__all__ = ["as_csv", "as_latex", "as_text", "best", "compared", "published_columns", "treated", "trouble"]
+__all__ = ["as_csv", "as_latex", "as_markdown", "as_text"]
 
-TREATED = "All items that could be measured: a failure counts as its input (intention to treat)"
-
-
-_COUNTS = (*STATUSES, "missing", "unscored")
+_MAIN = (
+    *("psnr", "psnr_aligned", "psnr_quarter", "ssim", "lpips_vgg", "lpips_alex", "fid", "mnc", "kernel_mse_max"),
+    *("tilt_epe", "worse", "seconds", "nfe"),
+)
+_PUBLISHED_AS = {"k-MSE": METRICS["kernel_mse_max"].label}  # 0.02 is beyond what kernels of sum one can reach
 
 
 def as_text(spec: Spec, tables: Sequence[Table], remarks: Sequence[str]) -> str:
@@ -25,64 +28,13 @@ def as_text(spec: Spec, tables: Sequence[Table], remarks: Sequence[str]) -> str:
     lines = [spec.title or spec.name, *(f"* {remark}" for remark in remarks)]
     told: set[str] = set()
     for table in tables:
-        lines += ["", f"== {table.degradation}: {table.note}", ""]
-        head = ["method", "n", *(METRICS[name].label for name in table.metrics), "worse", "failures"]
-        body = [
-            [
-                row.method.label,
-                str(len(row.items)),
-                *(_interval(row.values.get(name), METRICS[name].form) for name in table.metrics),
-                "-" if row.worse is None else f"{row.worse[0]} of {row.worse[1]}",
-                trouble(row) or "-",
-            ]
-            for row in table.rows
-        ]
-        lines += _aligned([head, *body])
-        if table.has_failures:
-            names = treated(table)
-            lines += ["", f"{TREATED}:", ""]
-            lines += _aligned(
-                [
-                    ["method", "n", *(METRICS[n].label for n in names)],
-                    *(
-                        [
-                            row.method.label,
-                            str(max(v.n for v in row.with_failures.values())),
-                            *(_interval(row.with_failures.get(n), METRICS[n].form) for n in names),
-                        ]
-                        for row in table.rows
-                        if row.with_failures
-                    ),
-                ]
-            )
-        if table.reference is not None:
-            label = next(m.label for m in spec.method if m.name == table.reference)
-            names = [n for n in table.metrics if any(n in row.differences for row in table.rows)]
-            body = [
-                [
-                    row.method.label,
-                    str(compared(row)),
-                    *(_interval(row.differences.get(n), "+" + METRICS[n].form) for n in names),
-                ]
-                for row in table.rows
-                if row.differences
-            ]
-            if body:
-                lines += ["", f"less '{label}', item by item, over the n that both have:", ""]
-                lines += _aligned([["method", "n", *(METRICS[n].label for n in names)], *body])
-        if table.published and table.degradation not in told:
-            told.add(table.degradation)
-            columns = published_columns(table.published)
-            lines += ["", "published, on other data:", ""]
-            lines += _aligned(
-                [
-                    ["method", "data", *columns, "source"],
-                    *(
-                        [p.method, p.data, *(f"{p.values[c]:g}" if c in p.values else "-" for c in columns), p.source]
-                        for p in table.published
-                    ),
-                ]
-            )
+        lines += ["", f"== {table.degradation}: {table.note}"]
+        theirs = None if table.degradation in told else published(table.published)
+        told.add(table.degradation)
+        for grid in (results(table), failures_as_inputs(table), differences(table), theirs):
+            if grid is not None:
+                lines += ["", f"{grid.title}:", ""] if grid.title else [""]
+                lines += _aligned([grid.head, *([_plain(cell) for cell in row] for row in grid.rows)])
     return "\n".join(lines) + "\n"
 
 
@@ -93,22 +45,21 @@ def as_csv(spec: Spec, tables: Sequence[Table]) -> str:
     numbers = ("n", "mean", "low", "high", "difference_n", "difference", "difference_low", "difference_high")
     treatment = ("treated_n", "treated", "treated_low", "treated_high")  # a failure counts as its input
     first = ["degradation", "items", "method", "metric", *numbers, *treatment]
-    out.writerow([*first, "reference", *_COUNTS, "source"])
+    out.writerow([*first, "reference", *COUNTS, "source"])
     for table in tables:
         for row in table.rows:
-            counts = [row.counts[s] for s in _COUNTS]
-            for name in table.metrics:
-                value = row.values.get(name)
-                three = (value, row.differences.get(name), row.with_failures.get(name))
+            start = [table.degradation, len(table.items), row.method.name]
+            counts = [row.counts[s] for s in COUNTS]
+            found = [m for m in METRICS if m in row.values.keys() | row.differences.keys() | row.with_failures.keys()]
+            for name in found:
+                three = (row.values.get(name), row.differences.get(name), row.with_failures.get(name))
                 cells = [cell for interval in three for cell in _cells(interval)]
-                if value is not None:
-                    start = [table.degradation, len(table.items), row.method.name, name]
-                    out.writerow([*start, *cells, table.reference or "", *counts, ""])
-            if not row.values:
-                out.writerow([table.degradation, len(table.items), row.method.name, "", *[""] * 13, *counts, ""])
+                out.writerow([*start, name, *cells, table.reference or "", *counts, ""])
+            if not found:
+                out.writerow([*start, "", *[""] * 13, *counts, ""])
     for p in spec.published:
         for name, figure in p.values.items():
-            empty = [""] * (2 + 8 + 1 + len(_COUNTS))
+            empty = [""] * (2 + 8 + 1 + len(COUNTS))
             source = f"{p.source}; {p.data}"
             out.writerow([p.degradation or "", "", p.method, name, "", repr(figure), *empty, source])
     return text.getvalue()
@@ -116,112 +67,82 @@ def as_csv(spec: Spec, tables: Sequence[Table]) -> str:
 
 def as_latex(spec: Spec, tables: Sequence[Table]) -> str:
     """A ``table`` for each of ours, with ``booktabs``; the best mean of a column is bold."""
-    parts = [f"% {spec.name}; needs \\usepackage{{booktabs}}"]
+    parts = [f"% {_line(spec.name)}; needs \\usepackage{{booktabs}}"]
+    told: set[str] = set()
     for table in tables:
-        names = treated(table) if table.has_failures else []
-        head = " & ".join(["Method", "$n$", *(_escape(METRICS[n].latex) for n in table.metrics), "failures"])
+        theirs = None if table.degradation in told else published(table.published)
+        told.add(table.degradation)
         lines = [
             "\\begin{table}",
             f"\\caption{{{_escape(spec.title or spec.name)}: {_escape(table.degradation)}. {_escape(table.note)} "
             "Means with 95\\,\\% bootstrap intervals.}",
-            f"\\begin{{tabular}}{{l{'r' * (len(table.metrics) + 2)}}}",
-            "\\toprule",
-            f"{head} \\\\",
-            "\\midrule",
         ]
-        leaders = {name: best(table, name) for name in table.metrics}
-        for row in table.rows:
-            cells = [_latex(row.values.get(n), METRICS[n].form, row in leaders[n]) for n in table.metrics]
-            start = [_escape(row.method.label), str(len(row.items))]
-            lines.append(" & ".join([*start, *cells, _escape(trouble(row) or "0")]) + " \\\\")
-        if names:
-            lines += _tabular(
-                TREATED,
-                ["Method", *(METRICS[n].latex for n in names)],
-                [
-                    [_escape(r.method.label), *(_latex(r.with_failures.get(n), METRICS[n].form, False) for n in names)]
-                    for r in table.rows
-                    if r.with_failures
-                ],
-            )
-        if table.published:
-            columns = published_columns(table.published)
-            lines += _tabular(
-                "Published, on other data",
-                ["Method", "Data", *columns, "Source"],
-                [
-                    [
-                        *map(_escape, (p.method, p.data)),
-                        *(f"{p.values[c]:g}" if c in p.values else "--" for c in columns),
-                        _escape(p.source),
-                    ]
-                    for p in table.published
-                ],
-            )
-        lines += ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
-        parts.append("\n".join(lines))
+        for grid in (results(table), failures_as_inputs(table), theirs):
+            if grid is not None:
+                lines += ["", f"\\medskip {_escape(grid.title)}", ""] if grid.title else []
+                lines += [
+                    f"\\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}",
+                    "\\toprule",
+                    " & ".join(_HEADS.get(name) or _escape(name) for name in grid.latex) + " \\\\",
+                    "\\midrule",
+                    *(" & ".join(map(_latex, row)) + " \\\\" for row in grid.rows),
+                    "\\bottomrule",
+                    "\\end{tabular}",
+                ]
+        parts.append("\n".join([*lines, "\\end{table}"]))
     return "\n\n".join(parts) + "\n"
 
 
-def _tabular(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The end of one tabular and another one below it, without its end."""
-    return [
-        "\\bottomrule",
-        "\\end{tabular}",
-        "",
-        f"\\medskip {_escape(title)}",
-        "",
-        f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-        "\\toprule",
-        " & ".join(map(_escape, head)) + " \\\\",
-        "\\midrule",
-        *(" & ".join(row) + " \\\\" for row in rows),
-    ]
+def as_markdown(spec: Spec, tables: Sequence[Table]) -> str:
+    """Means of the main measures, for a README: a table for each degradation, and for each set of items where methods
+    were run on fewer; published figures in the last rows, the best mean of ours bold."""
+    parts = [f"## {_mark(spec.title or spec.name)}"]
+    told: set[str] = set()
+    for table in tables:
+        if table.degradation not in told:
+            parts.append(f"### {_mark(table.degradation)}")
+            told.add(table.degradation)
+        columns = [m for m in _MAIN if m in table.metrics or (m == "worse" and any(r.worse for r in table.rows))]
+        heads = ["n", *(METRICS[m].label if m in METRICS else m for m in columns)]
+        figures = [{_PUBLISHED_AS.get(k, k): f"{v:g}" for k, v in p.values.items()} for p in table.published]
+        heads += dict.fromkeys(name for own in figures for name in own if name not in heads)
+        rows = []
+        whole = results(table)
+        for row, cells in zip(table.rows, whole.rows, strict=True):
+            by_head = dict(zip(whole.head, cells, strict=True))
+            rows.append([_mark(row.method.label), *(_short(by_head.get(head, Cell(""))) for head in heads)])
+        for p, own in zip(table.published, figures, strict=True):
+            rows.append([f"*{_mark(p.method)}*, {_mark(p.data)}", *(own.get(head, "–") for head in heads)])
+        grid = [["method", *heads], ["---", *["--:"] * len(heads)], *rows]
+        parts.append(_mark(table.note))
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in grid))
+        notes = [f"{r.method.label}: {trouble(r)}." for r in table.rows if trouble(r)]
+        sources = list(dict.fromkeys(p.source for p in table.published))
+        if sources:
+            notes.append(f"In italics, published figures on other data: {'; '.join(sources)}.")
+        if any("k-MSE" in p.values for p in table.published):
+            notes.append("Their k-MSE does not say how kernels are normalised.")
+        if notes:
+            parts.append(_mark(" ".join(notes)))
+    return "\n\n".join(parts) + "\n"
 
 
-def best(table: Table, metric: str) -> list[Row]:
-    """Rows with the best mean, as it is written; the input and the ceiling do not compete, nor what lacks items."""
-    better, form = METRICS[metric].better, METRICS[metric].form
-    rows = [r for r in table.rows if metric in r.values and r.method.call not in ("input", "known-kernel")]
-    rows = [r for r in rows if not r.method.known_kernel and len(r.items) == len(table.scored)]
-    if better == "neither" or len(rows) < 2:
-        return []
-    top = (max if better == "more" else min)(r.values[metric].mean for r in rows)
-    return [r for r in rows if format(r.values[metric].mean, form) == format(top, form)]
+def _plain(cell: Cell) -> str:
+    around = f" [{cell.interval[0]}, {cell.interval[1]}]" if cell.interval else ""
+    return (cell.text or "-") + around + ("" if cell.n is None else f" (n {cell.n})")
 
 
-def trouble(row: Row) -> str:
-    """``2 rejected, 1 failed``; empty where all converged and none is missing."""
-    return ", ".join(f"{row.counts[s]} {s}" for s in _COUNTS[1:] if row.counts[s])
+def _latex(cell: Cell) -> str:
+    text = _escape(cell.text) or "--"
+    text = f"\\textbf{{{text}}}" if cell.leads else text
+    if cell.interval:
+        text += f" {{\\scriptsize[{cell.interval[0]}, {cell.interval[1]}]}}"
+    return text if cell.n is None else f"{text} {{\\scriptsize($n={cell.n}$)}}"
 
 
-def compared(row: Row) -> int:
-    """Items that a row's differences are over."""
-    return max((v.n for v in row.differences.values()), default=0)
-
-
-def treated(table: Table) -> list[str]:
-    """Measures of which a failure can count as its input."""
-    return [n for n in table.metrics if any(n in row.with_failures for row in table.rows)]
-
-
-def published_columns(rows: Sequence[Published]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.values))
-
-
-def _interval(value: Interval | None, form: str) -> str:
-    if value is None:
-        return "-"
-    if math.isnan(value.low):
-        return format(value.mean, form)
-    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
-
-
-def _latex(value: Interval | None, form: str, leading: bool) -> str:
-    if value is None:
-        return "--"
-    mean = f"\\textbf{{{value.mean:{form}}}}" if leading else format(value.mean, form)
-    return mean if math.isnan(value.low) else f"{mean} {{\\scriptsize[{value.low:{form}}, {value.high:{form}}]}}"
+def _short(cell: Cell) -> str:
+    text = f"**{_mark(cell.text)}**" if cell.leads else _mark(cell.text) or "–"
+    return text if cell.n is None else f"{text} (n {cell.n})"
 
 
 def _cells(value: Interval | None) -> list[str]:
@@ -241,10 +162,29 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-_SPECIAL = {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"} | {
-    c: f"\\{c}" for c in "&%_#${}"
+_HEADS = {"n": "$n$", "method": "Method", "data": "Data", "source": "Source"}
+_SPECIAL = {
+    "\\": "\\textbackslash{}",
+    "^": "\\textasciicircum{}",
+    "~": "\\textasciitilde{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    "[": "{[}",  # at the beginning of a row it would be an argument of the line break before it, as a star
+    "]": "{]}",
+    "*": "{*}",
+    **{c: f"\\{c}" for c in "&%_#${}"},
 }
 
 
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _escape(text: str) -> str:
-    return "".join(_SPECIAL.get(c, c) for c in text)
+    return "".join(_SPECIAL.get(c, c) for c in _line(text))
+
+
+def _mark(text: str) -> str:
+    """Text that Markdown shows as it is, also in a cell."""
+    return re.sub(r"([\\|*_`<>\[\]~#])", r"\\\1", _line(text))

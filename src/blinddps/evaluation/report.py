@@ -12,7 +12,7 @@ from blinddps.core import InputError
 from ..io import atomic_write
 from .learned import LearnedWeights, inception_features, lpips_scores
 from .page import as_html
-from .render import as_csv, as_latex, as_text
+from .render import as_csv, as_latex, as_markdown, as_text
 from .spec import Spec
 from .store import Job, Store, read_json
 from .tables import make_tables
@@ -22,7 +22,7 @@ __all__ = ["Report", "make_report"]
 
 @dataclass(frozen=True)
 class Report:
-    """``text`` as for the terminal, and the ``files`` written: report.html, tables.txt, tables.csv, tables.tex."""
+    """``text`` as for the terminal, and the ``files`` written: tables.txt, .csv, .tex and .md, and report.html."""
 
     text: str
     files: tuple[Path, ...]
@@ -42,8 +42,10 @@ def make_report(
         InputError: the folder is none of a run or damaged, or weights that cannot be used.
     """
     store, weights = Store(folder), weights or LearnedWeights()
-    plan = store.plan()
     spec = _spec(store)
+    known = {m.name for m in spec.method}, {d.name for d in spec.degradation}
+    # a run that was killed at its beginning has the plan of an earlier spec
+    plan = [job for job in store.plan() if job.method in known[0] and job.degradation in known[1]]
     records = {job: record for job in plan if (record := store.record(job)) is not None}
     remarks = _facts(spec, plan, records)
     features = None
@@ -70,6 +72,7 @@ def make_report(
         "tables.txt": text,
         "tables.csv": as_csv(spec, tables),
         "tables.tex": as_latex(spec, tables),
+        "tables.md": as_markdown(spec, tables),
         "report.html": as_html(spec, tables, remarks, store, records),
     }
     files = []

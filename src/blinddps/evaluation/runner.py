@@ -102,8 +102,9 @@ def run_bench(
                 if record.get("measured") != store.measured(job):  # a later spec was broken off here
                     outdated[_measurement(job)] = job, item
         failed = 0
+        made_anyway = {_measurement(job) for job, *_ in todo}
         for which, (job, item) in outdated.items():
-            if which not in {_measurement(j) for j, *_ in todo}:
+            if which not in made_anyway:
                 _measured(store, spec, job, item)
         clock = _Clock([method.name for _, _, method in todo], progress)
         with clock:

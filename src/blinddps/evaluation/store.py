@@ -86,10 +86,7 @@ class Store:
 
     def record(self, job: Job) -> dict[str, Any] | None:
         """The record of ``job``, or None if there is none or it answers to another key."""
-        path = self.record_path(job)
-        if not path.exists():
-            return None
-        record = read_json(path)
+        record = _found(self.record_path(job))
         return record if record.get("key") == job.key else None
 
     def drop(self, job: Job) -> None:
@@ -137,18 +134,20 @@ class Store:
 
     def measured(self, job: Job) -> str | None:
         """Key of the measurement whose pictures are there whole."""
-        path = self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.json"
-        return read_json(path).get("key") if path.exists() else None
+        return _found(self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.json").get("key")
 
     def picture(self, job: Job, record: dict[str, Any], kind: str) -> Path | None:
         """``input``, ``truth`` or ``kernel`` (the true one) of the measurement that ``record`` answers to, if there."""
         path = self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.{kind}.png"
-        return path if path.exists() and self.measured(job) == record.get("measured") else None
+        wanted = record.get("measured")  # None: it could not be measured, and what lies there is of before
+        return path if wanted is not None and path.exists() and self.measured(job) == wanted else None
 
     def result(self, job: Job, record: dict[str, Any], kind: str) -> Path | None:
-        """File of the kind ``image``, ``kernel``, ``kernel_picture``, ``tilt`` or ``trace``, if the record has one."""
+        """File of the kind ``image``, ``kernel``, ``kernel_picture``, ``tilt`` or ``trace``, if the record has one and
+        it is there: a run that is at work replaces it, and pictures may have been removed to save space."""
         name = record["files"].get(kind)
-        return None if name is None else self.folder / "pictures" / job.degradation / job.method / name
+        path = self.folder / "pictures" / job.degradation / job.method / (name or "")
+        return path if name is not None and path.exists() else None
 
     def save_plan(self, jobs: list[Job]) -> None:
         write_json(self.folder / "plan.json", [asdict(job) for job in jobs])
@@ -175,6 +174,19 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read '{path}' ({error}); remove it and run the benchmark again") from None
+
+
+def _found(path: Path) -> dict[str, Any]:
+    """A file's object; empty where there is none, as when a run at work has just removed it."""
+    try:
+        value = read_json(path)
+    except InputError:
+        if path.exists():
+            raise
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(f"cannot read '{path}' (it is no JSON object); remove it and run the benchmark again")
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:

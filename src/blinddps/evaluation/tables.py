@@ -193,7 +193,7 @@ def _note(
 ) -> str:
     which = f"All {planned} items" if len(items) == planned else f"{len(items)} of {planned} items"
     if len(methods) < len(spec.method):
-        out = [m.label for m in spec.method if m not in methods]
+        out = [f"'{m.label}'" for m in spec.method if m not in methods]
         which += f"; {', '.join(out)} {'was' if len(out) == 1 else 'were'} not run on all of them"
     elif len(items) < planned:
         which += ", on which every method was run"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -16,7 +19,8 @@ from torch import nn
 
 from blinddps.core import InputError
 from blinddps.evaluation import LearnedWeights, make_report, parse_spec, run_bench
-from blinddps.evaluation.curves import chart, mean_curve
+from blinddps.evaluation.curves import COLOURS, Curve, chart, mean_curves
+from blinddps.evaluation.store import Store
 from blinddps.io import write_image
 from blinddps.metrics import FidInception, Lpips
 
@@ -66,7 +70,7 @@ def run(spec_text: Callable[..., str], data: Path, tmp_path_factory: pytest.Temp
 
 def test_page(run: Path) -> None:
     report = make_report(run)
-    assert [f.name for f in report.files] == ["tables.txt", "tables.csv", "tables.tex", "report.html"]
+    assert [f.name for f in report.files] == ["tables.txt", "tables.csv", "tables.tex", "tables.md", "report.html"]
     content = (run / "report.html").read_text()
     page = Page(content)
     assert "://" not in content  # nothing from elsewhere: no script, font or picture
@@ -85,7 +89,12 @@ def test_page(run: Path) -> None:
     assert "LPIPS (vgg): not computed; give its weights as --lpips-vgg FILE." in page.text
     assert "FID: not computed" in page.text
     assert content.count("<svg") == 4  # image and kernel, of two degradations
-    assert "fast (3 steps, mean of 2)" in page.text
+    assert "fast (3 steps)" in page.text
+    assert page.text.count("mean of n = 2 restorations") == 4
+    assert "wild (" not in page.text  # it diverged, so its steps are not the share of all that they would seem
+    assert content.count("<div class='wide' tabindex='0'><table>") == page.tags.count(
+        "table"
+    )  # none wider than the page
     assert 'name="viewport"' in content
     assert report.text == (run / "tables.txt").read_text()
 
@@ -105,7 +114,7 @@ def test_learned_measures_by_the_real_path(run: Path, tmp_path: Path) -> None:
     assert report.text.count("NOT known to be the published weights") == 2  # random ones pass under no other name
     assert "LPIPS (vgg): not computed" in report.text
     rows = list(csv.DictReader((run / "tables.csv").read_text().splitlines()))
-    found = {(r["degradation"], r["method"]): float(r["mean"]) for r in rows if r["metric"] == "lpips_alex"}
+    found = {(r["degradation"], r["method"]): float(r["mean"]) for r in rows if r["metric"] == "lpips_alex" and r["n"]}
     assert set(found) == {(d, m) for d in ("motion", "soft") for m in ("input", "known-kernel", "fast")}
     assert all(v > 0 for v in found.values())
     fid = {(r["degradation"], r["method"]): float(r["mean"]) for r in rows if r["metric"] == "fid"}
@@ -119,7 +128,7 @@ def test_learned_measures_by_the_real_path(run: Path, tmp_path: Path) -> None:
 
     def values(metric: str) -> dict[tuple[str, str], str]:
         rows = list(csv.DictReader((run / "tables.csv").read_text().splitlines()))
-        return {(r["degradation"], r["method"]): r["mean"] for r in rows if r["metric"] == metric}
+        return {(r["degradation"], r["method"]): r["mean"] for r in rows if r["metric"] == metric and r["n"]}
 
     lpips, distance = values("lpips_alex"), values("fid")
     files = [
@@ -142,16 +151,100 @@ def test_folders_that_are_none_of_a_run(tmp_path: Path) -> None:
         make_report(tmp_path)
 
 
-def test_curves() -> None:
-    x, y, count = mean_curve([np.array([1.0, 3.0]), np.array([3.0, 5.0]), np.array([9.0])])
-    assert (x.tolist(), y.tolist(), count) == ([0.5, 1.0], [2.0, 4.0], 2)
-    svg = chart("a < b", {"one": (x, np.array([1e-3, 1e-1])), "two": (x, np.array([np.nan, 1e-2]))})
-    Page(svg)
-    one, two = re.findall(r'points="([^"]*)"', svg)
+def test_a_chart_is_of_the_restorations_that_every_method_has() -> None:
+    one = {"a": np.array([1.0, 3.0]), "b": np.array([3.0, 5.0]), "c": np.array([9.0]), "d": np.array([np.nan, 7.0])}
+    two = {"b": np.array([4.0]), "d": np.array([6.0]), "e": np.array([100.0]), "f": np.array([np.nan])}
+    means, count = mean_curves({"one": one, "two": two})
+    assert count == 2  # b and d
+    assert means["one"].tolist() == pytest.approx([np.nan, 6.0], nan_ok=True)  # d has no first value: no mean there
+    assert means["two"].tolist() == [5.0]
+    alone, count = mean_curves({"one": one})
+    assert (count, alone["one"][1]) == (3, 5.0)  # c ended early
+    means, count = mean_curves({"one": one, "none": {"f": np.array([np.nan])}, "other": {"z": np.array([1.0])}})
+    assert (list(means), count) == (["one"], 3)
+    assert mean_curves({}) == ({}, 0)
+
+
+def test_chart() -> None:
+    x, gap = np.array([0.5, 1.0]), np.array([1e-2, np.nan, 1e-2, 1e-2])
+    svg = chart(
+        "a < b",
+        [
+            Curve("same", x, np.array([1e-3, 1e-1]), 0),
+            Curve("same", x, np.array([np.nan, 1e-2]), 3),
+            Curve("with a gap", np.arange(4) / 3, gap, len(COLOURS)),
+        ],
+    )
+    page = Page(svg)
+    assert page.text.count("same") == 2  # two methods of one label are two curves
+    one, two, dot, rest = re.findall(r'points="([^"]*)"', svg)
     (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in one.split())
     assert x1 > x0
     assert y1 < y0  # up is more
-    assert len(two.split()) == 1
-    ((_, middle),) = (map(float, p.split(",")) for p in two.split())
+    assert len(set(two.split())) == len(set(dot.split())) == 1
+    assert len(rest.split()) == 2  # no line over what has no value
+    _, middle = map(float, two.split()[0].split(","))
     assert middle == pytest.approx((y0 + y1) / 2, abs=0.2)  # the axis is logarithmic
-    assert chart("none", {"zero": (x, np.zeros(2))}) == ""
+    colours = re.findall(r'<polyline[^>]*stroke="([^"]*)"', svg)
+    assert colours == [COLOURS[0], COLOURS[3], COLOURS[0], COLOURS[0]]  # of the method, not of its place in the chart
+    assert svg.count("stroke-dasharray") == 2  # a colour that is used again
+    assert chart("none", [Curve("zero", x, np.zeros(2), 0)]) == ""
+
+
+def _copy(run: Path, out: Path) -> Path:
+    return Path(shutil.copytree(run, out / "copy"))
+
+
+def test_pictures_that_were_removed_are_not_shown(run: Path, tmp_path: Path) -> None:
+    out = _copy(run, tmp_path)
+    for kind in ("", ".kernel", ".trace"):
+        for path in (out / "pictures/motion/fast").glob(f"00000-p0.s0{kind}.*"):
+            path.unlink()
+    torch.manual_seed(0)
+    torch.save({k: v for k, v in Lpips("alex").state_dict().items() if k[0] == "f"}, tmp_path / "alexnet.pth")
+    make_report(out, LearnedWeights(lpips_alex=tmp_path / "alexnet.pth"))
+    page = Page((out / "report.html").read_text())
+    assert all((out / unquote(link)).is_file() for link in page.links)
+    assert "mean of n = 1 restorations, the same of every method; 1 that not every method has are left out" in page.text
+
+
+def test_a_picture_of_another_size_costs_no_report(run: Path, tmp_path: Path) -> None:
+    out = _copy(run, tmp_path)
+    write_image(out / "pictures/motion/fast/00000-p0.s0.png", np.zeros((30, 32, 3), dtype=np.float32))
+    torch.manual_seed(0)
+    torch.save({k: v for k, v in Lpips("alex").state_dict().items() if k[0] == "f"}, tmp_path / "alexnet.pth")
+    make_report(out, LearnedWeights(lpips_alex=tmp_path / "alexnet.pth"))
+    rows = list(csv.DictReader((out / "tables.csv").read_text().splitlines()))
+    (row,) = [r for r in rows if (r["degradation"], r["method"], r["metric"]) == ("motion", "fast", "lpips_alex")]
+    assert row["n"] == "1"
+    assert "(n 1)" in (out / "tables.txt").read_text()
+
+
+def test_a_plan_of_an_earlier_spec(run: Path, tmp_path: Path) -> None:
+    out = _copy(run, tmp_path)
+    spec = json.loads((out / "spec.json").read_text())
+    spec["method"] = [m for m in spec["method"] if m["name"] != "wild"]
+    (out / "spec.json").write_text(json.dumps(spec))  # as a run leaves it that is killed before it writes its plan
+    assert "wild" not in make_report(out).text
+
+
+def test_a_record_that_is_replaced_while_it_is_read(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(_copy(run, tmp_path))
+    job = store.plan()[0]
+    assert store.record(job) is not None
+    read = Path.read_text
+
+    def too_late(path: Path, **options: Any) -> str:
+        path.unlink()  # by the run that is at work
+        return read(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", too_late)
+    assert store.record(job) is None
+
+
+def test_a_record_that_is_none(run: Path, tmp_path: Path) -> None:
+    store = Store(_copy(run, tmp_path))
+    path = store.record_path(store.plan()[0])
+    path.write_text("[]")
+    with pytest.raises(InputError, match="is no JSON object"):
+        make_report(store.folder)

@@ -168,6 +168,10 @@ def test_an_unreadable_picture_fails_its_own_jobs_alone(spec_text: Text, data: P
     assert "00001-p1.s0.input.png" in page
     shutil.copy(data / "pictures" / "p0.png", tmp_path / "data" / "pictures")
     assert run(spec_text(METHODS), out, tmp_path / "data") == Summary(4, 4, 0)
+    (tmp_path / "data" / "pictures" / "p0.png").write_bytes(b"no picture")
+    run(spec_text(METHODS), out, tmp_path / "data")
+    make_report(out)
+    assert "00000-p0.s0.input.png" not in (out / "report.html").read_text()  # the picture of before
 
 
 def test_a_score_that_fails_keeps_the_restoration(

@@ -13,7 +13,7 @@ import torch
 
 from blinddps.evaluation import parse_spec
 from blinddps.evaluation.learned import Features
-from blinddps.evaluation.render import _escape, as_csv, as_latex, as_text
+from blinddps.evaluation.render import _escape, as_csv, as_latex, as_markdown, as_text
 from blinddps.evaluation.store import Job
 from blinddps.evaluation.tables import Table, make_tables
 from blinddps.metrics import frechet_distance
@@ -84,7 +84,7 @@ def test_a_slow_method_is_compared_on_its_items_alone() -> None:
     whole, few = tables()
     assert whole.items == tuple(ITEMS)
     assert [r.method.name for r in whole.rows] == ["input", "known-kernel", "ours"]
-    assert whole.note == "All 4 items; slow was not run on all of them."
+    assert whole.note == "All 4 items; 'slow' was not run on all of them."
     assert few.items == ("i0", "i1")
     assert [r.method.name for r in few.rows] == list(PSNR)
     assert few.note == "2 of 4 items, on which every method was run."
@@ -167,6 +167,14 @@ def test_a_measure_that_one_result_lacks() -> None:
     assert whole.rows[2].values["psnr"].n == 4
     assert whole.rows[2].values["psnr_aligned"].n == 3
     assert whole.rows[2].values["error_over_ceiling"].n == 2
+    text = as_text(SPEC, [whole], [])
+    means, differences = text.split("Difference from 'Ours & co', item by item, over the n items that both have")
+    assert re.search(r"Ours & co +4 +[\d.]+ \[[\d., ]+\]  +[\d.]+ \[[\d., ]+\] \(n 3\)", means)
+    assert (
+        means.count("(n ") == 6
+    )  # aligned PSNR, MNC and ratio of ours, PSNR and ratio of the ceiling, ratio of the input
+    assert re.search(r"^input +4 +\S+ \[[^(]*\]  +\S+ \[[^(]*\] \(n 3\)", differences, re.MULTILINE)
+    assert "($n=3$)" in as_latex(SPEC, [whole])
 
 
 def test_levins_items_are_drawn_by_picture() -> None:
@@ -224,14 +232,18 @@ def test_csv() -> None:
 
 def test_latex() -> None:
     text = as_latex(SPEC, tables())
-    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 4  # two of ours, two of theirs
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 3  # two of ours, theirs once
     failed = as_latex(SPEC, tables({job("i1", "ours"): FAILED}))
-    assert failed.count("\\begin{tabular}") == failed.count("\\end{tabular}") == 6  # and failures as inputs
-    assert re.search(r"Ours \\& co & 24\.25 \{", failed)
+    assert failed.count("\\begin{tabular}") == failed.count("\\end{tabular}") == 5  # and failures as inputs
+    assert re.search(r"Ours \\& co & 4 & 24\.25 \{", failed)
     assert "Ours \\& co" in text
     assert "50 \\% of\\_it" in text
     columns = re.findall(r"\\begin\{tabular\}\{(l r*|lr*)\}", text)
     assert re.search(r"Theirs & FFHQ & 22\.24 & 29\.49 & a paper, Table 1 ", text)
+    assert (
+        _escape("a  <b>\n\n|c|") == "a \\textless{}b\\textgreater{} \\textbar{}c\\textbar{}"
+    )  # no paragraph in a caption
+    assert _escape("[fast]*") == "{[}fast{]}{*}"  # at the beginning of a row no argument of the break before it
     assert _escape("{a^b~c}\\") == "\\{a\\textasciicircum{}b\\textasciitilde{}c\\}\\textbackslash{}"
     bodies = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL)
     for form, body in zip(columns, bodies, strict=True):
@@ -239,3 +251,39 @@ def test_latex() -> None:
         assert lines
         assert all(len(re.findall(r"(?<!\\)&", line)) == len(form) - 1 for line in lines)
     assert re.search(r"Ours \\& co & 2 & \\textbf\{26\.00\} \{\\scriptsize\[25\.00, 27\.00\]\}", text)
+
+
+def test_csv_has_the_inputs_of_a_method_that_always_fails() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(SPEC, tables({j: FAILED for j in PLAN if j.method == "ours"})))))
+    (ours,) = [r for r in rows if (r["items"], r["method"], r["metric"]) == ("4", "ours", "psnr")]
+    assert (ours["n"], ours["mean"], ours["treated_n"], float(ours["treated"])) == ("", "", "4", 21.5)
+    assert ours["failed"] == "8"
+
+
+def test_markdown() -> None:
+    spec = SPEC.model_copy(
+        update={
+            "published": (
+                SPEC.published[0].model_copy(update={"method": "Their|s", "values": {"PSNR": 22.24, "k-MSE": 0.003}}),
+            ),
+            "method": tuple(m.model_copy(update={"label": m.label.replace("&", "<b> *&*")}) for m in SPEC.method),
+        }
+    )
+    records = {j: record(j) for j in PLAN} | {job("i1", "ours"): FAILED}
+    for j, r in records.items():
+        if "mnc" in r["metrics"]:
+            records[j] = {**r, "metrics": {**r["metrics"], "kernel_mse_max": 0.004, "nfe": 92.0}}
+    text = as_markdown(spec, make_tables(spec, PLAN, records))
+    assert text.startswith("## 50 % of\\_it\n\n### motion\n\nAll 4 items; 'slow' was not run on all of them.")
+    assert text.count("### motion") == 1
+    whole, few = (part.splitlines() for part in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE))
+    assert whole[0] == "| method | n | PSNR | PSNR al. | MNC | k-MSE max | worse | NFE |"
+    assert r"| Ours \<b\> \*&\* co | 3 | 24.33 | 24.33 | 0.500 | 0.0040 | 1 of 3 | 92 |" in whole
+    assert "| input | 4 | 21.50 | 21.50 | – | – | – | – |" in whole
+    assert r"| *Their\|s*, FFHQ | – | 22.24 | – | – | 0.003 | – | – |" in whole
+    assert "| slow | 2 | 23.50 | 23.50 | 0.500 | 0.0040 | 0 of 2 | 92 |" in few
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 9 for line in (*whole, *few))
+    assert r"Ours \<b\> \*&\* co: 1 failed. In italics, published figures on other data: a paper, Table 1." in text
+    unbroken = as_markdown(SPEC, tables())
+    assert "| Ours & co | 2 | **26.00** | **26.00** |" in unbroken
+    assert "| *Theirs*, FFHQ | – | 22.24 | – | – | – | 29.49 |" in unbroken  # what we have no value of comes last

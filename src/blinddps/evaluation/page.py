@@ -47,7 +47,7 @@ table small { font-size: .74rem; }
 td small { display: block; }
 td.lead { background: var(--lead); font-weight: 600; }
 td.lead small { font-weight: 400; }
-.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(7rem, 45%), 1fr)); gap: .6rem;
+.strip { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(6rem, 45%), 1fr)); gap: .6rem;
   padding-bottom: .6rem; }
 .strip figure { margin: 0; min-width: 0; max-width: 16rem; overflow-wrap: anywhere; }
 .strip img { display: block; width: 100%; height: auto; background: var(--line); }

@@ -42,10 +42,11 @@ def make_report(
         InputError: the folder is none of a run or damaged, or weights that cannot be used.
     """
     store, weights = Store(folder), weights or LearnedWeights()
+    planned = store.plan()
     spec = _spec(store)
     known = {m.name for m in spec.method}, {d.name for d in spec.degradation}
     # a run that was killed at its beginning has the plan of an earlier spec
-    plan = [job for job in store.plan() if job.method in known[0] and job.degradation in known[1]]
+    plan = [job for job in planned if job.method in known[0] and job.degradation in known[1]]
     records = {job: record for job in plan if (record := store.record(job)) is not None}
     remarks = _facts(spec, plan, records)
     features = None

@@ -113,6 +113,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "set" / "a.png", 0.5)
     with pytest.raises(InputError, match=r"have 1 items .*, the spec asks for 0 to 1"):
         items_of(Data(source="s", count=2), tmp_path / "set")
+    with pytest.raises(InputError, match="the spec asks for item 3 on; give"):
+        items_of(Data(source="s", start=3), tmp_path / "set")
     (tmp_path / "set" / "a.png").write_bytes(b"no picture")
     (item,) = items_of(Data(source="s"), tmp_path / "set")
     with pytest.raises(InputError, match="picture '00000-a' cannot be used"):

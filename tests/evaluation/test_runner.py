@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import shutil
@@ -240,6 +241,15 @@ def test_two_runs_in_one_folder(spec_text: Text, data: Path, tmp_path: Path) -> 
         with pytest.raises(InputError, match="another 'bench run' is at work"):
             run(spec_text(METHODS), tmp_path, data)
     assert run(spec_text(METHODS), tmp_path, data, limit=1).done == 4
+
+
+def test_a_disk_without_locks(spec_text: Text, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match=r"cannot lock .*No locks available"):
+        run(spec_text(METHODS), tmp_path, data)
 
 
 def test_turbulence(spec_text: Text, data: Path, tmp_path: Path) -> None:

@@ -94,5 +94,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     torch.save(backbone("alex"), tmp_path / "alex.pth")
     with pytest.raises(InputError, match=r"features\.0\.weight' of shape \(64, 3, 11, 11\), LPIPS \(vgg\) needs"):
         load_lpips("vgg", tmp_path / "alex.pth")
+    torch.save({name: v * torch.nan for name, v in backbone("alex").items()}, tmp_path / "nan.pth")
+    with pytest.raises(InputError, match=r"have values in 'features\.0\.weight' that are not finite"):
+        load_lpips("alex", tmp_path / "nan.pth")
     with pytest.raises(InputError, match="at least 32 x 32"):
         Lpips("alex")(torch.zeros(1, 3, 31, 40), torch.zeros(1, 3, 31, 40))

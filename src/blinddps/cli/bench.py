@@ -91,7 +91,7 @@ def report(
     device: Device = "auto",
     quiet: Annotated[bool, Option("--quiet", help="No tables on the terminal.")] = False,
 ) -> None:
-    """Write tables.txt, tables.csv, tables.tex and report.html of a run, complete or not, into its folder."""
+    """Write tables (.txt, .csv, .tex, .md) and report.html of a run, complete or not, into its folder."""
     from ..evaluation import make_report
     from ..restore.settings import find_device
     from .errors import usage

@@ -79,9 +79,10 @@ def items_of(data: Data, source: Path) -> list[Item]:
     groups = _levin(files, source) if data.layout == "levin" else _pictures(files, data.layout, source)
     stop = len(groups) if data.count is None else data.start + data.count
     if stop > len(groups) or data.start >= len(groups):
+        asked = f"item {data.start} on" if data.count is None else f"{data.start} to {stop - 1}"
         raise InputError(
-            f"data '{source}' have {len(groups)} items (layout '{data.layout}'), the spec asks for {data.start} to "
-            f"{stop - 1}; give a smaller start or count"
+            f"data '{source}' have {len(groups)} items (layout '{data.layout}'), the spec asks for {asked}; give a "
+            "smaller start or count"
         )
     items = []
     for index in range(data.start, stop):

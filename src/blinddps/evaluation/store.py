@@ -72,9 +72,13 @@ class Store:
         with open(self.folder / ".lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise InputError(
                     f"another 'bench run' is at work in '{self.folder}'; wait, or give another folder"
+                ) from None
+            except OSError as error:  # a network drive, say
+                raise InputError(
+                    f"cannot lock '{self.folder}' ({error.strerror}); give a folder on a disk that has locks"
                 ) from None
             for path in self.folder.rglob(".*"):
                 if _LEFTOVER.fullmatch(path.name) and path.is_file():

@@ -32,7 +32,7 @@ def read_weights(path: str | os.PathLike[str], prefix: str) -> tuple[dict[str, T
         prefix: first digits of the published file's sha256, which its publisher puts into its name.
 
     Raises:
-        InputError: no such file, or not one of weights.
+        InputError: no such file, or not one of finite weights.
     """
     file = Path(path)
     try:
@@ -55,6 +55,9 @@ def read_weights(path: str | os.PathLike[str], prefix: str) -> tuple[dict[str, T
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"weights '{file}' hold no state dict; give a file of named tensors")
+    broken = next((name for name, value in state.items() if not bool(value.isfinite().all())), None)
+    if broken is not None:
+        raise InputError(f"weights '{file}' have values in '{broken}' that are not finite; get the file again")
     digest = hashlib.sha256(content).hexdigest()
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     return tensors, WeightFile(file.name, digest, digest.startswith(prefix))

@@ -284,6 +284,8 @@ def test_markdown() -> None:
     assert "| slow | 2 | 23.50 | 23.50 | 0.500 | 0.0040 | 0 of 2 | 92 |" in few
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 9 for line in (*whole, *few))
     assert r"Ours \<b\> \*&\* co: 1 failed. In italics, published figures on other data: a paper, Table 1." in text
+    entity = spec.model_copy(update={"title": "a &lt; b & c"})
+    assert as_markdown(entity, []) == "## a \\&lt; b & c\n"
     unbroken = as_markdown(SPEC, tables())
     assert "| Ours & co | 2 | **26.00** | **26.00** |" in unbroken
     assert "| *Theirs*, FFHQ | – | 22.24 | – | – | – | 29.49 |" in unbroken  # what we have no value of comes last

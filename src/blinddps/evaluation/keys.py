@@ -28,29 +28,32 @@ def job_key(spec: Spec, item: Item, degradation: Degradation, method: Method, se
         PriorError: a prior that does not exist.
     """
     options = spec.options(method)
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "item": [item.index, item.sha256],
-        "data": [spec.data.crop, spec.data.size],
-        "degradation": degradation.model_dump(exclude={"name"}),
+    content = {
+        **_measured(spec, item, degradation, seed),
         "call": [method.call, method.known_kernel, method.kernel],
         "options": options,
         "priors": _priors(method, degradation, options),
-        "seed": seed,
         "trace": spec.trace and method.call != "input",
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return _hash(content)
 
 
 def measurement_key(spec: Spec, item: Item, degradation: Degradation, seed: int) -> str:
     """SHA-256, in hexadecimal, of what decides the measurement that a job is given."""
-    content = {
+    return _hash(_measured(spec, item, degradation, seed))
+
+
+def _measured(spec: Spec, item: Item, degradation: Degradation, seed: int) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "item": [item.index, item.sha256],
         "data": [spec.data.crop, spec.data.size],
         "degradation": degradation.model_dump(exclude={"name"}),
         "seed": seed,
     }
+
+
+def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

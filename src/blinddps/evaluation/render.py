@@ -187,4 +187,4 @@ def _escape(text: str) -> str:
 
 def _mark(text: str) -> str:
     """Text that Markdown shows as it is, also in a cell."""
-    return re.sub(r"([\\|*_`<>\[\]~#])", r"\\\1", _line(text))
+    return re.sub(r"([\\|*_`<>\[\]~#]|&(?=#?\w+;))", r"\\\1", _line(text))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -307,14 +305,11 @@ def _check(spec: Spec, method: Method) -> None:
             raise InputError(f"'{name}' cannot be an option of a method; a spec has 'seeds' and 'known_kernel = true'")
     settings = blinddps.TurbulenceSettings() if method.call == "turbulence" else blinddps.DeblurSettings()
     checked = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    kept = "known_kernel" in {f.name for f in fields(blinddps.DeblurSettings)}
-    if method.known_kernel and kept and method.call == "deblur":
+    if method.known_kernel and method.call == "deblur":
         checked["known_kernel"] = ((1.0,),)  # a solver may refuse to be without; the true one is known with the item
     with_options(settings, checked)
-    if method.known_kernel:
-        takes = kept or "known_kernel" in inspect.signature(blinddps.deblur).parameters
-        if method.call != "deblur" or not takes:
-            raise InputError("this call takes no 'known_kernel'; use the method 'known-kernel' or another solver")
+    if method.known_kernel and method.call != "deblur":
+        raise InputError("this call takes no 'known_kernel'; use the method 'known-kernel' or another solver")
     of_turbulence = [d for d in spec.degradation if isinstance(d, Turbulence)]
     if method.call == "turbulence" and len(of_turbulence) < len(spec.degradation):
         raise InputError("the call 'turbulence' is for degradations of the kind 'turbulence' alone")

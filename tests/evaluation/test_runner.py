@@ -243,6 +243,19 @@ def test_two_runs_in_one_folder(spec_text: Text, data: Path, tmp_path: Path) -> 
     assert run(spec_text(METHODS), tmp_path, data, limit=1).done == 4
 
 
+def test_the_first_items_of_a_slow_method(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    slow = '[[method]]\nname = "raw"\nlabel = "raw"\ncall = "input"\ncount = 1\n'
+    text = spec_text({"input": ""}, count=3, extra=slow).replace("count = 3", "start = 2\ncount = 3", 1)
+    assert run(text, tmp_path, data, limit=2) == Summary(2 * (2 + 1), 0, 0)
+    assert run(text, tmp_path, data, only=["raw"], limit=3) == Summary(0, 2, 0)
+    assert run(text, tmp_path, data) == Summary(2, 6, 0)
+    assert {name.split("/")[2] for name in records(tmp_path) if "/raw/" in name} == {"00002-p2.s0.json"}
+    page = tmp_path / "report.html"
+    make_report(tmp_path)
+    assert "All 3 items; 'raw' was not run on all of them." not in page.read_text()  # there the input is alone
+    assert "1 of 3 items, on which every method was run." in page.read_text()
+
+
 def test_a_disk_without_locks(spec_text: Text, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

@@ -6,9 +6,10 @@
 
 Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
 first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts;
-``coarse-50``, ``coarse4-50`` (photographs): half the size first, 50 steps there and 50 here, one start or four there.
-Evaluations in the table are counted in pictures of full size: one at half the size is a quarter. ``fastem-50``,
-``gibbs-50``: the kernel updates of other papers in our solver (``kernel_updates.py``).
+``coarse-50`` (photographs): half the size first, as the package does it by itself, 50 steps there and here;
+``coarse4-50``: with four starts of each solution there. Evaluations in the table are counted in pictures of full size:
+one at half the size is a quarter. ``fastem-50``, ``gibbs-50``: the kernel updates of other papers in our solver
+(``kernel_updates.py``).
 
 "told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual would
 have told (the noise level is stated exactly here), "alarm" how many of the better ones it would have called worse.
@@ -30,7 +31,7 @@ from torch import Tensor
 from blind_faces import KERNEL_SEED, SIGMA_Y, measurements, score
 from blinddps.core import Solution, Unknown, from_simplex, simplex
 from blinddps.operators import Blur
-from blinddps.priors import load_prior
+from blinddps.priors import DiffusionPrior, load_prior
 from blinddps.restore import DeblurSettings, solve_blur
 from blinddps.restore.settings import resolve
 from blinddps.samplers import blind_dps, blind_proximal
@@ -66,6 +67,8 @@ def main() -> None:
     through = load_prior(name, dtype=torch.bfloat16)  # backward passes are faster contiguous
     kernel_prior = load_prior("kernel", dtype=torch.bfloat16)
 
+    counted = Counted(forward)
+
     def unknowns(image_prior: Any, rows: list[int], scale: float = 1.0) -> dict[str, Unknown]:
         start: dict[str, Any] = {} if args.faces else {"initial": y[rows], "start_sigma": 1.0}
         return {
@@ -84,10 +87,10 @@ def main() -> None:
             both = {"image": unknowns(forward, rows)["image"], "kernel": kept_kernel(32)}
             return blind_proximal(y[rows], blur, both, **common)
         if kind.startswith("coarse"):
-            starts = int(kind[6:] or 1)
+            starts = int(kind[6:] or 2)
             chosen = DeblurSettings(scales=2, starts=starts, num_steps=int(steps), noise=sigma_y / 2, kernel_size=32)
             chosen = resolve(chosen, y[:1], torch.device("cpu"))
-            return solve_blur(y[rows], chosen, forward, kernel_prior, sigma_y=sigma_y, seed=rows)
+            return solve_blur(y[rows], chosen, counted, kernel_prior, sigma_y=sigma_y, seed=rows)
         if kind.startswith("fast"):
             return blind_proximal(y[rows], BLUR, unknowns(forward, rows), starts=int(kind[4:] or 1), **common)
         return blind_dps(y[rows], BLUR, unknowns(through, rows, 1000 / int(steps)), **common)
@@ -99,14 +102,15 @@ def main() -> None:
     for method in wanted:
         rows = few if method.startswith("paper") else list(range(len(y)))
         for part in (rows[i : i + BATCH] for i in range(0, len(rows), BATCH)):
-            begun = time.perf_counter()
+            begun, counted.pixels = time.perf_counter(), 0
             solution = solve(method, part)
+            spent = counted.pixels / y[part, 0].numel() or float(solution.nfe["image"])
             seconds = (time.perf_counter() - begun) / len(part)
             k = solution.estimate.get("kernel")
             values = score(solution.estimate["image"], k, truth[part], kernels[part])
             for j, i in enumerate(part):
                 one = {m: v[j] for m, v in values.items()}
-                one["evaluations"] = torch.tensor(evaluations(method, solution))
+                one["evaluations"] = torch.tensor(spent)
                 one["residual"] = solution.residual[j] / (sigma_y * y[0].numel() ** 0.5)
                 records.append(_record(names[i], method, one, solution.outcome[j].status, seconds))
         _write(Path(args.out), records, {names[i] for i in few}, sigma_y)
@@ -136,10 +140,18 @@ def photographs(tar: str, count: int, sigma_y: float) -> tuple[Tensor, Tensor, T
 METHODS = ["known-20", "fast-20", "fast-50", "fast-100", "fast4-50", "fast4-100", "paper-100", "paper-1000"]
 
 
-def evaluations(method: str, solution: Solution) -> float:
-    """Of the image network, in pictures of full size."""
-    total, (_, steps) = solution.nfe["image"], method.rsplit("-", 1)
-    return int(steps) + (total - int(steps)) / 4 if method.startswith("coarse") else float(total)
+class Counted:
+    """A prior, and how many pixels it has seen."""
+
+    def __init__(self, prior: DiffusionPrior) -> None:
+        self._prior, self.pixels = prior, 0
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.pixels += x[:, 0].numel()
+        return self._prior(x, sigma)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prior, name)
 
 
 def _record(item: str, method: str, values: dict[str, Tensor], outcome: str, seconds: float) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from blinddps.core import InputError, Step
+from blinddps.core import InputError, Outcome, Solution, Step
 from blinddps.operators import Blur
-from blinddps.restore import deblur
+from blinddps.restore import DeblurSettings, deblur
+from blinddps.restore.coarse_to_fine import solve_coarse_to_fine
 from blinddps.restore.pyramid import NOISE_LEFT, enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
 from blinddps.simulate import gaussian_kernels
 
@@ -59,7 +60,7 @@ def test_noise_of_the_half() -> None:
     assert halve(torch.zeros(1, 3, 65, 40)).shape == (1, 3, 33, 20)
 
 
-def test_two_scales_take_twice_the_evaluations(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+def test_two_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
     seen: list[tuple[int, int, tuple[int, ...]]] = []
     options = {**tiny, "kernel_size": 24}
     one = deblur(picture(66, 80), **options, scales=1)
@@ -73,15 +74,62 @@ def test_two_scales_take_twice_the_evaluations(tiny: dict[str, Any], picture: Ca
     )
     assert [index for index, _, _ in seen] == [0, 1, 2, 3, 4, 5]
     assert {(total, size) for _, total, size in seen} == {(6, (66, 80))}
-    assert two.nfe["image"] == 2 * one.nfe["image"]  # both of one start
+    assert one.nfe["image"] == 3
+    assert two.nfe["image"] == 2 * 3 + 3 + 1  # half the size twice; the first step here is of both of them
     assert two.images.shape == (2, 66, 80, 3)
     assert two.kernels.shape == (2, 24, 24)
     automatic = deblur(picture(66, 80), **options)
-    assert (automatic.settings.scales, automatic.settings.starts) == (2, 4)
-    assert automatic.nfe["image"] > two.nfe["image"]
+    assert (automatic.settings.scales, automatic.settings.starts) == (2, 2)
+    assert automatic.nfe["image"] == 2 * (2 * 2 + 1) + 3 + 1
     assert deblur(picture(66, 80), **tiny).settings.scales == 1  # a small support needs no coarser one
     alone = deblur(picture(66, 80), **options, scales=2, starts=1, samples=1)
     np.testing.assert_allclose(alone.image, two.image, atol=1e-3)
+
+
+def test_three_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+    seen: list[tuple[int, int, tuple[int, ...]]] = []
+    options = {**tiny, "kernel_size": 24, "scales": 3, "starts": 1, "noise": 0.1}  # less noise makes rounding count
+    result = deblur(
+        picture(133, 140),
+        **options,
+        samples=2,
+        on_step=lambda s: seen.append((s.index, s.total, tuple(s.estimate["image"].shape[-2:]))),
+    )
+    assert [index for index, _, _ in seen] == list(range(12))  # quarter, half anew, half from the quarter, whole
+    assert {(total, size) for _, total, size in seen} == {(12, (133, 140))}
+    assert result.nfe["image"] == 3 + 2 * 3 + 3 + (3 + 2)
+    alone = deblur(picture(133, 140), **options)
+    np.testing.assert_allclose(alone.image, result.image, atol=1e-3)
+
+
+def test_the_next_size_begins_from_every_candidate() -> None:
+    calls: list[dict[str, Any]] = []
+
+    def solve(y: torch.Tensor, settings: DeblurSettings, **given: Any) -> Solution:
+        rows = len(y) * settings.samples
+        calls.append({"size": tuple(y.shape[-2:]), "samples": settings.samples, **given})
+        k = settings.kernel_size
+        assert isinstance(k, int)
+        mark = torch.arange(rows) + 100.0 * len(calls)  # tells run and row
+        image = mark.reshape(-1, 1, 1, 1).expand(-1, 3, *y.shape[-2:])
+        outcome = (Outcome("converged", ""),) * rows
+        return Solution({"image": image, "kernel": torch.ones(rows, 1, k, k)}, mark, outcome, {"image": 5}, False)
+
+    settings = DeblurSettings(scales=3, samples=2, num_steps=5, kernel_size=32, boundary="replicate")
+    y = torch.zeros(3, 3, 128, 128)
+    end = solve_coarse_to_fine(solve, y, settings, 0.02, [7, 8, 9], None)
+    assert [(c["size"], c["samples"]) for c in calls] == [((32, 32), 2), ((64, 64), 4), ((64, 64), 2), ((128, 128), 2)]
+    assert len({tuple(c["seed"]) for c in calls}) == 3  # each size has its own
+    assert calls[-1]["seed"] == [7, 8, 9]
+    assert calls[2]["coarse"].image[:, 0, 0, 0].tolist() == [100 + i for i in range(6)]
+    last = calls[-1]["coarse"]
+    assert last.each == 3
+    expected = [
+        v for i in range(6) for v in (200 + 2 * i, 201 + 2 * i, 300 + i)
+    ]  # of each sample: two anew, one from below
+    assert last.image[:, 0, 0, 0].tolist() == expected
+    assert end.nfe == {"image": 5 + 2 * 5 + 5 + 5}
+    assert float(end.residual[0]) == 400
 
 
 def test_more_scales_than_the_picture_holds_are_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -165,6 +166,27 @@ def test_of_several_starts_the_one_that_explains_the_measurement_best_goes_on() 
     assert one.nfe == spent
 
 
+def test_each_start_may_begin_from_its_own_solution() -> None:
+    blur = Blur("circular")
+    y = blur(image=IMAGE, kernel=KERNEL)
+    wrong = KERNEL.flip(-1)
+    first = torch.stack([wrong, KERNEL, wrong], 1).flatten(0, 1)  # of each measurement: wrong, right, wrong
+    near = replace(kernel(), initial=from_simplex(first), start_sigma=0.02)
+    begun = replace(image(), initial=IMAGE.repeat_interleave(3, 0), start_sigma=0.02)
+    seen: list[Step] = []
+    unknowns = {"image": begun, "kernel": near}
+    got = blind_proximal(
+        y, blur, unknowns, num_steps=4, starts=3, trial=0.25, settle=0, sigma_y=0.02, on_step=seen.append
+    )
+    assert [len(step.residual) for step in seen] == [6, 2, 2, 2]
+    assert seen[0].residual.reshape(2, 3).argmin(1).tolist() == [1, 1]
+    assert got.estimate["kernel"].shape == KERNEL.shape
+    with pytest.raises(
+        InputError, match=r"initial of unknown 'image' holds 6 starts for 2 measurements; .* of their starts"
+    ):
+        blind_proximal(y, blur, unknowns, num_steps=4, starts=2)
+
+
 def test_starts_of_a_sample_do_not_depend_on_the_number_of_samples() -> None:
     y = Blur("circular")(image=IMAGE, kernel=KERNEL)
     unknowns = {"image": image(), "kernel": kernel()}
@@ -207,6 +229,13 @@ def test_an_update_that_knows_no_constraint_is_projected() -> None:
     got = blind_proximal(y, Free(), {"image": image(), "kernel": uniform}, num_steps=3, sigma_y=0.1).estimate["kernel"]
     assert float(got.min()) >= 0
     assert torch.allclose(got.sum((-2, -1)), torch.ones(2, 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("trial", [0.0, 1.5])
+def test_a_trial_is_a_share_of_the_steps(trial: float) -> None:
+    y = Blur("circular")(image=IMAGE, kernel=KERNEL)
+    with pytest.raises(InputError, match=f"trial is {trial}; give a share of the steps"):
+        blind_proximal(y, Blur("circular"), {"image": image(), "kernel": kernel()}, num_steps=2, trial=trial)
 
 
 @pytest.mark.parametrize(("starts", "message"), [(0, "starts is 0"), (2, "2 starts cannot share kernel")])

@@ -48,8 +48,8 @@ def deblur(
         str,
         Option(
             metavar="auto|N",
-            help="Diffusions begun for each draw, at the coarsest scale; the best goes on (fast). auto: 4 where there "
-            "are several scales, else 1.",
+            help="Diffusions begun for each draw (each solution of a smaller size); the best goes on (fast). auto: 2 "
+            "where there are several scales, else 1.",
         ),
     ] = "auto",
     scales: Annotated[

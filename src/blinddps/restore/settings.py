@@ -68,13 +68,12 @@ class DeblurSettings:
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
-            0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``: of each solution that is
-            begun anew at a smaller size.
-            ``auto``: 4 there, else 1.
-        scales: sizes at which ``fast`` solves, each half of the next one; solutions of all depths are candidates, of
-            which the next size keeps the best. ``auto``: 3 (2 where the shorter side is below 125 pixels) for priors of
-            any size where the kernel's support is above 16 pixels and at least a sixth of the picture's shorter side,
-            which is at least 64, and ``start`` not given (``docs/solvers.md``), else 1.
+            0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``: for each solution that a
+            smaller size begins anew. ``auto``: 2 there, else 1.
+        scales: sizes at which ``fast`` solves, each half of the next one. Half the size is solved twice (a smaller one
+            once), and from what the size below it has found; the next size keeps the best of these. ``auto``: 2 for
+            priors of any size where the kernel's support is above 16 pixels and at least a sixth of the picture's
+            shorter side, which is at least 64, and ``start`` not given (``docs/solvers.md``), else 1.
         seed: the result depends on it alone.
         device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
         tile: pixels a side above which the image network sees tiles, or ``auto``.
@@ -210,7 +209,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         "noise": float(noise),
         "num_steps": num_steps,
         "start": start,
-        "starts": (4 if scales > 1 else 1) if settings.starts == "auto" else settings.starts,
+        "starts": (2 if scales > 1 else 1) if settings.starts == "auto" else settings.starts,
         "scales": scales,
         "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
         "step_size": step if settings.step_size == "auto" else settings.step_size,
@@ -244,9 +243,7 @@ def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:
     if scales == "auto":
         large = kernel > LARGEST_ONE_SCALE and 6 * kernel >= side >= 2 * LEAST_COARSE
         large = large and half_kernel(kernel) <= side // 2
-        if not (large and settings.start == "auto" and any_kernel and read_card(settings.prior).any_size):
-            return 1
-        return 3 if -(-side // 4) >= max(LEAST_COARSE, half_kernel(half_kernel(kernel))) else 2
+        return 2 if large and settings.start == "auto" and any_kernel and read_card(settings.prior).any_size else 1
     if scales == 1:
         return 1
     for name, fits in ((settings.prior, read_card(settings.prior).any_size), (settings.kernel_prior, any_kernel)):

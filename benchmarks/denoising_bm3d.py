@@ -49,7 +49,9 @@ def main() -> None:
     print("\n".join(lines))
     print(f"bm3d     {version('bm3d')} with bm4d {version('bm4d')}; non-commercial licence, no part of this package")
     print(f"prior    {prior.card.name}: {prior.card.training.get('samples')} samples; {tuple(x0.shape)}, bfloat16\n")
-    print(f"{'noise':>7s} {'noisy':>7s} {'BM3D':>7s} {'prior':>7s} {'prior - BM3D (sd of a picture)':>32s} {'BM3D s':>8s}")
+    print(
+        f"{'noise':>7s} {'noisy':>7s} {'BM3D':>7s} {'prior':>7s} {'prior - BM3D (sd of a picture)':>32s} {'BM3D s':>8s}"
+    )
     for n in NOISE_255:
         sigma = 2 * n / 255
         x = x0 + sigma * normal_like(x0, [generator_for(SEED, "noise", i) for i in range(len(x0))])

@@ -2,7 +2,7 @@
 
 ``python benchmarks/prior_cost.py > benchmarks/results/prior_cost.txt``
 
-Batch 1, one thread, forward pass alone, ``channels_last`` as the fast solver has it. FLOP by ``torch.utils.flop_counter``
+Batch 1, one thread, forward pass alone, ``channels_last`` as the fast solver has it. FLOP by torch.utils.flop_counter
 (convolutions and matrix products, a multiplication with its addition counted as two). Times are medians of rounds in
 which every row has its turn, so that a busy minute falls on all.
 """

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from blinddps.core import from_simplex, generator_for, simplex
+from blinddps.core import NoiseSchedule, from_simplex, generator_for, simplex
 from blinddps.io.figure import grid, tilt_picture
 from blinddps.priors import DiffusionPrior, load_prior, sample_prior
 from blinddps.training import configure, make_data, read_pictures
@@ -32,7 +33,15 @@ from denoising import crops
 
 SEED = 5_000_011  # of draws and of fresh items; no training run and no other benchmark has it
 SHOWN, SHARES = 64, (0.5, 0.2)  # of a class: trained on, stopped by; the rest is reported
+FLOOR = 0.05
 BANDS = (0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)  # cycles per pixel
+
+
+class Spaced(NoiseSchedule):
+    """The same noise levels, visited as Karras et al. 2022 do: most of the steps where tilts have their power."""
+
+    def levels(self, num_steps: int, highest: float | None = None) -> Tensor:
+        return self.spaced(num_steps, lowest=0.01)
 
 
 def draw(prior: DiffusionPrior, count: int, size: int, steps: int) -> Tensor:
@@ -56,24 +65,37 @@ def kernel_statistics(x: Tensor) -> dict[str, np.ndarray]:
 
     k = simplex(x)[:, 0].double()
     peak = k.amax((-2, -1), keepdim=True)
-    size = k.shape[-1]
-    place = torch.arange(size, dtype=torch.float64) - size // 2
-    cy, cx = (k.sum(2) * place).sum(1), (k.sum(1) * place).sum(1)
-    spread = (k * (place[:, None] ** 2 + place**2)).sum((-2, -1)) - cy**2 - cx**2
+    cy, cx, width = rms_width(k)
     thin = [float(skeletonize((one > 0.1 * one.max()).numpy()).sum()) for one in k]
     unit = k / peak
     variation = unit.diff(dim=1).abs().sum((-2, -1)) + unit.diff(dim=2).abs().sum((-2, -1))
     found = {
         "support, px above 1 % of max": (unit > 0.01).double().sum((-2, -1)),
-        "rms width, px": spread.clamp_min(0).sqrt(),
+        "rms width, px": width,
         "centroid off the origin, px": (cy**2 + cx**2).sqrt(),
         "skeleton above 10 % of max, px": torch.tensor(thin),
         "total variation / max, px": variation,
         "max": peak.flatten(),
         "entropy, nats": -(k * k.clamp_min(1e-30).log()).sum((-2, -1)),
-        "floor of the raw draw, median / max": ((x + 1) / 2).flatten(1).median(1).values,
+        "floor of the raw draw: 20 % quantile": ((x + 1) / 2).flatten(1).quantile(0.2, dim=1),
+        "support, px above 5 % of max": (unit > FLOOR).double().sum((-2, -1)),
+        "rms width above 5 % of max, px": rms_width(without_floor(k[:, None])[:, 0])[2],
     }
     return {name: values.numpy() for name, values in found.items()}
+
+
+def rms_width(k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centroid from the origin, and root mean square distance to it."""
+    place = torch.arange(k.shape[-1], dtype=torch.float64) - k.shape[-1] // 2
+    cy, cx = (k.sum(2) * place).sum(1), (k.sum(1) * place).sum(1)
+    spread = (k * (place[:, None] ** 2 + place**2)).sum((-2, -1)) - cy**2 - cx**2
+    return cy, cx, spread.clamp_min(0).sqrt()
+
+
+def without_floor(k: Tensor) -> Tensor:
+    """What is left of a kernel above ``FLOOR`` of its maximum: its shape, without the faint haze of a draw."""
+    left = (k - FLOOR * k.amax((-2, -1), keepdim=True)).clamp_min(0)
+    return left / left.sum((-2, -1), keepdim=True)
 
 
 def tilt_statistics(x: Tensor, scale: float) -> dict[str, np.ndarray]:
@@ -290,6 +312,7 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, help="folder of faces_lfw_train.tar and faces_lfw_test_300.tar")
     parser.add_argument("--count", type=int, help="draws; 64 are shown")
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--spaced", action="store_true", help="levels of Karras et al. 2022, 20 to 0.01")
     args = parser.parse_args()
     torch.set_num_threads(1)
     lines = header(SEED)
@@ -297,10 +320,11 @@ def main() -> None:
     unknown = prior.card.unknown
     size = 32 if unknown == "kernel" else 128
     count = args.count or {"kernel": 512, "tilt": 320, "image": SHOWN}[unknown]
-    x = draw(prior, count, size, args.steps)
+    sampled = replace(prior, schedule=Spaced(prior.schedule.alpha_bar)) if args.spaced else prior
+    x = draw(sampled, count, size, args.steps)
     lines.append(
         f"prior    {prior.card.name}: {prior.card.training.get('samples')} samples; {count} draws of {size} px, "
-        f"{args.steps} ancestral steps, bfloat16\n"
+        f"{args.steps} ancestral steps{', spaced' if args.spaced else ''}, bfloat16\n"
     )
     if args.sheet:
         save(args.sheet, contact_sheet(x, unknown))
@@ -312,7 +336,11 @@ def main() -> None:
             save(args.sheet.with_stem(args.sheet.stem + "-data"), contact_sheet(y, unknown))
         if unknown == "kernel":
             lines += table(kernel_statistics(x), kernel_statistics(y))
-            views = {"as drawn": lambda v: v, "as a solver has them (simplex)": lambda v: from_simplex(simplex(v))}
+            views = {
+                "as drawn": lambda v: v,
+                "as a solver has them (simplex)": lambda v: from_simplex(simplex(v)),
+                "above 5 % of max": lambda v: from_simplex(without_floor(simplex(v))),
+            }
         else:
             scale = prior.card.scale
             drawn, items = tilt_statistics(x, scale), tilt_statistics(y, scale)

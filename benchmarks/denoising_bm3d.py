@@ -1,6 +1,6 @@
 """BM3D beside ``photos`` on the crops and noise of ``denoising.py``: PSNR of colour pictures at 15, 25, 50 of 255.
 
-``python benchmarks/denoising_bm3d.py --data bsds500_test_200.tar --count 12 > benchmarks/results/denoising_bm3d.txt``
+``python benchmarks/denoising_bm3d.py --data bsds500_test_200.tar --count 10 > benchmarks/results/denoising_bm3d.txt``
 
 BM3D is the implementation of its authors, PyPI ``bm3d`` (Mäkinen, Azzari & Foi 2020, colour by ``bm3d_rgb``), told the
 true noise level. Its licence allows non-commercial use only: it is no dependency of this package, in none of its

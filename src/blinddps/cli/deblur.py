@@ -284,6 +284,7 @@ def _record(
         ],
         "files": [file.name for file in shared],
         "noise": result.noise,
+        "agreement": result.agreement,
         "notes": [*picture.notes, *result.notes],
         "attempts": result.attempts,
         "seconds": round(result.seconds, 3),

@@ -2,6 +2,7 @@
 
 from .cg import conjugate_gradients
 from .constraints import from_simplex, normalise, project_simplex, simplex
+from .correlation import cross_correlation
 from .denoiser import Denoiser, UniformPrior, VarianceDenoiser
 from .errors import BlinddpsError, InputError, PriorError, SolverError, unknown_name
 from .penalties import L0, L1, Penalty
@@ -30,6 +31,7 @@ __all__ = [
     "VarianceDenoiser",
     "ancestral_step",
     "conjugate_gradients",
+    "cross_correlation",
     "from_simplex",
     "generator_for",
     "identity",

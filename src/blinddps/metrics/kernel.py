@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blinddps.core.errors import InputError, unknown_name
+from blinddps.core import InputError, cross_correlation, unknown_name
 
 __all__ = ["align_kernel", "kernel_mse", "mnc"]
 
@@ -67,7 +67,7 @@ def mnc(k: Tensor, ref: Tensor) -> Tensor:
     norms = k.flatten(1).norm(dim=1) * ref.flatten(1).norm(dim=1)
     if bool((norms == 0).any()):
         raise InputError(f"k or ref is zero everywhere in sample {int(norms.argmin())}; give one with mass.")
-    return _correlation(k, ref).flatten(1).amax(1) / norms
+    return cross_correlation(k, ref).flatten(1).amax(1) / norms
 
 
 def align_kernel(k: Tensor, ref: Tensor) -> Tensor:
@@ -85,20 +85,13 @@ def align_kernel(k: Tensor, ref: Tensor) -> Tensor:
     """
     a, b = _pair(k, ref)
     h, w = b.shape[-2:]
-    correlation = _correlation(a, b)
+    correlation = cross_correlation(a, b)
     best = correlation.flatten(1).argmax(1).tolist()
     columns = correlation.shape[-1]
     padded = F.pad(k, (w - 1, w - 1, h - 1, h - 1))  # position s of the correlation is this crop's corner
     return torch.stack(
         [sample[:, s // columns :, s % columns :][:, :h, :w] for sample, s in zip(padded, best, strict=True)]
     )
-
-
-def _correlation(k: Tensor, ref: Tensor) -> Tensor:
-    """``c[s] = sum_p k(p + s - (h' - 1, w' - 1)) ref(p)``, ``(B, h + h' - 1, w + w' - 1)``: all overlaps."""
-    size = [a + b - 1 for a, b in zip(k.shape[-2:], ref.shape[-2:], strict=True)]
-    product = torch.fft.rfft2(k, s=size) * torch.fft.rfft2(ref.flip(-2, -1), s=size)
-    return torch.fft.irfft2(product, s=size).squeeze(1)
 
 
 def _pair(k: Tensor, ref: Tensor) -> tuple[Tensor, Tensor]:

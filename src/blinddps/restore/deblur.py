@@ -21,6 +21,7 @@ from ..core import (
     UniformPrior,
 )
 from ..priors import DiffusionPrior, load_prior, read_card
+from .agreement import DOUBTFUL, kernel_agreement
 from .geometry import crop
 from .settings import DeblurSettings, find_device, resolve, unused_settings, with_options
 from .solve import solve_blur, solve_ilvr, solve_or_restart
@@ -49,6 +50,8 @@ class Deblurred:
         noise: level used, in [0, 1] units.
         settings: as resolved; repeat them to repeat the result.
         notes: sentences on what was done that the user may not expect.
+        agreement: of the kernels of several samples, at most 1 (:func:`~blinddps.restore.agreement.kernel_agreement`):
+            what the residual cannot tell. ``None`` for one sample and where no kernel is found. Below 0.85 a note.
         seconds: of the solver.
         attempts: 1, plus one for each restart at halved steps after a divergence.
     """
@@ -62,6 +65,7 @@ class Deblurred:
     noise: float
     settings: DeblurSettings
     nfe: dict[str, int]
+    agreement: float | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     attempts: int = 1
@@ -154,6 +158,14 @@ def deblur(
 
     pictures = np.stack([from_tensor(2 * x - 1) for x in images])
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
+    agreement = None
+    if info.kernel == "found" and chosen.known_kernel is None:
+        agreement = kernel_agreement(solution.estimate["kernel"])
+    if agreement is not None and agreement < DOUBTFUL:
+        notes.append(
+            f"the kernels of the {len(kernels)} samples agree to {agreement:.2f} only (1: equal), so some or all of "
+            "them are wrong; compare them and their pictures, and try more samples, steps or another kernel size"
+        )
     return Deblurred(
         image=pictures[0],
         kernel=kernels[0],
@@ -164,6 +176,7 @@ def deblur(
         noise=chosen.noise,
         settings=chosen,
         nfe=dict(solution.nfe),
+        agreement=agreement,
         notes=tuple(notes),
         seconds=seconds,
         attempts=attempts,

@@ -306,3 +306,15 @@ def test_a_choice_that_the_solver_does_not_use_is_told(
     result = deblur(picture(), **tiny, solver=solver, sparsity=2.0, step_size=0.5)
     sentences = [n for n in result.notes if "does not use step_size, sparsity; choose solver 'paper'" in n]
     assert len(sentences) == told
+
+
+@pytest.mark.parametrize("solver", ["fast", "paper"])
+def test_a_result_repeats_from_its_own_settings(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray], solver: str
+) -> None:
+    first = deblur(picture(), **tiny, solver=solver)
+    again = deblur(picture(), first.settings)
+    np.testing.assert_array_equal(again.image, first.image)
+    assert again.settings == first.settings
+    assert again.notes == first.notes
+    assert any("step_size" in n for n in deblur(picture(), **tiny, step_size=0.7).notes)

@@ -18,17 +18,21 @@ from blinddps.restore.agreement import kernel_agreement
 from blinddps.simulate import motion_kernels
 
 
-def test_it_is_the_mean_mnc_of_all_pairs() -> None:
-    k = motion_kernels(3, 16, seed=0)
-    pairs = [mnc(k[i : i + 1], k[j : j + 1]) for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert kernel_agreement(k) == pytest.approx(float(torch.stack(pairs).mean()))
+def test_it_is_the_median_mnc_of_the_first_with_the_others() -> None:
+    k = motion_kernels(4, 16, seed=0)
+    pairs = [float(mnc(k[:1], k[j : j + 1])) for j in (1, 2, 3)]
+    assert kernel_agreement(k) == pytest.approx(sorted(pairs)[1])
     assert kernel_agreement(torch.cat([k[:1], 3 * k[:1].roll(2, -1)])) == pytest.approx(1)
+    one_odd = torch.cat([k[:1]] * 3 + [k[1:2]])
+    assert kernel_agreement(one_odd) == pytest.approx(1)
+    assert kernel_agreement(one_odd.flip(0)) == pytest.approx(pairs[0])  # the odd one is the result
 
 
 def test_kernels_that_are_none_do_not_count() -> None:
     k = motion_kernels(2, 16, seed=0)
     broken = torch.cat([k, torch.full_like(k[:1], torch.nan), torch.zeros_like(k[:1])])
     assert kernel_agreement(broken) == kernel_agreement(k)
+    assert kernel_agreement(broken.flip(0)) is None
     assert kernel_agreement(broken[1:]) is None
 
 

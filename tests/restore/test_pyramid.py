@@ -88,6 +88,7 @@ def test_two_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) ->
 
 def test_three_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
     seen: list[tuple[int, int, tuple[int, ...]]] = []
+    kernels: set[tuple[int, ...]] = set()
     options = {**tiny, "kernel_size": 24, "scales": 3, "starts": 1, "noise": 0.1}  # less noise makes rounding count
     result = deblur(
         picture(133, 140),
@@ -95,6 +96,8 @@ def test_three_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) 
         samples=2,
         on_step=lambda s: seen.append((s.index, s.total, tuple(s.estimate["image"].shape[-2:]))),
     )
+    deblur(picture(133, 140), **options, on_step=lambda s: kernels.add(tuple(s.estimate["kernel"].shape[-2:])))
+    assert kernels == {(24, 24)}  # of every size, as the listener sees them
     assert [index for index, _, _ in seen] == list(range(12))  # quarter, half anew, half from the quarter, whole
     assert {(total, size) for _, total, size in seen} == {(12, (133, 140))}
     assert result.nfe["image"] == 3 + 2 * 3 + 3 + (3 + 2)
@@ -119,7 +122,8 @@ def test_the_next_size_begins_from_every_candidate() -> None:
     y = torch.zeros(3, 3, 128, 128)
     end = solve_coarse_to_fine(solve, y, settings, 0.02, [7, 8, 9], None)
     assert [(c["size"], c["samples"]) for c in calls] == [((32, 32), 2), ((64, 64), 4), ((64, 64), 2), ((128, 128), 2)]
-    assert len({tuple(c["seed"]) for c in calls}) == 3  # each size has its own
+    assert len({tuple(c["seed"]) for c in calls}) == 4  # each run has its own
+    assert [round(c["sigma_y"] / 0.02, 3) for c in calls] == [round(noise_left(level), 3) for level in (2, 1, 1, 0)]
     assert calls[-1]["seed"] == [7, 8, 9]
     assert calls[2]["coarse"].image[:, 0, 0, 0].tolist() == [100 + i for i in range(6)]
     last = calls[-1]["coarse"]

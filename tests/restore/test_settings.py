@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -169,3 +170,9 @@ def test_start_and_sparsity(prior: str, given: dict[str, Any], start: object, sp
 @pytest.mark.parametrize(("options", "steps"), [({}, 50), ({"solver": "paper"}, 250), ({"num_steps": 7}, 7)])
 def test_steps_that_are_not_given_are_the_solvers(options: dict[str, Any], steps: int) -> None:
     assert resolved(**options).num_steps == steps
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    settings = DeblurSettings(seed=np.int64(3), scales=np.int32(2), num_steps=np.int64(5))  # type: ignore[arg-type]
+    assert settings == DeblurSettings(seed=3, scales=2, num_steps=5)
+    assert {type(v) for v in (settings.seed, settings.scales, settings.num_steps)} == {int}

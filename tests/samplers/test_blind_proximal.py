@@ -21,6 +21,7 @@ from blinddps.core import (
     project_simplex,
     simplex,
 )
+from blinddps.metrics import mnc
 from blinddps.operators import Blur
 from blinddps.priors import GaussianPrior
 from blinddps.samplers import blind_proximal
@@ -180,7 +181,7 @@ def test_each_start_may_begin_from_its_own_solution() -> None:
     )
     assert [len(step.residual) for step in seen] == [6, 2, 2, 2]
     assert seen[0].residual.reshape(2, 3).argmin(1).tolist() == [1, 1]
-    assert got.estimate["kernel"].shape == KERNEL.shape
+    assert bool((mnc(got.estimate["kernel"], KERNEL) > 0.99).all())
     with pytest.raises(
         InputError, match=r"initial of unknown 'image' holds 6 starts for 2 measurements; .* of their starts"
     ):

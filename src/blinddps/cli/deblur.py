@@ -54,7 +54,9 @@ def deblur(
     ] = "auto",
     scales: Annotated[
         str,
-        Option(metavar="auto|N", help="Sizes solved, coarse to fine (fast); 2 finds longer kernels than 1."),
+        Option(
+            metavar="auto|N", help="Sizes solved, coarse to fine (fast); for kernels that are long for the picture."
+        ),
     ] = "auto",
     solver: Annotated[
         str,

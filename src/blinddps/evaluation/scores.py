@@ -71,7 +71,13 @@ METRICS = {
     "cpu_seconds": Metric(
         "CPU s", "CPU s", ".2f", "neither", "processor time of the call, priors read included: fairer on a busy machine"
     ),
-    "nfe": Metric("NFE", "NFE", ".0f", "neither", "network evaluations of all unknowns, an item"),
+    "nfe": Metric(
+        "NFE",
+        "NFE",
+        ".0f",
+        "neither",
+        "network evaluations of all unknowns, an item; those at half the size count alike",
+    ),
 }
 
 

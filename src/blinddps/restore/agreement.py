@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
-import torch
 from torch import Tensor
 
 from ..core import cross_correlation
@@ -15,15 +12,17 @@ DOUBTFUL = 0.85  # below, two samples of a face differ as those do whose kernels
 
 
 def kernel_agreement(kernels: Tensor) -> float | None:
-    """Mean over all pairs of ``max_s <k_i(. + s), k_j> / (||k_i|| ||k_j||)`` of kernels ``(samples, 1, h, w)``.
+    """Median over the other samples of ``max_s <k_0(. + s), k_j> / (||k_0|| ||k_j||)``, kernels ``(samples, 1, h, w)``.
 
-    1: equal up to a shift. ``None`` where fewer than two kernels are finite and not zero.
+    How far the others bear out the first, which is the result; 1: equal up to a shift. ``None`` where the first or all
+    others are not finite or zero.
     """
     kernels = kernels.double().cpu()
     norms = kernels.flatten(1).norm(dim=1)
-    kernels = kernels[norms.isfinite() & (norms > 0)]
-    if len(kernels) < 2:
+    sound = norms.isfinite() & (norms > 0)
+    others = kernels[1:][sound[1:]]
+    if not bool(sound[0]) or len(others) == 0:
         return None
-    unit = kernels / kernels.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-    i, j = map(list, zip(*combinations(range(len(unit)), 2), strict=True))
-    return float(torch.mean(cross_correlation(unit[i], unit[j]).flatten(1).amax(1)))
+    first = kernels[:1].expand_as(others)
+    likeness = cross_correlation(first, others).flatten(1).amax(1) / (norms[0] * norms[1:][sound[1:]])
+    return float(likeness.quantile(0.5))

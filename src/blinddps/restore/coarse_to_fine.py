@@ -6,7 +6,7 @@ every kernel, so those of several depths are candidates, of which the next size 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +23,7 @@ __all__ = ["Candidates", "begin_from", "solve_coarse_to_fine"]
 IMAGE_START = 1.0  # noise level from which the image goes on at the next size; docs/solvers.md has others
 KERNEL_START = 0.3  # ... and the kernel
 FRESH_HALF, FRESH_DEEPER = 2, 1  # solutions begun anew at half the size, and at each smaller one
-APART = 1_000_003  # between the seeds of two sizes, whose kernels would begin from the same noise
+APART = 1_000_003  # between the seeds of two runs, whose kernels would begin from the same noise
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,11 @@ def solve_coarse_to_fine(
 
     Args:
         solve: one size, called as ``solve(y, settings, coarse=, sigma_y=, seed=, on_step=)``.
-        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`; ``on_step`` counts through all runs.
+        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through all runs and
+            sees pictures and kernels of full size, a row for each start of each solution.
+
+    Returns:
+        The solution; ``nfe`` counts evaluations of every size alike, though one at half the size costs a quarter.
     """
     assert isinstance(settings.scales, int)
     assert isinstance(settings.kernel_size, int)
@@ -67,9 +71,11 @@ def solve_coarse_to_fine(
         nonlocal run
         seen, support = sizes[level]
         here = replace(settings, kernel_size=support, samples=settings.samples * times)
-        listen = None if on_step is None else _part(on_step, run, runs, y, seen, settings)
+        supports = [n for _, n in sizes[:level]]
+        listen = None if on_step is None else _part(on_step, run, runs, y, seen.shape, supports[::-1], settings)
         noise = None if sigma_y is None else sigma_y * noise_left(level)
-        seeds = seed + APART * level if isinstance(seed, int) else [s + APART * level for s in seed]
+        offset = APART * (runs - 1 - run)
+        seeds = [s + offset for s in seed] if isinstance(seed, list) else seed + offset
         solution = solve(seen, here, coarse=coarse, sigma_y=noise, seed=seeds, on_step=listen)
         run += 1
         for name, count in solution.nfe.items():  # of a sample
@@ -114,21 +120,32 @@ def begin_from(unknowns: Mapping[str, Unknown], coarse: Candidates, y: Tensor) -
 
 
 def _part(
-    on_step: Callable[[Step], None], done: int, parts: int, y: Tensor, seen: Tensor, settings: DeblurSettings
+    on_step: Callable[[Step], None],
+    done: int,
+    runs: int,
+    y: Tensor,
+    seen: torch.Size,
+    supports: Sequence[int],
+    settings: DeblurSettings,
 ) -> Callable[[Step], None]:
-    """The listener of one of ``parts`` runs of one length, on ``y`` as it is ``seen`` there: steps are counted through
-    all, the picture has the full size, and the residual is as that many pixels would have it."""
+    """The listener of one of ``runs`` of one length: steps are counted through all of them. What was found on ``y``
+    as it is ``seen`` there has the full size, the kernel enlarged through ``supports``, and the residual is as that
+    many pixels and their noise would have it; ``state`` stays as it is."""
     size, boundary = settings.kernel_size, settings.boundary
     assert isinstance(size, int)
     assert boundary != "auto"
     latent = Blur(boundary=boundary).image_shape(y.shape, (size, size))
+    scale = (y[0].numel() / seen[1:].numel()) ** 0.5 / noise_left(len(supports))
 
     def listen(step: Step) -> None:
-        if done < parts - 1:
-            image = enlarge_image(crop(step.estimate["image"], seen.shape), (y.shape[-2], y.shape[-1]))
-            image = extend(image, latent[-2:])
-            residual = step.residual * (y[0].numel() / seen[0].numel()) ** 0.5
-            step = replace(step, estimate={**step.estimate, "image": image}, residual=residual)
-        on_step(replace(step, index=done * step.total + step.index, total=parts * step.total))
+        if supports:
+            image, kernel = crop(step.estimate["image"], seen), step.estimate["kernel"]
+            for support in supports:
+                kernel = enlarge_kernel(kernel, support)
+            full = (y.shape[-2], y.shape[-1])
+            image = torch.nn.functional.interpolate(image, size=full, mode="bicubic", align_corners=False)
+            shown = {**step.estimate, "image": extend(image, latent[-2:]), "kernel": kernel}
+            step = replace(step, estimate=shown, residual=step.residual * scale)
+        on_step(replace(step, index=done * step.total + step.index, total=runs * step.total))
 
     return listen

@@ -49,11 +49,14 @@ class Deblurred:
             baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there.
         noise: level used, in [0, 1] units.
         settings: as resolved; repeat them to repeat the result.
+        nfe: network evaluations of a sample by unknown; those at half the size, a quarter of the cost, count alike.
         notes: sentences on what was done that the user may not expect.
-        agreement: of the kernels of several samples, at most 1 (:func:`~blinddps.restore.agreement.kernel_agreement`):
-            what the residual cannot tell. ``None`` for one sample and where no kernel is found. Below 0.85 a note.
+        agreement: of the first sample's kernel with the others', at most 1: what the residual cannot tell
+            (:func:`~blinddps.restore.agreement.kernel_agreement`). ``None`` for one sample and where no kernel is
+            found. Below 0.85 a note.
         seconds: of the solver.
         attempts: 1, plus one for each restart at halved steps after a divergence.
+        priors: name, licence and training steps of the networks used.
     """
 
     image: np.ndarray
@@ -164,8 +167,8 @@ def deblur(
         agreement = kernel_agreement(solution.estimate["kernel"])
     if agreement is not None and agreement < DOUBTFUL:
         notes.append(
-            f"the kernels of the {len(kernels)} samples agree to {agreement:.2f} only (1: equal), so some or all of "
-            "them are wrong; compare them and their pictures, and try more samples, steps or another kernel size"
+            f"the kernels of the {len(kernels)} samples agree to {agreement:.2f} only (1: equal), so the first or all "
+            "of them may be wrong; compare them and their pictures, and try more samples, steps or another kernel size"
         )
     return Deblurred(
         image=pictures[0],

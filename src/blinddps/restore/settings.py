@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 import os
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -105,6 +106,10 @@ class DeblurSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "known_kernel", frozen_kernel(self.known_kernel))
+        for f in fields(self):
+            value: Any = getattr(self, f.name)
+            if hasattr(value, "__index__") and not isinstance(value, int):  # NumPy's
+                object.__setattr__(self, f.name, operator.index(value))
         _choice("boundary", self.boundary, ("auto", *BOUNDARIES))
         _choice("solver", self.solver, tuple(SOLVERS))
         if SOLVERS[self.solver].kernel == "needed" and self.known_kernel is None:

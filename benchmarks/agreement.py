@@ -41,9 +41,8 @@ def main() -> None:
         "image": Unknown(image, (3, 128, 128)),
         "kernel": Unknown(kernel, (1, 32, 32), simplex, from_physical=from_simplex),
     }
-    print(
-        f"{SAMPLES} samples\nitem           agreement of 2    of {SAMPLES}   MNC of each          gain over the input, dB"
-    )
+    print(f"{SAMPLES} samples")
+    print(f"item           agreement of 2    of {SAMPLES}   MNC of each          gain over the input, dB")
     rows: list[tuple[str, float, float, float]] = []
     for i in range(0, len(y), BATCH):
         part = slice(i, i + BATCH)

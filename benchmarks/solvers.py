@@ -6,10 +6,11 @@
 
 Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
 first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts;
-``coarse-50`` (photographs): half the size first, as the package does it by itself, 50 steps there and here;
-``coarse4-50``: with four starts of each solution there. Evaluations in the table are counted in pictures of full size:
-one at half the size is a quarter. ``fastem-50``, ``gibbs-50``: the kernel updates of other papers in our solver
-(``kernel_updates.py``).
+``coarse-50`` (photographs): half the size first, as the package does it by itself (twice, with two starts each), 50
+steps there and here; ``coarse4-50``: with four starts of each solution there. Evaluations in the table are counted in
+pictures of full size: one at half the size is a quarter. ``fastem-50``, ``gibbs-50``: the kernel updates of other
+papers in our solver (``kernel_updates.py``). Methods run one after the other: on a busy machine compare their seconds
+only where the load was even.
 
 "told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual would
 have told (the noise level is stated exactly here), "alarm" how many of the better ones it would have called worse.
@@ -96,6 +97,8 @@ def main() -> None:
         return blind_dps(y[rows], BLUR, unknowns(through, rows, 1000 / int(steps)), **common)
 
     wanted = args.methods.split(",") if args.methods else METHODS
+    if args.faces and any(method.startswith("coarse") for method in wanted):
+        parser.error("coarse methods need a prior of any size: use --photos")
     records: list[dict[str, Any]] = []
     given = score(y, None, truth, kernels)
     records += [_record(n, "input", {m: v[i] for m, v in given.items()}, "", 0.0) for i, n in enumerate(names)]

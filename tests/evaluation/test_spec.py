@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,9 +128,12 @@ def test_published_figures_stand_where_they_belong() -> None:
 @pytest.mark.parametrize("name", ["table1_2_photos", "table1_2_ffhq", "table1_2_afhq", "levin"])
 def test_labels_say_scales_and_starts(name: str) -> None:
     spec = load_spec(SPECS[name])
-    side = 64 if name == "levin" else 256
+    side = 255 if name == "levin" else 256
     for method in spec.method:
         if method.name.startswith("fast"):
             used = resolve(DeblurSettings(**spec.options(method)), torch.zeros(1, 1, side, side), torch.device("cpu"))
             scales = f"{used.scales} scale{'s' * (used.scales != 1)}, {used.starts} start{'s' * (used.starts != 1)}"
             assert method.label == f"fast (ours), {scales}, {used.num_steps} steps"
+            if method.name == "fast":  # what the solver chooses by itself
+                free = replace(used, scales="auto", starts="auto", start="auto")
+                assert resolve(free, torch.zeros(1, 1, side, side), torch.device("cpu")) == used

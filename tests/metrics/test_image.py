@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blinddps.core.errors import InputError
-from blinddps.metrics import aligned_psnr, error_ratio, levin_psnr, psnr, ssim
+from blinddps.metrics import aligned_psnr, error_ratio, levin_psnr, levin_ssim, psnr, ssim
 
 
 def picture(b: int = 2, c: int = 3, h: int = 40, w: int = 36, seed: int = 0) -> Tensor:
@@ -191,5 +191,8 @@ def test_levins_score_finds_quarter_pixels_within_its_reach() -> None:
     noisy = ref + 0.1 * torch.randn(ref.shape, generator=g, dtype=torch.float64)
     centre = (..., slice(15, -15), slice(15, -15))
     torch.testing.assert_close(levin_psnr(noisy, ref), psnr(noisy[centre], ref[centre]))
+    torch.testing.assert_close(levin_ssim(noisy, ref), ssim(noisy[centre], ref[centre]))
+    assert bool((levin_ssim(near, ref) > 0.9999).all())
+    assert bool((levin_ssim(far, ref) < 0.9).all())
     with pytest.raises(InputError, match="border is 15"):
         levin_psnr(x[..., :30], ref[..., :30])

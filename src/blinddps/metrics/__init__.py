@@ -1,7 +1,7 @@
 """Measures of restored images, kernels and tilts, one value per sample; FID, of sets. Imports core."""
 
 from .fid import FidInception, frechet_distance, load_inception
-from .image import aligned_psnr, error_ratio, levin_psnr, psnr, ssim
+from .image import aligned_psnr, error_ratio, levin_psnr, levin_ssim, psnr, ssim
 from .kernel import align_kernel, kernel_mse, mnc
 from .lpips import Lpips, load_lpips
 from .tilt import tilt_epe
@@ -17,6 +17,7 @@ __all__ = [
     "frechet_distance",
     "kernel_mse",
     "levin_psnr",
+    "levin_ssim",
     "load_inception",
     "load_lpips",
     "mnc",

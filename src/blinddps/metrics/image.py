@@ -13,7 +13,7 @@ from torch import Tensor
 
 from blinddps.core.errors import InputError
 
-__all__ = ["aligned_psnr", "error_ratio", "levin_psnr", "psnr", "ssim"]
+__all__ = ["aligned_psnr", "error_ratio", "levin_psnr", "levin_ssim", "psnr", "ssim"]
 
 
 def psnr(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
@@ -83,10 +83,17 @@ def levin_psnr(
     Raises:
         InputError: as :func:`psnr`, or a border that is less than the reach or leaves no pixel.
     """
-    x, ref = _pair(x, ref, data_range)
-    if not 0 <= reach < border or 2 * border >= min(ref.shape[-2:]):
-        raise InputError(f"border is {border}, reach {reach}, the image {tuple(ref.shape[-2:])}; give a larger image")
-    return torch.stack([_levin(a, b, border, reach, parts, data_range) for a, b in zip(x, ref, strict=True)])
+    return psnr(*_levin_crops(*_pair(x, ref, data_range), border, reach, parts), data_range)
+
+
+def levin_ssim(
+    x: Tensor, ref: Tensor, data_range: float = 2.0, *, border: int = 15, reach: int = 5, parts: int = 4
+) -> Tensor:
+    """:func:`ssim` where :func:`levin_psnr` compares: at the same translation, without the border.
+
+    Args, returns, raises: as :func:`levin_psnr` and :func:`ssim`.
+    """
+    return ssim(*_levin_crops(*_pair(x, ref, data_range), border, reach, parts), data_range)
 
 
 def ssim(x: Tensor, ref: Tensor, data_range: float = 2.0) -> Tensor:
@@ -136,10 +143,11 @@ def error_ratio(psnr_blind: Tensor, psnr_known: Tensor) -> Tensor:
     return 10 ** ((psnr_known.double() - psnr_blind.double()) / 10)
 
 
-def _levin(x: Tensor, ref: Tensor, border: int, reach: int, parts: int, data_range: float) -> Tensor:
+def _levin_crop(x: Tensor, ref: Tensor, border: int, reach: int, parts: int) -> tuple[Tensor, Tensor]:
+    """Of one image ``(C, H, W)`` what lies closest to ``ref`` without its border, and that."""
     centre = ref[..., border:-border, border:-border]
     h, w = centre.shape[-2:]
-    scores = []
+    least, closest = math.inf, centre
     for i in range(parts * parts):
         dy, dx = i // parts / parts, i % parts / parts
         moved = x[..., :-1, :] * (1 - dy) + x[..., 1:, :] * dy
@@ -147,9 +155,17 @@ def _levin(x: Tensor, ref: Tensor, border: int, reach: int, parts: int, data_ran
         rows, columns = 2 * reach + (dy == 0), 2 * reach + (dx == 0)  # beyond it the shift exceeds the reach
         for row in range(border - reach, border - reach + rows):
             windows = moved[:, row : row + h].unfold(2, w, 1)[:, :, border - reach : border - reach + columns]
-            error = (windows - centre[:, :, None]).square().mean((0, 1, 3))
-            scores.append(10 * torch.log10(data_range**2 / error).amax())
-    return torch.stack(scores).amax()
+            error, column = (windows - centre[:, :, None]).square().mean((0, 1, 3)).min(0)
+            if float(error) < least:
+                least, closest = float(error), windows[:, :, int(column)]
+    return closest, centre
+
+
+def _levin_crops(x: Tensor, ref: Tensor, border: int, reach: int, parts: int) -> tuple[Tensor, Tensor]:
+    if not 0 <= reach < border or 2 * border >= min(ref.shape[-2:]):
+        raise InputError(f"border is {border}, reach {reach}, the image {tuple(ref.shape[-2:])}; give a larger image")
+    crops = [_levin_crop(a, b, border, reach, parts) for a, b in zip(x, ref, strict=True)]
+    return torch.stack([crop for crop, _ in crops]), torch.stack([centre for _, centre in crops])
 
 
 def _closest_crop(x: Tensor, centre: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from blinddps.core import InputError
-from blinddps.restore import DeblurSettings
+from blinddps.restore import SOLVERS, DeblurSettings
 from blinddps.restore.settings import find_device, resolve, with_options
 
 CPU = torch.device("cpu")
@@ -79,16 +79,19 @@ def test_noise_is_at_least_that_of_rounding_to_8_bit() -> None:
     ],
 )
 def test_steps(options: dict[str, Any], step: float, kernel_step: float) -> None:
-    found = resolved(**options)
+    found = resolved(solver="paper", **options)
     assert (found.step_size, found.kernel_step_size) == (pytest.approx(step), pytest.approx(kernel_step))
 
 
-def test_nothing_is_left_open_and_nothing_else_changed() -> None:
-    given = DeblurSettings(seed=3, sparsity=0.5, boundary="valid")
+@pytest.mark.parametrize("solver", ["fast", "paper", "uniform", "pan-l0"])
+def test_nothing_that_is_used_is_left_open_and_nothing_else_changed(solver: str) -> None:
+    given = DeblurSettings(seed=3, sparsity=0.5, boundary="valid", solver=solver)
     found = resolve(given, torch.zeros(1, 1, 64, 64), CPU)
-    assert "auto" not in vars(found).values()
+    assert not [name for name in SOLVERS[solver].uses if getattr(found, name) == "auto"]
+    if solver == "fast":  # what is not used was not chosen
+        assert (found.step_size, found.kernel_step_size, found.sparsity) == ("auto", "auto", 0.5)
     assert {k: v for k, v in vars(given).items() if v != "auto"}.items() <= vars(found).items()
-    assert (found.device, found.tile) == ("cpu", 512)
+    assert found.device == "cpu"
     assert resolve(found, torch.ones(1, 1, 64, 64), CPU) == found
 
 
@@ -163,7 +166,7 @@ def test_devices() -> None:
     ],
 )
 def test_start_and_sparsity(prior: str, given: dict[str, Any], start: object, sparsity: float) -> None:
-    found = resolved(prior=prior, **given)
+    found = resolved(prior=prior, solver="paper", **given)
     assert (found.start, found.sparsity) == (start, sparsity)
 
 

@@ -105,7 +105,7 @@ def deblur(
     chosen = with_options(settings or DeblurSettings(), options)
     device = find_device(chosen.device)
     notes: list[str] = []
-    given = chosen
+    notes += _not_used(chosen)
     info = SOLVERS[chosen.solver]
     if chosen.solver == "uniform":
         chosen = replace(chosen, kernel_prior="uniform")
@@ -124,7 +124,6 @@ def deblur(
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
     free = chosen.kernel_size == "auto"
     chosen = resolve(chosen, y, device)
-    notes[:0] = _not_used(given, y, device)
     image_prior: DiffusionPrior | None = None
     kernel_prior: DiffusionPrior | UniformPrior | None = None
     if info.has_prior:
@@ -192,13 +191,9 @@ def deblur(
     )
 
 
-def _not_used(chosen: DeblurSettings, y: Tensor, device: torch.device) -> list[str]:
-    """A sentence on the settings that the user changed and the solver does not use. One that holds what its ``auto``
-    is resolved to was copied from a result, not chosen."""
+def _not_used(chosen: DeblurSettings) -> list[str]:
+    """A sentence on the settings that the user changed and the solver does not use."""
     unused = unused_settings(chosen)
-    defaults: dict[str, Any] = {name: chosen.__dataclass_fields__[name].default for name in unused}
-    automatic = resolve(replace(chosen, **defaults), y, device) if unused else chosen
-    unused = [name for name in unused if getattr(chosen, name) != getattr(automatic, name)]
     if not unused:
         return []
     remedy = ""

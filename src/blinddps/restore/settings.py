@@ -180,7 +180,7 @@ def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = 
 
 
 def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> DeblurSettings:
-    """Replace every ``auto`` by the value it stands for."""
+    """Replace every ``auto`` that the solver uses by the value it stands for."""
     h, w = y.shape[-2:]
     info = SOLVERS[settings.solver]
     largest = MAX_KERNEL if settings.solver in ("paper", "uniform") else TRUSTED_KERNEL
@@ -223,8 +223,9 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         "dtype": dtype,
         "device": str(device),
     }
-    if info.room == "baselines":  # what it does not use stays as it was given
-        resolved = {name: value for name, value in resolved.items() if name in info.uses}
+    # what a solver does not use stays as it was given
+    ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "sparsity"}
+    resolved = {name: value for name, value in resolved.items() if name in info.uses or name not in ours}
     return replace(settings, **resolved)
 
 

@@ -158,9 +158,8 @@ def guidance_of(settings: DeblurSettings) -> Guidance:
 
 
 def step_of(size: float | str) -> float:
-    """A resolved step size."""
-    assert not isinstance(size, str)
-    return size
+    """A resolved step size; any, where it stayed ``auto`` since the solver takes no such steps."""
+    return 1.0 if isinstance(size, str) else size
 
 
 def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:
@@ -172,8 +171,7 @@ def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: Diff
         start = torch.outer(line, line)
         return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
     penalty: Penalty | None = None
-    assert not isinstance(settings.sparsity, str)
-    if settings.sparsity > 0:
+    if not isinstance(settings.sparsity, str) and settings.sparsity > 0:
         penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
     to_physical = simplex if settings.projection == "simplex" else normalise
     return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)

@@ -194,5 +194,10 @@ def test_levins_score_finds_quarter_pixels_within_its_reach() -> None:
     torch.testing.assert_close(levin_ssim(noisy, ref), ssim(noisy[centre], ref[centre]))
     assert bool((levin_ssim(near, ref) > 0.9999).all())
     assert bool((levin_ssim(far, ref) < 0.9).all())
+    broken = noisy.clone()
+    broken[1] = torch.nan
+    for score in (levin_psnr, levin_ssim):
+        assert score(broken, ref).isfinite().tolist() == [True, False]
+        assert bool(score(broken, ref)[1].isnan())
     with pytest.raises(InputError, match="border is 15"):
         levin_psnr(x[..., :30], ref[..., :30])

@@ -147,7 +147,7 @@ def _levin_crop(x: Tensor, ref: Tensor, border: int, reach: int, parts: int) -> 
     """Of one image ``(C, H, W)`` what lies closest to ``ref`` without its border, and that."""
     centre = ref[..., border:-border, border:-border]
     h, w = centre.shape[-2:]
-    least, closest = math.inf, centre
+    least, closest = math.inf, x[..., border:-border, border:-border]  # what is not finite stays so
     for i in range(parts * parts):
         dy, dx = i // parts / parts, i % parts / parts
         moved = x[..., :-1, :] * (1 - dy) + x[..., 1:, :] * dy

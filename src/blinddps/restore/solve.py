@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from .coarse_to_fine import Candidates, begin_from, solve_coarse_to_fine
 from .geometry import extend
 from .known_kernel import read_kernel
 from .settings import DeblurSettings
+from .solvers import SOLVERS
 
 __all__ = ["guidance_of", "kernel_unknown", "solve_blur", "solve_ilvr", "solve_or_restart", "step_of"]
 
@@ -76,7 +77,7 @@ def _solve_size(
     operator: Callable[..., Tensor] = blur
     if known is None:
         assert kernel_prior is not None
-        unknowns["kernel"] = kernel_unknown(size, step_of(settings.kernel_step_size), settings, kernel_prior)
+        unknowns["kernel"] = kernel_unknown(size, step_of(settings, "kernel_step_size"), settings, kernel_prior)
     else:
         operator = partial(blur, kernel=known)
     common: dict[str, Any] = {
@@ -104,7 +105,7 @@ def _image_unknown(y: Tensor, shape: tuple[int, int, int], settings: DeblurSetti
     return Unknown(
         Tiled(prior, tile) if prior.card.any_size and max(shape[-2:]) > tile else prior,
         shape,
-        step_size=step_of(settings.step_size),
+        step_size=step_of(settings, "step_size"),
         schedule=prior.schedule,
         initial=None if isinstance(start, str) else extend(y, shape[-2:]),
         start_sigma=None if isinstance(start, str) else start,
@@ -157,9 +158,13 @@ def guidance_of(settings: DeblurSettings) -> Guidance:
     return NormGuidance(settings.step_schedule)
 
 
-def step_of(size: float | str) -> float:
-    """A resolved step size; any, where it stayed ``auto`` since the solver takes no such steps."""
-    return 1.0 if isinstance(size, str) else size
+def step_of(settings: DeblurSettings, name: Literal["step_size", "kernel_step_size", "tilt_step_size"]) -> float:
+    """A resolved step size; of a solver that takes no gradient steps any, which nothing reads."""
+    if "step_size" not in SOLVERS[settings.solver].uses:
+        return 1.0
+    size: float | str = getattr(settings, name)
+    assert not isinstance(size, str)
+    return size
 
 
 def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:
@@ -171,8 +176,10 @@ def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: Diff
         start = torch.outer(line, line)
         return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
     penalty: Penalty | None = None
-    if not isinstance(settings.sparsity, str) and settings.sparsity > 0:
-        penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
+    if "sparsity" in SOLVERS[settings.solver].uses:
+        assert not isinstance(settings.sparsity, str)
+        if settings.sparsity > 0:
+            penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
     to_physical = simplex if settings.projection == "simplex" else normalise
     return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)
 

@@ -235,7 +235,7 @@ def solve_turbulence(
     operator = model if count == 1 else Frames(model, count, of_frame)
     start = None if settings.start == "noise" else settings.start
     assert not isinstance(start, str)
-    kernel = kernel_unknown(size, step_of(settings.kernel_step_size), settings, kernel_prior)
+    kernel = kernel_unknown(size, step_of(settings, "kernel_step_size"), settings, kernel_prior)
     if count > 1 and settings.kernel_per_frame:
         many = Framewise(kernel.prior, count) if not kernel.is_uniform else kernel.prior
         initial = None if kernel.initial is None else kernel.initial.repeat(count, 1, 1)
@@ -244,7 +244,7 @@ def solve_turbulence(
         "image": Unknown(
             Tiled(image_prior, tile) if image_prior.card.any_size and max(height, width) > tile else image_prior,
             (channels, height, width),
-            step_size=step_of(settings.step_size),
+            step_size=step_of(settings, "step_size"),
             schedule=image_prior.schedule,
             initial=None if start is None else y.mean(0),
             start_sigma=start,
@@ -271,7 +271,7 @@ def tilt_unknown(
 ) -> Unknown:
     """The tilts of ``count`` frames as an unknown, in pixels, their mean zero: a constant one is a translation."""
     scale = prior.scale if isinstance(prior, StationaryTilt) else prior.card.scale
-    start, step = settings.tilt_start, settings.tilt_step_size
+    start = settings.tilt_start
     assert start != "auto"
     shape = (2 * count, *size)
     measured = prior.error_spectrum
@@ -280,7 +280,7 @@ def tilt_unknown(
         shape,
         to_physical=lambda u: scale * _centred(u),
         from_physical=lambda t: t / scale,
-        step_size=step_of(step),
+        step_size=step_of(settings, "tilt_step_size"),
         schedule=prior.schedule,
         error=None if measured is None else measured.scaled(scale**2),
         initial=None if isinstance(start, str) else torch.zeros(shape),

@@ -42,27 +42,32 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"
     one = ["bench", "run", spec, "--out", out, "--data", tmp_path]
-    first, rest, again, report, refused, method, place, no_run, listed, unknown, weights, named = several(
-        [
-            [*one, "--only", "input", "--limit", 1],
-            one,
-            [*one, "--quiet"],
-            ["bench", "report", out],
-            ["bench", "run", bad, "--out", tmp_path / "no"],
-            [*one, "--only", "fsat"],
-            ["bench", "run", spec, "--out", tmp_path / "no", "--data", tmp_path / "none"],
-            ["bench", "report", tmp_path],
-            ["bench", "list", tmp_path],
-            ["bench", "run", "table9", "--out", tmp_path / "no"],
-            [*one[:4], tmp_path / "no", *one[5:], "--lpips-alex", bad],
-            ["bench", "run", "levin", "--out", tmp_path / "no", "--data", tmp_path],
-        ]
+    first, rest, again, report, refused, method, place, no_run, listed, unknown, weights, named, taken, itself = (
+        several(
+            [
+                [*one, "--only", "input", "--limit", 1],
+                one,
+                [*one, "--quiet"],
+                ["bench", "report", out],
+                ["bench", "run", bad, "--out", tmp_path / "no"],
+                [*one, "--only", "fsat"],
+                ["bench", "run", spec, "--out", tmp_path / "no", "--data", tmp_path / "none"],
+                ["bench", "report", tmp_path],
+                ["bench", "list", tmp_path],
+                ["bench", "run", "table9", "--out", tmp_path / "no"],
+                [*one[:4], tmp_path / "no", *one[5:], "--lpips-alex", bad],
+                ["bench", "run", "levin", "--out", tmp_path / "no", "--data", tmp_path],
+                [*one[:4], tmp_path / "copy", *one[5:], "--reuse", out],
+                [*one, "--reuse", out],
+            ]
+        )
     )
     assert first.code == rest.code == again.code == report.code == 0, first.err + rest.err + again.err + report.err
     assert "1 done, 0 of them failed, 0 were there already" in first.out
     assert "3 done, 0 of them failed, 1 were there already" in rest.out
     assert again.out == ""
     assert "PSNR al." in report.out
+    assert "0 done, 0 of them failed, 0 were there already, 4 taken from other runs" in taken.out
     assert report.out.splitlines()[-1] == str(out / "report.html")
     assert {p.name for p in out.iterdir() if p.is_file()} == {
         *("report.html", "tables.txt", "tables.csv", "tables.tex", "tables.md"),
@@ -77,6 +82,7 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
         unknown: "unknown spec 'table9'",
         weights: "bad.toml",  # before anything runs
         named: "levin_2009.tar' do not exist",  # the spec, not the folder of that name
+        itself: "is the run itself; give the folder of another run to reuse",
     }
     for done, sentence in sentences.items():
         assert done.code == 1

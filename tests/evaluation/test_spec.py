@@ -137,3 +137,21 @@ def test_labels_say_scales_and_starts(name: str) -> None:
             if method.name == "fast":  # what the solver chooses by itself
                 free = replace(used, scales="auto", starts="auto", start="auto")
                 assert resolve(free, torch.zeros(1, 1, side, side), torch.device("cpu")) == used
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "chosen"),
+    [
+        ("ablation_steps", "fast-50", {"num_steps": 50}),
+        ("progress_faces", "fast", {"num_steps": 50}),
+        ("table4_faces", "l1-1", {"sparsity_norm": "l1", "sparsity": 1.0}),
+        ("ablation_step_schedule", "constant", {"step_schedule": "constant", "step_size": 0.3 * 4}),
+        ("ablation_step_schedule", "constant-paper", {"step_size": 0.3, "kernel_step_size": 0.3}),
+    ],
+)
+def test_what_a_label_says_is_what_the_solver_chooses(name: str, method: str, chosen: dict[str, object]) -> None:
+    """Options are left out where they are the solver's choice, so that tables share their jobs."""
+    spec = load_spec(SPECS[name])
+    (options,) = (spec.options(m) for m in spec.method if m.name == method)
+    used = resolve(DeblurSettings(**options), torch.zeros(1, 3, 128, 128), torch.device("cpu"))
+    assert {key: getattr(used, key) for key in chosen} == pytest.approx(chosen)

@@ -38,6 +38,10 @@ def run(
     retry_failed: Annotated[
         bool, Option("--retry-failed", help="Run those again that failed, diverged or were rejected.")
     ] = False,
+    reuse: Annotated[
+        list[Path] | None,
+        Option(metavar="DIR", help="Folder of another run: copy what it has of the same jobs; repeat for more."),
+    ] = None,
     lpips_vgg: Vgg = None,
     lpips_alex: Alex = None,
     inception: Inception = None,
@@ -73,12 +77,14 @@ def run(
         only=only or (),
         limit=limit,
         retry_failed=retry_failed,
+        reuse=reuse or (),
         progress=not quiet,
     )
     report = make_report(out, weights, device=where)
     if not quiet:
         typer.echo(report.text)
-        typer.echo(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already")
+        taken = f", {summary.reused} taken from other runs" if reuse else ""
+        typer.echo(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already{taken}")
         typer.echo(report.files[-1])
 
 

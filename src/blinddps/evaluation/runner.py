@@ -25,26 +25,26 @@ from .datasets import Item, items_of
 from .keys import FORMAT, job_key, measurement_key
 from .measure import Measurement, measure, solver_seed
 from .methods import Restored, estimates_kernel, restore
+from .reuse import Finished
 from .scores import score
 from .spec import Method, Spec
-from .store import Job, Store, read_json, write_json
+from .store import FAILED, Job, Store, read_json, write_json
 from .trace import Trace
 
-__all__ = ["FAILED", "Summary", "run_bench"]
-
-FAILED = ("failed", "diverged", "rejected")
-"""Status of records that ``retry_failed`` makes anew: an exception, and the solver's own two; and what has no score."""
+__all__ = ["Summary", "run_bench"]
 
 _LINE_EVERY = 60.0  # seconds between lines of progress where there is no terminal
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How many jobs were ``done`` now, were there ``already``, and how many of those done now ``failed``."""
+    """How many jobs were ``done`` now, were there ``already``, how many of those done now ``failed``, and how many were
+    ``reused`` of other runs."""
 
     done: int
     already: int
     failed: int
+    reused: int = 0
 
 
 def run_bench(
@@ -56,6 +56,7 @@ def run_bench(
     only: Sequence[str] = (),
     limit: int | None = None,
     retry_failed: bool = False,
+    reuse: Sequence[str | os.PathLike[str]] = (),
     progress: bool = True,
 ) -> Summary:
     """Do every job of ``spec`` whose record is not in ``out`` yet.
@@ -72,6 +73,8 @@ def run_bench(
         only: methods to run, of all by default.
         limit: of the items, the first so many.
         retry_failed: run those again whose record is of a failure, of a divergence, a rejection or a missing score.
+        reuse: folders of other runs: a job that one of them has finished is copied, not done again, and its record says
+            where from. Its code may be another: the record has the commit it was made by.
         progress: a bar on a terminal, lines once a minute elsewhere, with the time left.
 
     Raises:
@@ -85,9 +88,12 @@ def run_bench(
         raise InputError(f"limit is {limit}; give at least 1")
     items = items_of(spec.data, Path(data) / spec.data.source)
     planned = _plan(spec, items)
+    finished = Finished(reuse, out, retry_failed)
     store = Store(out)
     with store.writing():
-        _claim(store, spec, source, {"data": os.path.abspath(data), "only": list(only), "limit": limit})
+        others = [os.path.abspath(folder) for folder in reuse]
+        call = {"data": os.path.abspath(data), "only": list(only), "limit": limit, "reuse": others}
+        _claim(store, spec, source, call)
         store.save_plan([job for job, *_ in planned])
         todo, already = [], 0
         outdated: dict[tuple[str, str, int], tuple[Job, Item]] = {}
@@ -101,7 +107,7 @@ def run_bench(
                 already += 1
                 if record.get("measured") != store.measured(job):  # a later spec was broken off here
                     outdated[_measurement(job)] = job, item
-        failed = 0
+        failed = reused = 0
         made_anyway = {_measurement(job) for job, *_ in todo}
         for which, (job, item) in outdated.items():
             if which not in made_anyway:
@@ -113,10 +119,15 @@ def run_bench(
                 begun = time.monotonic()
                 if before is None or before[0] != _measurement(job):
                     before = _measurement(job), _measured(store, spec, job, item)
+                taken = None if isinstance(before[1], Exception) else finished.take(store, job)
+                if taken is not None:
+                    reused += 1
+                    clock.skip(job)
+                    continue
                 status = _do(store, spec, job, item, method, before[1])
                 failed += status == "failed"
                 clock.tick(job, status, time.monotonic() - begun)
-    return Summary(len(todo), already, failed)
+    return Summary(len(todo) - reused, already, failed, reused)
 
 
 def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:
@@ -256,6 +267,12 @@ class _Clock:
         if self._shown and self._bar.disable and time.monotonic() - self._last > _LINE_EVERY:
             self._last = time.monotonic()
             print(f"{self._done} of {self._total}, {left}; {told}", file=sys.stderr, flush=True)
+
+    def skip(self, job: Job) -> None:
+        """It cost no time, which says nothing of its method's."""
+        self._left[job.method] -= 1
+        self._done += 1
+        self._bar.update()
 
     def left(self) -> float:
         """Seconds; a method that did not run yet is taken for the mean of those that did."""

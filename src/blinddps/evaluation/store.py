@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,7 +32,10 @@ from ..io import atomic_write, ensure_output_dir, kernel_picture, write_image
 from .measure import Measurement
 from .methods import Restored
 
-__all__ = ["Job", "Store", "read_json", "write_json"]
+__all__ = ["FAILED", "Job", "Store", "read_json", "write_json"]
+
+FAILED = ("failed", "diverged", "rejected")
+"""Status of records that are made anew on request: an exception, and the solver's own two."""
 
 MEASURED = "_measured"  # no method is called so: names begin with a letter or digit
 _LEFTOVER = re.compile(r"\.[0-9a-f]{12}(\.\w+)?")  # of atomic_write, in a process that was killed
@@ -100,10 +104,7 @@ class Store:
         self, job: Job, record: dict[str, Any], result: Restored | None, trace: dict[str, np.ndarray] | None
     ) -> None:
         """Write pictures and arrays, then the record."""
-        place = self.folder / "pictures" / job.degradation / job.method
-        place.mkdir(parents=True, exist_ok=True)
-        for old in place.glob(f"{_escape(job.stem)}.*"):
-            old.unlink()
+        place = self._cleared(job)
         files = {}
         if result is not None and result.image is not None:
             write_image(place / f"{job.stem}.png", result.image, dtype=np.uint8)
@@ -117,6 +118,26 @@ class Store:
             with atomic_write(place / f"{job.stem}.trace.npz") as temporary, open(temporary, "wb") as file:
                 np.savez(file, **trace)  # type: ignore[arg-type]  # its keywords are arrays
             files["trace"] = f"{job.stem}.trace.npz"
+        self._write_record(job, record, files)
+
+    def copy(self, job: Job, record: dict[str, Any], stem: str, files: dict[str, Path]) -> None:
+        """Write another run's ``files``, whose names begin with ``stem``, and then its record, as this job's own."""
+        place = self._cleared(job)
+        named = {kind: job.stem + path.name.removeprefix(stem) for kind, path in files.items()}
+        for kind, path in files.items():
+            with atomic_write(place / named[kind]) as temporary:
+                shutil.copyfile(path, temporary)
+        self._write_record(job, record, named)
+
+    def _cleared(self, job: Job) -> Path:
+        """The folder of a job's pictures, without the job's old ones."""
+        place = self.folder / "pictures" / job.degradation / job.method
+        place.mkdir(parents=True, exist_ok=True)
+        for old in place.glob(f"{_escape(job.stem)}.*"):
+            old.unlink()
+        return place
+
+    def _write_record(self, job: Job, record: dict[str, Any], files: dict[str, str]) -> None:
         path = self.record_path(job)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**record, "files": files})

@@ -23,13 +23,17 @@ PSNR_CAP = 100.0  # dB; of equal pictures, whose own is infinite, and counts as 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a measure is written: its name in tables and in LaTeX, digits, which way is better, and what it is."""
+    """How a measure is written: its name in tables and in LaTeX, digits, which way is better, and what it is.
+
+    ``ratio``: its mean is the geometric one, and it has no differences.
+    """
 
     label: str
     latex: str
     form: str
     better: Literal["more", "less", "neither"]
     about: str
+    ratio: bool = False
 
 
 METRICS = {
@@ -64,7 +68,8 @@ METRICS = {
         "error over the ceiling's",
         ".2f",
         "less",
-        "squared error (aligned) over that of 'known-kernel', which for most methods is another solver",
+        "squared error (aligned) over that of 'known-kernel', which for most methods is another solver; geometric mean",
+        ratio=True,
     ),
     "tilt_epe": Metric("EPE", "tilt EPE", ".3f", "less", "end-point error of the tilt in pixels, its mean left out"),
     "seconds": Metric("s", "s", ".2f", "neither", "of the solver, an item"),

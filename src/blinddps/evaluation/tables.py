@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,8 +148,8 @@ def _table(
             have = [i for i in items if metric in own.get(i, {})]
             if not have:
                 continue
-            values[metric] = bootstrap_mean([own[i][metric] for i in have], groups=[groups[i] for i in have])
-            if reference is None or reference == method.name:
+            values[metric] = _mean(metric, [own[i][metric] for i in have], [groups[i] for i in have])
+            if reference is None or reference == method.name or METRICS[metric].ratio:
                 continue
             theirs = per_item[reference]
             both = [i for i in have if metric in theirs.get(i, {})]
@@ -186,6 +187,14 @@ def _table(
     lost = sum(len({j.seed for j in jobs if j.item == i} - seeds[i]) for i in items)
     note = _note(items, scored, rows, planned, methods, spec, lost)
     return Table(degradation, tuple(items), tuple(scored), note, tuple(rows), having, reference, shown)
+
+
+def _mean(metric: str, values: list[float], groups: list[str]) -> Interval:
+    """Of ratios the geometric mean: one item far from its ceiling would be all that an arithmetic one tells."""
+    if not METRICS[metric].ratio:
+        return bootstrap_mean(values, groups=groups)
+    found = bootstrap_mean([math.log(v) for v in values], groups=groups)
+    return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.n)
 
 
 def _note(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 import torch
 from torch import nn
 
+import blinddps
 from blinddps.core import InputError
 from blinddps.evaluation import LearnedWeights, make_report, parse_spec, run_bench
 from blinddps.evaluation.curves import COLOURS, Curve, chart, mean_curves
@@ -88,6 +91,8 @@ def test_page(run: Path) -> None:
     assert "All items that could be measured: a failure counts as its input" in page.text
     assert "LPIPS (vgg): not computed; give its weights as --lpips-vgg FILE." in page.text
     assert "FID: not computed" in page.text
+    assert f"Command: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}." in page.text
+    assert f"Versions: blinddps {blinddps.__version__}, python " in page.text
     assert content.count("<svg") == 4  # image and kernel, of two degradations
     assert "fast (3 steps)" in page.text
     assert page.text.count("mean of n = 2 restorations") == 4

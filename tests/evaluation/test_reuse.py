@@ -50,7 +50,8 @@ def test_the_same_jobs_are_copied_and_new_ones_run(spec_text: Text, data: Path, 
                 record["metrics"].pop(name, None)
         assert taken == made
     assert json.loads((second / "runs.jsonl").read_text().splitlines()[0])["reuse"] == [str(first)]
-    assert make_report(second).text == make_report(second).text != ""
+    assert "12 of the jobs were copied from other runs (--reuse)." in make_report(second).text
+    assert "copied from other runs" not in make_report(plain).text
 
 
 def test_a_copy_of_a_copy_names_the_first(spec_text: Text, data: Path, tmp_path: Path) -> None:

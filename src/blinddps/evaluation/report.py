@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def make_report(
     # a run that was killed at its beginning has the plan of an earlier spec
     plan = [job for job in planned if job.method in known[0] and job.degradation in known[1]]
     records = {job: record for job in plan if (record := store.record(job)) is not None}
-    remarks = _facts(spec, plan, records)
+    remarks = [*_calls(store), *_facts(spec, plan, records)]
     features = None
     for name, what, file in (
         ("lpips_vgg", "LPIPS (vgg)", weights.lpips_vgg),
@@ -95,6 +96,16 @@ def _spec(store: Store) -> Spec:
         raise InputError(f"'{store.folder}/spec.json' is of another version or damaged ({reason}); run again") from None
 
 
+def _calls(store: Store) -> list[str]:
+    """The commands that made the run, each once, and the versions they ran with."""
+    calls = store.calls()
+    commands = [shlex.join([Path(c["command"][0]).name, *c["command"][1:]]) for c in calls if c.get("command")]
+    named = ("blinddps", "python", "torch", "diffusers")
+    versions = [", ".join(f"{name} {c[name]}" for name in named if name in c) for c in calls]
+    told = [f"Command: {command}." for command in dict.fromkeys(commands)]
+    return told + [f"Versions: {version}." for version in dict.fromkeys(versions) if version]
+
+
 def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> list[str]:
     data, found = spec.data, list(records.values())
     items = len({job.item for job in plan})
@@ -117,6 +128,8 @@ def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> l
         if values:
             several = f" (records of {len(values)}: compare times with care)" if len(values) > 1 else ""
             remarks.append(f"{what}: {'; '.join(values)}{several}.")
+    if copied := sum("reused" in r for r in found):
+        remarks.append(f"{copied} of the jobs were copied from other runs (--reuse).")
     for d in spec.degradation:
         fields = {k: v for k, v in d.model_dump().items() if k not in ("name", "kind")}
         told = ", ".join(f"{k} {v}" for k, v in fields.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import sys
 import time
@@ -155,11 +154,7 @@ def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> No
             temporary.write_text(source, encoding="utf-8")
     write_json(path, spec.model_dump(mode="json"))
     device = str(find_device(str(spec.defaults.get("device", "auto"))))
-    line = {"begin": _now(), **options, **environment(device), "source": source_hash()}
-    runs = store.folder / "runs.jsonl"
-    before = runs.read_bytes() if runs.exists() else b""
-    with open(runs, "a", encoding="utf-8") as file:  # the last line of a run that was killed may be half a one
-        file.write("\n" * (before[-1:] not in (b"", b"\n")) + json.dumps(line) + "\n")
+    store.add_call({"begin": _now(), **options, **environment(device), "source": source_hash()})
 
 
 def _measurement(job: Job) -> tuple[str, str, int]:

@@ -120,6 +120,24 @@ class Store:
             files["trace"] = f"{job.stem}.trace.npz"
         self._write_record(job, record, files)
 
+    def add_call(self, call: dict[str, Any]) -> None:
+        """One line in ``runs.jsonl``; the last one of a run that was killed may be half a line."""
+        path = self.folder / "runs.jsonl"
+        before = path.read_bytes() if path.exists() else b""
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("\n" * (before[-1:] not in (b"", b"\n")) + json.dumps(call) + "\n")
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What ``add_call`` wrote, half lines left out."""
+        path = self.folder / "runs.jsonl"
+        found = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
     def copy(self, job: Job, record: dict[str, Any], stem: str, files: dict[str, Path]) -> None:
         """Write another run's ``files``, whose names begin with ``stem``, and then its record, as this job's own."""
         place = self._cleared(job)

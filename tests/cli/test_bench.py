@@ -70,7 +70,7 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
     assert "0 done, 0 of them failed, 0 were there already, 4 taken from other runs" in taken.out
     assert report.out.splitlines()[-1] == str(out / "report.html")
     assert {p.name for p in out.iterdir() if p.is_file()} == {
-        *("report.html", "tables.txt", "tables.csv", "tables.tex", "tables.md"),
+        *("report.html", "tables.txt", "tables.csv", "items.csv", "tables.tex", "tables.md"),
         *("spec.toml", "spec.json", "plan.json", "runs.jsonl", ".lock"),
     }
     assert len((out / "runs.jsonl").read_text().splitlines()) == 3

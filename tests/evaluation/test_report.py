@@ -71,9 +71,31 @@ def run(spec_text: Callable[..., str], data: Path, tmp_path_factory: pytest.Temp
     return out
 
 
+def test_items_are_what_the_means_are_of(run: Path) -> None:
+    make_report(run)
+    lines = list(csv.DictReader((run / "items.csv").read_text().splitlines()))
+    means = list(csv.DictReader((run / "tables.csv").read_text().splitlines()))
+    assert len(lines) == len(json.loads((run / "plan.json").read_text()))
+    assert {line["status"] for line in lines if line["method"] == "wild"} == {"diverged"}
+    for mean in (m for m in means if m["metric"] in ("psnr", "mnc") and m["n"]):
+        found = [
+            float(line[mean["metric"]])
+            for line in lines
+            if (line["method"], line["degradation"]) == (mean["method"], mean["degradation"]) and line[mean["metric"]]
+        ]
+        assert np.mean(found) == pytest.approx(float(mean["mean"]), rel=1e-4)
+    job = next((run / "records").glob("*/fast/*.json"))
+    job.rename(run / "kept.json")
+    make_report(run)
+    (run / "kept.json").rename(job)
+    lines = list(csv.DictReader((run / "items.csv").read_text().splitlines()))
+    assert [line["method"] for line in lines if line["status"] == "missing"] == ["fast"]
+
+
 def test_page(run: Path) -> None:
     report = make_report(run)
-    assert [f.name for f in report.files] == ["tables.txt", "tables.csv", "tables.tex", "tables.md", "report.html"]
+    names = ["tables.txt", "tables.csv", "items.csv", "tables.tex", "tables.md", "report.html"]
+    assert [f.name for f in report.files] == names
     content = (run / "report.html").read_text()
     page = Page(content)
     assert "://" not in content  # nothing from elsewhere: no script, font or picture

@@ -1,4 +1,4 @@
-"""Tables as text, CSV, LaTeX and Markdown."""
+"""Tables as text, CSV, LaTeX and Markdown; and what they are means of."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .grids import COUNTS, Cell, differences, failures_as_inputs, published, results, trouble
 from .scores import METRICS
 from .spec import Spec
 from .statistics import Interval
+from .store import Job
 from .tables import Table
 
-__all__ = ["as_csv", "as_latex", "as_markdown", "as_text"]
+__all__ = ["as_csv", "as_items", "as_latex", "as_markdown", "as_text"]
 
 _MAIN = (
     *("psnr", "psnr_aligned", "psnr_quarter", "ssim", "lpips_vgg", "lpips_alex", "fid", "mnc", "kernel_mse_max"),
@@ -62,6 +64,19 @@ def as_csv(spec: Spec, tables: Sequence[Table]) -> str:
             empty = [""] * (2 + 8 + 1 + len(COUNTS))
             source = f"{p.source}; {p.data}"
             out.writerow([p.degradation or "", "", p.method, name, "", repr(figure), *empty, source])
+    return text.getvalue()
+
+
+def as_items(plan: Sequence[Job], records: Mapping[Job, Mapping[str, Any]]) -> str:
+    """One line for each job: its status, ``missing`` if it is not done, and its measures in six digits, as CSV."""
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    measures = [name for name in METRICS if any(name in record["metrics"] for record in records.values())]
+    out.writerow(["degradation", "item", "seed", "method", "status", *measures])
+    for job in plan:
+        record = records.get(job, {"status": "missing", "metrics": {}})
+        values = [f"{record['metrics'][name]:.6g}" if name in record["metrics"] else "" for name in measures]
+        out.writerow([job.degradation, job.item, job.seed, job.method, record["status"], *values])
     return text.getvalue()
 
 

@@ -13,7 +13,7 @@ from blinddps.core import InputError
 from ..io import atomic_write
 from .learned import LearnedWeights, inception_features, lpips_scores
 from .page import as_html
-from .render import as_csv, as_latex, as_markdown, as_text
+from .render import as_csv, as_items, as_latex, as_markdown, as_text
 from .spec import Spec
 from .store import Job, Store, read_json
 from .tables import make_tables
@@ -23,7 +23,8 @@ __all__ = ["Report", "make_report"]
 
 @dataclass(frozen=True)
 class Report:
-    """``text`` as for the terminal, and the ``files`` written: tables.txt, .csv, .tex and .md, and report.html."""
+    """``text`` as for the terminal, and the ``files`` written: tables.txt, .csv, .tex and .md,
+    items.csv, and report.html."""
 
     text: str
     files: tuple[Path, ...]
@@ -73,6 +74,7 @@ def make_report(
     contents = {
         "tables.txt": text,
         "tables.csv": as_csv(spec, tables),
+        "items.csv": as_items(plan, records),
         "tables.tex": as_latex(spec, tables),
         "tables.md": as_markdown(spec, tables),
         "report.html": as_html(spec, tables, remarks, store, records),

@@ -42,6 +42,16 @@ def test_pan_l0_finds_a_camera_shake(case: Callable[..., Any], channels: int, le
     assert solution.outcome[0].status == "converged"
 
 
+def test_a_noisy_smooth_blur_asks_for_a_larger_weight_of_the_kernel(case: Callable[..., Any]) -> None:
+    given = case("gauss", side=64)
+    y = given.y + 0.05 * torch.randn(given.y.shape, generator=generator_for(1, "noise"))
+    published, more = (
+        float(mnc(pan_l0(y, kernel_size=9, sigma_y=0.05, kernel_weight=w).estimate["kernel"], given.kernel))
+        for w in (2.0, 200.0)
+    )
+    assert more > published + 0.05
+
+
 @pytest.mark.parametrize(("kind", "least"), [("streak", 6), ("gauss", 5)])
 def test_pan_dcp_finds_the_blur(case: Callable[..., Any], kind: str, least: float) -> None:
     given = case(kind, side=64)

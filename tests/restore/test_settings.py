@@ -133,6 +133,7 @@ def test_an_unknown_option(name: str, nearest: str) -> None:
         ({"step_size": -1}, "step_size is -1; give a number of at least 0, or auto"),
         ({"kernel_step_size": math.inf}, "kernel_step_size is inf"),
         ({"sparsity": -0.1}, "sparsity is -0.1"),
+        ({"kernel_weight": -1}, "kernel_weight is -1; give a number of at least 0$"),
         ({"samples": 0}, "samples is 0"),
         ({"seed": 0.5}, "seed is 0.5; give a whole number$"),
         ({"tile": 63}, "tile is 63; give a whole number of at least 64, or auto"),

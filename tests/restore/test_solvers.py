@@ -127,6 +127,13 @@ def test_unused_choices_are_told(tiny: dict[str, Any], picture: Picture) -> None
     result = deblur(picture(), solver="pan-l0", kernel_size=9, samples=3, prior="faces-128")
     assert result.notes == ("solver 'pan-l0' does not use prior, samples",)
     assert len(result.images) == 1
+    heavy = deblur(picture(), solver="pan-l0", kernel_size=9, kernel_weight=200)
+    assert heavy.notes == ()
+    assert not np.array_equal(heavy.kernel, result.kernel)
+    assert deblur(picture(), solver="pan-dcp", known_kernel=KERNEL, kernel_weight=3).notes == (
+        "solver 'pan-dcp' with a known kernel does not use kernel_weight",
+    )
+    assert "does not use kernel_weight" in deblur(picture(), **tiny, kernel_weight=3).notes[0]
     known = deblur(picture(), solver="selfdeblur", known_kernel=KERNEL, num_steps=4)
     assert known.notes == ("solver 'selfdeblur' with a known kernel does not use num_steps",)
     (note,) = deblur(picture(), **options(tiny, "ilvr")).notes

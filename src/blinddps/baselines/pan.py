@@ -172,27 +172,28 @@ def pan(
     return finish(y, image, kernel, sigma_y)
 
 
-def pan_l0(y: Tensor, **options: Any) -> Solution:
+def pan_l0(y: Tensor, *, kernel_weight: float = 2.0, **options: Any) -> Solution:
     """Pan, Hu, Su and Yang, "Deblurring text images via L0-regularized intensity and gradient prior" (CVPR 2014).
 
         min_{x, k} ||k * x - y||^2 + lambda (sigma ||x||_0 + ||grad x||_0) + gamma ||k||^2
 
-    with ``lambda = 4e-3``, ``gamma = 2`` as published. ``sigma`` is 1 for text and 0 here: on photographs, whose
-    intensities are not sparse, the term gave 24.3 dB in place of 33.0 on four of Levin's pictures, 1/1, 4/4, 1/5, 2/8.
+    with ``lambda = 4e-3``, ``gamma = kernel_weight = 2`` as published. ``sigma`` is 1 for text and 0 here: on
+    photographs, whose intensities are not sparse, the term gave 24.3 dB in place of 33.0 on four of Levin's pictures,
+    1/1, 4/4, 1/5, 2/8.
 
     Arguments, result and errors: :func:`pan`. What departs from the publication: ``docs/baselines.md``.
     """
-    return pan(y, PanWeights(pixel=0.0), **options)
+    return pan(y, PanWeights(pixel=0.0, kernel=kernel_weight), **options)
 
 
-def pan_dcp(y: Tensor, **options: Any) -> Solution:
+def pan_dcp(y: Tensor, *, kernel_weight: float = 2.0, **options: Any) -> Solution:
     """Pan, Sun, Pfister and Yang, "Blind image deblurring using dark channel prior" (CVPR 2016).
 
         min_{x, k} ||k * x - y||^2 + lambda ||D(x)||_0 + mu ||grad x||_0 + gamma ||k||^2
 
-    ``D`` the minimum over windows of 35 pixels. ``lambda = mu = 4e-3``, ``gamma = 2`` as published; how the dark
-    channel's term is minimised was chosen on Levin's 1/1, 4/4, 1/5 and 2/8.
+    ``D`` the minimum over windows of 35 pixels. ``lambda = mu = 4e-3``, ``gamma = kernel_weight = 2`` as published; how
+    the dark channel's term is minimised was chosen on Levin's 1/1, 4/4, 1/5 and 2/8.
 
     Arguments, result and errors: :func:`pan`. What departs from the publication: ``docs/baselines.md``.
     """
-    return pan(y, PanWeights(), **options)
+    return pan(y, PanWeights(kernel=kernel_weight), **options)

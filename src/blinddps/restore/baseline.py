@@ -34,6 +34,8 @@ def solve_baseline(y: Tensor, settings: DeblurSettings, on_step: Callable[[Step]
     if settings.solver == "selfdeblur":
         dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
         options |= {"samples": settings.samples, "seed": settings.seed, "dtype": dtype}
+    if settings.solver in ("pan-l0", "pan-dcp"):
+        options["kernel_weight"] = settings.kernel_weight
     known = settings.known_kernel
     if known is not None:
         options["known_kernel"] = read_kernel(known, (y.shape[-2], y.shape[-1])).to(y)

@@ -66,6 +66,8 @@ class DeblurSettings:
         sparsity: weight of the kernel's penalty ``sparsity_norm``, ``l1`` or ``l0``, as a mean over the support (the
             paper's lambda times h w); 0 is none. ``auto``: 300 where ``start`` is a level, else 1.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
+        kernel_weight: of the sum of squares of the kernel in ``pan-l0`` and ``pan-dcp``; 2 as published, for pictures
+            nearly without noise. More where the kernels that they find are speckled (``docs/baselines.md``).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
@@ -94,6 +96,7 @@ class DeblurSettings:
     sparsity: float | Literal["auto"] = "auto"
     sparsity_norm: Literal["l1", "l0"] = "l1"
     projection: Literal["simplex", "normalise"] = "simplex"
+    kernel_weight: float = 2.0
     linear_light: bool = False
     samples: int = 1
     starts: int | Literal["auto"] = "auto"
@@ -126,6 +129,7 @@ class DeblurSettings:
         _number("step_size", self.step_size, 0, math.inf)
         _number("kernel_step_size", self.kernel_step_size, 0, math.inf)
         _number("sparsity", self.sparsity, 0, math.inf)
+        _number("kernel_weight", self.kernel_weight, 0, math.inf)
         _number("samples", self.samples, 1, math.inf, whole=True)
         _number("starts", self.starts, 1, math.inf, whole=True)
         _number("scales", self.scales, 1, MAX_SCALES, whole=True)
@@ -155,7 +159,7 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
     uses = info.uses
     if chosen.known_kernel is not None and info.kernel != "none":
         uses = uses - KERNEL_PRIOR - {"scales"}
-        uses = uses - {"num_steps", "samples", "seed", "dtype"} if info.room == "baselines" else uses
+        uses = uses - {"num_steps", "samples", "seed", "dtype", "kernel_weight"} if info.room == "baselines" else uses
     if chosen.solver == "uniform" and chosen.kernel_prior == "uniform":
         uses = uses | {"kernel_prior"}
     neutral = {"starts": 1, "scales": 1}

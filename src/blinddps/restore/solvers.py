@@ -51,8 +51,8 @@ SOLVERS: dict[str, SolverInfo] = {
         250,
         "none",
     ),
-    "pan-l0": SolverInfo("l0 of the gradient", "baselines", _SHARED),
-    "pan-dcp": SolverInfo("l0 of dark channel and gradient", "baselines", _SHARED),
+    "pan-l0": SolverInfo("l0 of the gradient", "baselines", _SHARED | {"kernel_weight"}),
+    "pan-dcp": SolverInfo("l0 of dark channel and gradient", "baselines", _SHARED | {"kernel_weight"}),
     "selfdeblur": SolverInfo(
         "two untrained networks", "baselines", _SHARED | {"num_steps", "samples", "seed", "dtype"}, 1000
     ),

@@ -95,6 +95,13 @@ def test_nothing_that_is_used_is_left_open_and_nothing_else_changed(solver: str)
     assert resolve(found, torch.ones(1, 1, 64, 64), CPU) == found
 
 
+@pytest.mark.parametrize(("noise", "weight"), [(0.0001, 2), (0.001, 2), (0.01, 200), (0.02, 800)])
+def test_pans_kernel_weight_follows_the_noise(noise: float, weight: float) -> None:
+    assert resolved(solver="pan-l0", noise=noise).kernel_weight == pytest.approx(weight)
+    assert resolved(solver="pan-dcp", noise=noise, kernel_weight=7).kernel_weight == 7
+    assert resolved(solver="fast", noise=noise).kernel_weight == "auto"  # of another solver
+
+
 def test_options_replace_settings() -> None:
     settings = DeblurSettings(seed=1)
     assert with_options(settings, {"samples": 2}) == DeblurSettings(seed=1, samples=2)
@@ -133,7 +140,7 @@ def test_an_unknown_option(name: str, nearest: str) -> None:
         ({"step_size": -1}, "step_size is -1; give a number of at least 0, or auto"),
         ({"kernel_step_size": math.inf}, "kernel_step_size is inf"),
         ({"sparsity": -0.1}, "sparsity is -0.1"),
-        ({"kernel_weight": -1}, "kernel_weight is -1; give a number of at least 0$"),
+        ({"kernel_weight": -1}, "kernel_weight is -1; give a number of at least 0, or auto$"),
         ({"samples": 0}, "samples is 0"),
         ({"seed": 0.5}, "seed is 0.5; give a whole number$"),
         ({"tile": 63}, "tile is 63; give a whole number of at least 64, or auto"),

@@ -90,8 +90,8 @@ def deblur(
         str, Option(help="Of the kernel onto non-negative, sum one: simplex (Euclidean) or normalise.")
     ] = "simplex",
     kernel_weight: Annotated[
-        float, Option(help="Of the kernel's squares in pan-l0, pan-dcp; more for noisy pictures.")
-    ] = 2.0,
+        str, Option(metavar="auto|VALUE", help="Of the kernel's squares in pan-l0, pan-dcp; auto: by the noise.")
+    ] = "auto",
     linear_light: Annotated[
         bool, Option("--linear-light", help="Undo the sRGB curve first, as a lens blurs light.")
     ] = False,
@@ -148,7 +148,7 @@ def deblur(
         sparsity=_number(sparsity, float),
         sparsity_norm=sparsity_norm,
         projection=projection,
-        kernel_weight=kernel_weight,
+        kernel_weight=_number(kernel_weight, float),
         linear_light=linear_light,
         samples=samples,
         starts=_number(starts, int),

@@ -28,7 +28,7 @@ MAX_SCALES = 4
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 STEPS = ("step_size", "kernel_step_size", "num_steps")
-AUTO = frozenset({*STEPS, "kernel_size", "noise", "scales", "start", "starts", "sparsity", "tile"})
+AUTO = frozenset({*STEPS, "kernel_size", "kernel_weight", "noise", "scales", "start", "starts", "sparsity", "tile"})
 MIN_NOISE = 1e-6  # the outcome is judged against it
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
 ROUNDING = 1 / 255 / math.sqrt(12)  # standard deviation of the rounding to 8 bit: the least an estimate can be trusted
@@ -66,8 +66,8 @@ class DeblurSettings:
         sparsity: weight of the kernel's penalty ``sparsity_norm``, ``l1`` or ``l0``, as a mean over the support (the
             paper's lambda times h w); 0 is none. ``auto``: 300 where ``start`` is a level, else 1.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
-        kernel_weight: of the sum of squares of the kernel in ``pan-l0`` and ``pan-dcp``; 2 as published, for pictures
-            nearly without noise. More where the kernels that they find are speckled (``docs/baselines.md``).
+        kernel_weight: of the sum of squares of the kernel in ``pan-l0`` and ``pan-dcp``; 2 is the published one, for
+            pictures nearly without noise. ``auto``: ``2e6 noise^2``, at least 2 (``docs/baselines.md``).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
@@ -96,7 +96,7 @@ class DeblurSettings:
     sparsity: float | Literal["auto"] = "auto"
     sparsity_norm: Literal["l1", "l0"] = "l1"
     projection: Literal["simplex", "normalise"] = "simplex"
-    kernel_weight: float = 2.0
+    kernel_weight: float | Literal["auto"] = "auto"
     linear_light: bool = False
     samples: int = 1
     starts: int | Literal["auto"] = "auto"
@@ -195,10 +195,11 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         size = max(known.shape[-2:])
     elif size > min(h, w):
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
-    noise = settings.noise
-    if noise == "auto":
+    if settings.noise == "auto":
         least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
         noise = max(least, float(estimate_sigma(y).square().mean().sqrt()) / 2)  # several frames: all of them
+    else:
+        noise = float(settings.noise)
     start = settings.start
     if start == "auto" and info.has_prior:
         start = 1.0 if read_card(settings.prior).any_size else "noise"
@@ -215,11 +216,12 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     resolved: dict[str, Any] = {
         "boundary": boundary_of(settings) or "replicate",
         "kernel_size": size,
-        "noise": float(noise),
+        "noise": noise,
         "num_steps": num_steps,
         "start": start,
         "starts": (2 if scales > 1 else 1) if settings.starts == "auto" else settings.starts,
         "scales": scales,
+        "kernel_weight": max(2.0, 2e6 * noise**2) if settings.kernel_weight == "auto" else settings.kernel_weight,
         "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
         "step_size": step if settings.step_size == "auto" else settings.step_size,
         "kernel_step_size": kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
@@ -228,7 +230,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         "device": str(device),
     }
     # what a solver does not use stays as it was given
-    ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "sparsity"}
+    ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
     resolved = {name: value for name, value in resolved.items() if name in info.uses or name not in ours}
     return replace(settings, **resolved)
 

@@ -79,6 +79,13 @@ def test_records_pictures_and_what_the_folder_tells(spec_text: Text, data: Path,
     assert len(json.loads((tmp_path / "plan.json").read_text())) == 24
 
 
+def test_a_method_without_networks_has_no_type_of_their_numbers(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text({"input": "", "pan": 'solver = "pan-l0", dtype = "auto"'}, count=1)
+    run(text, tmp_path, data)
+    assert records(tmp_path)["motion/pan/00000-p0.s0.json"]["dtype"] is None
+    assert "Numbers:" not in make_report(tmp_path).text
+
+
 def _measured(text: str, data: Path, index: int, seed: int) -> np.ndarray:
     from blinddps.evaluation.datasets import items_of
     from blinddps.evaluation.measure import measure

@@ -221,7 +221,7 @@ def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measu
         "source": source_hash(),
         "machine": machine(),
         "device": device_name(settings["device"]) if "device" in settings else None,
-        "dtype": settings.get("dtype"),
+        "dtype": None if settings.get("dtype") == "auto" else settings.get("dtype"),  # auto: of networks it has none of
     }
     store.drop(job)
     store.save(job, record, result, None if trace is None or result is None else trace.arrays())

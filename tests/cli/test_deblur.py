@@ -162,7 +162,7 @@ def test_the_result_says_everything(formats: tuple[Any, Path, Path, Any], image_
         "alpha": False,
         "icc_profile": False,
     }
-    unused = {"step_size", "kernel_step_size", "sparsity"}  # by the fast solver
+    unused = {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}  # by the fast solver
     assert {name for name, value in result["settings"].items() if value == "auto"} == unused
     assert result["settings"]["prior"] == str(image_prior)
     assert result["settings"]["kernel_size"] == 16

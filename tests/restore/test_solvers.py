@@ -113,6 +113,22 @@ def test_uniform_is_the_paper_without_a_kernel_prior(tiny: dict[str, Any], pictu
     paper = deblur(picture(), **options(tiny, "paper") | {"kernel_prior": "uniform"})
     assert np.array_equal(own.image, paper.image)
     assert own.settings.kernel_prior == "uniform"
+    assert own.notes == paper.notes == ()
+    assert deblur(picture(), paper.settings).notes == ()  # of a penalty that nobody asked for
+
+
+@pytest.mark.parametrize("solver", ["paper", "uniform"])
+def test_a_uniform_prior_is_held_by_the_projection_alone(tiny: dict[str, Any], picture: Picture, solver: str) -> None:
+    given = options(tiny, solver) | {"kernel_prior": "uniform", "kernel_step_size": 0.01}
+    simplex, divided = (deblur(picture(), **given, projection=p) for p in ("simplex", "normalise"))
+    assert divided.notes == ()
+    assert not np.array_equal(simplex.kernel, divided.kernel)
+    (note,) = deblur(picture(), **given, sparsity=3.0).notes
+    assert note == f"solver '{solver}' with a uniform prior of the kernel does not use sparsity"
+    fast = options(tiny, "fast")
+    plain, told = deblur(picture(), **fast), deblur(picture(), **fast, projection="normalise")
+    assert told.notes == ("solver 'fast' does not use projection; choose solver 'paper' for these",)
+    assert np.array_equal(plain.image, told.image)
 
 
 def test_dps_is_the_paper_with_the_kernel_known(tiny: dict[str, Any], picture: Picture) -> None:

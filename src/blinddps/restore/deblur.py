@@ -202,6 +202,8 @@ def _not_used(chosen: DeblurSettings) -> list[str]:
     if chosen.solver != "fast" and set(unused) <= {"starts", "scales"}:
         remedy = "; choose solver 'fast' for " + ("it" if len(unused) == 1 else "them")
     given = "" if chosen.known_kernel is None else " with a known kernel"
+    if not given and chosen.kernel_prior == "uniform" and {"sparsity", "sparsity_norm"} & set(unused):
+        given, remedy = " with a uniform prior of the kernel", ""
     return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]
 
 

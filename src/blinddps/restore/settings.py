@@ -160,8 +160,9 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
     if chosen.known_kernel is not None and info.kernel != "none":
         uses = uses - KERNEL_PRIOR - {"scales"}
         uses = uses - {"num_steps", "samples", "seed", "dtype", "kernel_weight"} if info.room == "baselines" else uses
-    if chosen.solver == "uniform" and chosen.kernel_prior == "uniform":
-        uses = uses | {"kernel_prior"}
+    if chosen.kernel_prior == "uniform":
+        uses = uses - {"sparsity", "sparsity_norm"}
+        uses = uses | {"kernel_prior"} if chosen.solver == "uniform" else uses
     neutral = {"starts": 1, "scales": 1}
     return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
 
@@ -232,6 +233,8 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     # what a solver does not use stays as it was given
     ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
     resolved = {name: value for name, value in resolved.items() if name in info.uses or name not in ours}
+    if settings.kernel_prior == "uniform":  # nothing but the constraint holds its kernel
+        resolved.pop("sparsity", None)
     return replace(settings, **resolved)
 
 

@@ -170,18 +170,25 @@ def step_of(settings: DeblurSettings, name: Literal["step_size", "kernel_step_si
 def kernel_unknown(size: int, step: float, settings: DeblurSettings, prior: DiffusionPrior | UniformPrior) -> Unknown:
     """The kernel as an unknown; a uniform prior starts from a Gaussian of a tenth of the support (Algorithm 3)."""
     shape = (1, size, size)
+    exact = settings.projection == "simplex" or "projection" not in SOLVERS[settings.solver].uses
     if isinstance(prior, UniformPrior):
         place = torch.arange(size) - size // 2
         line = torch.exp(-0.5 * (place / (size / 10)) ** 2)
         start = torch.outer(line, line)
-        return Unknown(prior, shape, step_size=step, project=project_simplex, initial=(start / start.sum())[None])
+        project = project_simplex if exact else _clip_and_divide
+        return Unknown(prior, shape, step_size=step, project=project, initial=(start / start.sum())[None])
     penalty: Penalty | None = None
     if "sparsity" in SOLVERS[settings.solver].uses:
         assert not isinstance(settings.sparsity, str)
         if settings.sparsity > 0:
             penalty = (L1 if settings.sparsity_norm == "l1" else L0)(settings.sparsity)
-    to_physical = simplex if settings.projection == "simplex" else normalise
+    to_physical = simplex if exact else normalise
     return Unknown(prior, shape, to_physical, penalty, step, schedule=prior.schedule, from_physical=from_simplex)
+
+
+def _clip_and_divide(kernel: Tensor) -> Tensor:
+    """:func:`normalise` of a kernel that is not in its prior's range."""
+    return normalise(2 * kernel - 1)
 
 
 def solve_or_restart(

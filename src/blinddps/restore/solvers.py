@@ -40,7 +40,7 @@ SOLVERS: dict[str, SolverInfo] = {
     "uniform": SolverInfo(
         "Algorithm 3: the kernel without a diffusion prior",
         "samplers",
-        _SHARED | _DIFFUSION | _GRADIENT | {"kernel_step_size"},
+        _SHARED | _DIFFUSION | _GRADIENT | {"kernel_step_size", "projection"},
         250,
     ),
     "dps": SolverInfo("non-blind DPS", "samplers", _SHARED | _DIFFUSION | _GRADIENT, 250, "needed"),

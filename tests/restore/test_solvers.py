@@ -150,6 +150,9 @@ def test_unused_choices_are_told(tiny: dict[str, Any], picture: Picture) -> None
         "solver 'pan-dcp' with a known kernel does not use kernel_weight",
     )
     assert "does not use kernel_weight" in deblur(picture(), **tiny, kernel_weight=3).notes[0]
+    for solver in ("pan-l0", "pan-dcp", "selfdeblur", "richardson-lucy", "wiener"):
+        plain = deblur(picture(), solver=solver, known_kernel=KERNEL)
+        assert plain.notes == deblur(picture(), plain.settings).notes == (), solver
     known = deblur(picture(), solver="selfdeblur", known_kernel=KERNEL, num_steps=4)
     assert known.notes == ("solver 'selfdeblur' with a known kernel does not use num_steps",)
     (note,) = deblur(picture(), **options(tiny, "ilvr")).notes

@@ -36,6 +36,7 @@ def solve_baseline(y: Tensor, settings: DeblurSettings, on_step: Callable[[Step]
         options |= {"samples": settings.samples, "seed": settings.seed, "dtype": dtype}
     if settings.solver in ("pan-l0", "pan-dcp"):
         options["kernel_weight"] = settings.kernel_weight
+    options = {name: value for name, value in options.items() if value != "auto"}  # what a known kernel leaves unused
     known = settings.known_kernel
     if known is not None:
         options["known_kernel"] = read_kernel(known, (y.shape[-2], y.shape[-1])).to(y)

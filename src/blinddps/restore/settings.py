@@ -154,8 +154,14 @@ def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSet
 
 def unused_settings(chosen: DeblurSettings) -> list[str]:
     """Names of the settings that differ from their default and that the chosen solver does not use."""
+    names, uses = type(chosen).__dataclass_fields__, _used(chosen)
+    neutral = {"starts": 1, "scales": 1}
+    return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
+
+
+def _used(chosen: DeblurSettings) -> frozenset[str]:
+    """Names of the settings that change the result of a call."""
     info = SOLVERS[chosen.solver]
-    names = type(chosen).__dataclass_fields__
     uses = info.uses
     if chosen.known_kernel is not None and info.kernel != "none":
         uses = uses - KERNEL_PRIOR - {"scales"}
@@ -163,8 +169,7 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
     if chosen.kernel_prior == "uniform":
         uses = uses - {"sparsity", "sparsity_norm"}
         uses = uses | {"kernel_prior"} if chosen.solver == "uniform" else uses
-    neutral = {"starts": 1, "scales": 1}
-    return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
+    return uses
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -232,9 +237,8 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     }
     # what a solver does not use stays as it was given
     ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
-    resolved = {name: value for name, value in resolved.items() if name in info.uses or name not in ours}
-    if settings.kernel_prior == "uniform":  # nothing but the constraint holds its kernel
-        resolved.pop("sparsity", None)
+    used = _used(settings)
+    resolved = {name: value for name, value in resolved.items() if name in used or name not in ours}
     return replace(settings, **resolved)
 
 

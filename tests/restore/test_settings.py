@@ -100,6 +100,8 @@ def test_pans_kernel_weight_follows_the_noise(noise: float, weight: float) -> No
     assert resolved(solver="pan-l0", noise=noise).kernel_weight == pytest.approx(weight)
     assert resolved(solver="pan-dcp", noise=noise, kernel_weight=7).kernel_weight == 7
     assert resolved(solver="fast", noise=noise).kernel_weight == "auto"  # of another solver
+    estimated = resolved(solver="pan-l0", sigma=2 * noise)  # the least noise, 0.005, does not count
+    assert estimated.kernel_weight == pytest.approx(weight, rel=0.5)
 
 
 def test_options_replace_settings() -> None:

@@ -67,7 +67,8 @@ class DeblurSettings:
             paper's lambda times h w); 0 is none. ``auto``: 300 where ``start`` is a level, else 1.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
         kernel_weight: of the sum of squares of the kernel in ``pan-l0`` and ``pan-dcp``; 2 is the published one, for
-            pictures nearly without noise. ``auto``: ``2e6 noise^2``, at least 2 (``docs/baselines.md``).
+            pictures nearly without noise. ``auto``: ``2e6 noise^2``, at least 2, by the noise given or
+            estimated (``docs/baselines.md``).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
@@ -203,9 +204,10 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     if settings.noise == "auto":
         least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
-        noise = max(least, float(estimate_sigma(y).square().mean().sqrt()) / 2)  # several frames: all of them
+        estimated = float(estimate_sigma(y).square().mean().sqrt()) / 2  # several frames: all of them
+        noise = max(least, estimated)
     else:
-        noise = float(settings.noise)
+        noise = estimated = float(settings.noise)
     start = settings.start
     if start == "auto" and info.has_prior:
         start = 1.0 if read_card(settings.prior).any_size else "noise"
@@ -227,7 +229,8 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         "start": start,
         "starts": (2 if scales > 1 else 1) if settings.starts == "auto" else settings.starts,
         "scales": scales,
-        "kernel_weight": max(2.0, 2e6 * noise**2) if settings.kernel_weight == "auto" else settings.kernel_weight,
+        # not by the least noise: of a clean picture that would blur the kernel
+        "kernel_weight": max(2.0, 2e6 * estimated**2) if settings.kernel_weight == "auto" else settings.kernel_weight,
         "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
         "step_size": step if settings.step_size == "auto" else settings.step_size,
         "kernel_step_size": kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--solvers", default="fast,fast:known")
     parser.add_argument("--kernel-size", default="32")
+    parser.add_argument("--kernel-weight", default="auto", help="of pan-l0 and pan-dcp; published: 2")
     parser.add_argument("--steps", default="auto", help="num_steps of every solver")
     parser.add_argument("--pictures", default="all", help="e.g. 1/1,4/4")
     args = parser.parse_args()
@@ -70,6 +71,8 @@ def main() -> None:
         for name in solvers:
             solver, _, known = name.partition(":")
             options = {"known_kernel": kernel} if known else {"kernel_size": size}
+            if solver.startswith("pan-") and not known and args.kernel_weight != "auto":
+                options["kernel_weight"] = float(args.kernel_weight)
             result = deblur(picture, solver=solver, num_steps=steps, **options)
             results[name] = (tensor(result.image), result)
         scores = {name: float(levin_psnr(x, truth)) for name, (x, _) in results.items()}

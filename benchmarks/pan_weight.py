@@ -1,5 +1,7 @@
 """Which weight of the kernel does Pan-L0 need, by noise? The published one is for pictures nearly without.
 
+``python benchmarks/pan_weight.py --data DATA --out benchmarks/results/pan_weight.txt``
+
 Faces and photographs that no table is made of (faces 200 on, BSDS training crops of 128 pixels), kernels of 32 pixels,
 motion and Gaussian of 3 pixels; Levin's pictures on which our Pan solvers were tuned before, their own noise.
 """
@@ -11,23 +13,29 @@ from pathlib import Path
 
 import torch
 
-from blinddps.baselines.pan import PanWeights, pan
+from blinddps.baselines import pan_l0
 from blinddps.evaluation import parse_spec
 from blinddps.evaluation.datasets import items_of
 from blinddps.evaluation.measure import measure
 from blinddps.evaluation.methods import Restored
 from blinddps.evaluation.scores import score
 from common import header
+from levin import TUNED_ON
 
 WEIGHTS = (2.0, 20.0, 200.0, 2000.0)
 NOISES = (0.0025, 0.005, 0.01, 0.02)
 SPEC = """
 name = "pan_weight"
 [data]
-source = "{source}"
-start = {start}
-count = {count}
-{crop}
+{data}
+{degradations}
+[[method]]
+name = "input"
+"""
+FACES = 'source = "faces_128/faces_lfw_test_300.tar"\nstart = 200'
+PHOTOS = 'source = "photos/bsds500_trainval_300.tar"\ncrop = 128'
+LEVIN = 'source = "levin/levin_2009.tar"\nlayout = "levin"'
+BLURS = """
 [[degradation]]
 kind = "motion"
 kernel_size = 32
@@ -37,40 +45,25 @@ kind = "gaussian"
 std = 3.0
 kernel_size = 32
 noise = {noise}
-[[method]]
-name = "input"
 """
-LEVIN = """
-name = "pan_weight"
-[data]
-source = "levin/levin_2009.tar"
-layout = "levin"
-[[degradation]]
-kind = "own"
-[[method]]
-name = "input"
-"""
-TUNED_ON = ("im1_kernel1", "im4_kernel4", "im1_kernel5", "im2_kernel8")  # on which our Pan solvers were tuned before
+OWN = '[[degradation]]\nkind = "own"'
 
 
-def rows(text: str, data: Path, told: str, sigma: float, weights: tuple[float, ...]) -> list[str]:
+def rows(text: str, data: Path, told: str, sigma: float, size: int, weights: tuple[float, ...]) -> list[str]:
     spec = parse_spec(text)
     items = items_of(spec.data, data / spec.data.source)
     if spec.data.layout == "levin":
-        items = [item for item in items if any(name in item.name for name in TUNED_ON)]
+        names = tuple(f"im{i}_kernel{j}" for i, j in sorted(TUNED_ON))
+        items = [item for item in items if item.name.endswith(names)]
     lines = []
     for d in spec.degradation:
         measured = [measure(item, d, 0) for item in items]
-        size = 32 if spec.data.layout != "levin" else 25
         for weight in weights:
             found = []
             for m in measured:
-                known = PanWeights(pixel=0.0, kernel=weight)
-                s = pan(m.y * 2 - 1, known, kernel_size=size, sigma_y=2 * sigma)
-                image = ((s.estimate["image"][0] + 1) / 2).clamp(0, 1).permute(1, 2, 0)
-                values, _ = score(
-                    m, Restored("converged", image=image.numpy(), kernel=s.estimate["kernel"][0, 0].numpy())
-                )
+                s = pan_l0(m.y * 2 - 1, kernel_weight=weight, kernel_size=size, sigma_y=2 * sigma)
+                image = ((s.estimate["image"][0] + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy()
+                values, _ = score(m, Restored("converged", image=image, kernel=s.estimate["kernel"][0, 0].numpy()))
                 found.append((values.get("psnr_quarter", values["psnr_aligned"]), values["mnc"]))
             psnr, mnc = (sum(v) / len(v) for v in zip(*found, strict=True))
             lines.append(f"{told:16} {d.name:9} {sigma:7.4f} {weight:8g} {psnr:7.2f} {mnc:6.3f}")
@@ -86,18 +79,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = Path(args.data)
-    lines = [*header(0), "", f"{'data':16} {'blur':9} {'noise':>7} {'weight':>8} {'PSNR':>7} {'MNC':>6}"]
-    lines[-1:] = ["PSNR: aligned; of Levin's pictures in quarters of a pixel.", "", lines[-1]]
+    lines = [*header(0), "", "PSNR: aligned; of Levin's pictures in quarters of a pixel.", ""]
+    lines.append(f"{'data':16} {'blur':9} {'noise':>7} {'weight':>8} {'PSNR':>7} {'MNC':>6}")
     print("\n".join(lines))
-    sets = (
-        ("faces", "faces_128/faces_lfw_test_300.tar", 200, ""),
-        ("photos", "photos/bsds500_trainval_300.tar", 0, "crop = 128"),
-    )
-    for told, source, start, crop in sets:
+    for told, source in (("faces", FACES), ("photos", PHOTOS)):
         for noise in NOISES:
-            text = SPEC.format(source=source, start=start, count=args.count, crop=crop, noise=noise)
-            lines += rows(text, data, told, noise, WEIGHTS)
-    lines += rows(LEVIN, data, "levin", 0.005, (2.0, 8.0, 32.0, 128.0))
+            text = SPEC.format(data=f"{source}\ncount = {args.count}", degradations=BLURS.format(noise=noise))
+            lines += rows(text, data, told, noise, 32, WEIGHTS)
+    lines += rows(SPEC.format(data=LEVIN, degradations=OWN), data, "levin", 0.005, 25, (2.0, 8.0, 32.0, 128.0))
     Path(args.out).write_text("\n".join(lines) + "\n")
 
 

@@ -126,6 +126,7 @@ def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> l
         ("device", "Device"),
         ("dtype", "Numbers"),
     ):
+        # "auto": of a method without networks, in records made before they said None
         values = sorted({str(r[key]) for r in found if r.get(key) not in (None, "auto")})
         if values:
             several = f" (records of {len(values)}: compare times with care)" if len(values) > 1 else ""

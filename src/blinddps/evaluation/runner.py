@@ -118,8 +118,7 @@ def run_bench(
                 begun = time.monotonic()
                 if before is None or before[0] != _measurement(job):
                     before = _measurement(job), _measured(store, spec, job, item)
-                taken = None if isinstance(before[1], Exception) else finished.take(store, job)
-                if taken is not None:
+                if not isinstance(before[1], Exception) and finished.take(store, job):
                     reused += 1
                     clock.skip(job)
                     continue

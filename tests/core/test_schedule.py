@@ -75,6 +75,15 @@ def test_timestep_undoes_sigma(schedule: NoiseSchedule) -> None:
     assert torch.allclose(found, torch.arange(len(schedule)).float(), rtol=0, atol=2e-3)
 
 
+def test_scaled_levels_are_reached_at_the_same_steps() -> None:
+    schedule = linear_schedule()
+    scaled = schedule.scaled(0.125)
+    assert torch.allclose(scaled.sigmas, 0.125 * schedule.sigmas, rtol=1e-12)
+    some = schedule.sigmas[[3, 500, 990]]
+    assert torch.allclose(scaled.timestep(0.125 * some), schedule.timestep(some), atol=1e-3)
+    assert schedule.scaled(1) is schedule
+
+
 def test_timestep_between_and_beyond() -> None:
     between = (LINEAR.sigmas[300] * LINEAR.sigmas[301]).sqrt()
     assert float(LINEAR.timestep(between)) == pytest.approx(300.5, abs=2e-3)

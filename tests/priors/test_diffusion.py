@@ -120,6 +120,18 @@ def test_the_network_sees_the_variance_preserving_state_and_its_step() -> None:
     assert seen[1].tolist() == pytest.approx([10, 900], abs=1e-2)
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@torch.no_grad()
+def test_a_network_of_normalised_values(make_network: Callable[..., UNet2DModel], prediction: Any) -> None:
+    network, schedule, mean, std = make_network(), linear_schedule(), -0.8, 0.25
+    of_z = DiffusionPrior(network, schedule, prediction, CARD)
+    card = CARD.model_copy(update={"data_mean": mean, "data_std": std})
+    of_x = DiffusionPrior(network, schedule.scaled(std), prediction, card)
+    z, sigma = noisy(), torch.tensor([0.3, 20.0])
+    expected = mean + std * of_z(z, sigma)
+    assert torch.allclose(of_x(mean + std * z, std * sigma), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_pixels_are_unshuffled_for_the_network_and_back() -> None:
     shapes: list[tuple[int, ...]] = []
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,21 @@ def test_round_trip(
     assert not loaded.network.training
     stored = load_file(tmp_path / "deeper" / "tiny" / WEIGHTS)
     assert {v.dtype for v in stored.values()} == {torch.float16 if half else torch.float32}
+
+
+@torch.no_grad()
+def test_round_trip_of_a_network_of_normalised_values(
+    make_prior: Callable[..., DiffusionPrior], tmp_path: Path
+) -> None:
+    prior = make_prior()
+    card = prior.card.model_copy(update={"data_mean": -0.8, "data_std": 0.25})
+    prior = replace(prior, card=card, schedule=prior.schedule.scaled(0.25))
+    loaded = load_prior(save_prior(prior, tmp_path / "tiny", half=False))
+    assert loaded.card == card
+    assert torch.allclose(loaded.schedule.sigmas, prior.schedule.sigmas, rtol=1e-9)
+    assert torch.allclose(outputs(loaded), outputs(prior), atol=1e-5)
+    scheduler = DDPMPipeline.from_pretrained(tmp_path / "tiny").scheduler  # of the network's own, unit, values
+    assert torch.allclose(scheduler.alphas_cumprod.double(), linear_schedule().alpha_bar, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -64,6 +64,16 @@ def test_the_exact_denoiser_has_the_least_loss(
     assert float(ratio.std()) == pytest.approx((2 / 256) ** 0.5, rel=0.2)
 
 
+def test_the_network_learns_normalised_values(tiny: Callable[..., TrainConfig]) -> None:
+    network = {"channels": (8, 16), "head_dim": 8, "groups": 4}
+    plain = tiny(prediction="v_prediction", network=network, sizes=(16,))
+    shifted = tiny(prediction="v_prediction", network=network, sizes=(16,), data_mean=-0.7, data_std=0.1)
+    expected, sigma = losses(ExactDenoiser("v_prediction"), plain, SCHEDULE, toy(6), range(6))
+    loss, level = losses(ExactDenoiser("v_prediction"), shifted, SCHEDULE, -0.7 + 0.1 * toy(6), range(6))
+    assert torch.equal(level, sigma)  # noise levels are those of the network's values
+    assert torch.allclose(loss, expected, rtol=1e-3)
+
+
 def test_a_loss_is_a_function_of_seed_and_item(tiny: Callable[..., TrainConfig]) -> None:
     config, x0 = tiny(seed=5), toy(6)
     loss, sigma = losses(ExactDenoiser("v_prediction"), config, SCHEDULE, x0, range(10, 16))

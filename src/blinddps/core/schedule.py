@@ -37,6 +37,10 @@ class NoiseSchedule:
         """``(N,)`` noise levels, increasing with ``i``."""
         return ((1 - self.alpha_bar) / self.alpha_bar).sqrt()
 
+    def scaled(self, factor: float) -> NoiseSchedule:
+        """The schedule whose levels are ``factor`` times these: of ``factor x``, where this one is that of ``x``."""
+        return self if factor == 1 else NoiseSchedule(1 / (1 + (factor * self.sigmas) ** 2))
+
     def levels(self, num_steps: int, highest: float | None = None) -> Tensor:
         """``(num_steps + 1,)`` decreasing levels: ``num_steps`` of the ``N``, evenly spaced in ``i``, then 0.
 

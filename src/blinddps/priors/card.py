@@ -14,7 +14,9 @@ CARD_NAME = "blinddps.json"
 class PriorCard(BaseModel):
     """Description of a prior: which unknown it models, in which range and units, at which sizes.
 
-    ``scale`` is the physical value (pixels of a tilt) of 1 in the range.
+    ``scale`` is the physical value (pixels of a tilt) of 1 in the range. The network models ``(x - data_mean) /
+    data_std``, and so does the pipeline that diffusers makes of the folder: a schedule of unit variance fits values of
+    about unit variance (``sigma_data`` of Karras et al. 2022).
     ``channels`` are the unknown's, before pixel unshuffling; ``sizes`` are the heights (= widths) it was trained at;
     ``any_size`` says that other sizes are in its range too; ``grey`` whether a three-channel network was trained on
     grey pictures whose noise is equal in all channels, as it sees one-channel images (``replicate``), or not
@@ -30,6 +32,8 @@ class PriorCard(BaseModel):
     value_range: tuple[float, float] = (-1.0, 1.0)
     units: str
     scale: float = Field(default=1.0, gt=0)
+    data_mean: float = Field(default=0.0, allow_inf_nan=False)
+    data_std: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     sizes: tuple[int, ...]
     any_size: bool = False
     pixel_unshuffle: int = Field(default=1, ge=1)

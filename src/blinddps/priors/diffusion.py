@@ -29,13 +29,16 @@ class DiffusionPrior:
     * ``v_prediction``: ``x0_hat = sqrt(a) x_t - sqrt(1 - a) o`` (Salimans & Ho 2022)
     * ``sample``: ``x0_hat = o``
 
+    all of ``z = (x - m) / s`` at level ``sigma / s``, where the network models ``z`` (``m = card.data_mean``,
+    ``s = card.data_std``): ``E[x_0 | x] = m + s E[z_0 | z]``.
+
     The network may work on ``card.pixel_unshuffle`` blocks; sizes that are no multiple of ``card.size_multiple`` are
     reflected at the border and cropped. A one-channel network sees the channels of a colour image one by one; a
     three-channel one sees a grey image three times and its outputs are averaged.
 
     Args:
         network: called as ``network(x_t, t)``, returns a tensor or an object with ``.sample``; ``(B, C, H, W)``.
-        schedule: its noise levels.
+        schedule: noise levels of ``x`` that it was trained at: ``s`` times those of the network.
         prediction: what its first ``C`` output channels are; a second ``C`` are the learned variance range.
         card: description of the unknown.
         dtype: of the network's arithmetic (autocast); input and output keep theirs.
@@ -101,9 +104,10 @@ class DiffusionPrior:
         return x0_hat, fraction
 
     def _network(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        s = sigma.to(x.dtype).reshape(-1, 1, 1, 1)
+        mean, std = self.card.data_mean, self.card.data_std
+        z, s = (x - mean) / std, sigma.to(x.dtype).reshape(-1, 1, 1, 1) / std
         root_a, root_1_a = (1 + s * s).rsqrt(), s * (1 + s * s).rsqrt()
-        x_t = root_a * x
+        x_t = root_a * z
         reduced = self.dtype != torch.float32
         with torch.autocast(x.device.type, self.dtype, enabled=reduced):
             output = self.network(x_t.to(next(self.network.parameters()).dtype), self.schedule.timestep(sigma))
@@ -119,7 +123,9 @@ class DiffusionPrior:
             output, raw = output.chunk(2, dim=1)
             fraction = ((raw + 1) / 2).clamp(0, 1)
         if self.prediction == "epsilon":
-            return x - s * output, fraction
-        if self.prediction == "v_prediction":
-            return root_a * x_t - root_1_a * output, fraction
-        return output, fraction
+            z0_hat = z - s * output
+        elif self.prediction == "v_prediction":
+            z0_hat = root_a * x_t - root_1_a * output
+        else:
+            z0_hat = output
+        return mean + std * z0_hat, fraction

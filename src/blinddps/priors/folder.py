@@ -69,7 +69,7 @@ def load_prior(
             f"prior '{folder}' has value_range {card.value_range}; only priors of values in (-1, 1) are supported"
         )
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
-    schedule = _schedule(scheduler, folder)
+    schedule = _schedule(scheduler, folder).scaled(card.data_std)
     prediction = scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         raise PriorError(
@@ -114,10 +114,11 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
 
     target = Path(folder)
     temporary, old = (target.parent / f".{target.name}-{uuid.uuid4().hex}{end}" for end in ("", "-old"))
-    beta = 1 - torch.cat([prior.schedule.alpha_bar[:1], prior.schedule.alpha_bar[1:] / prior.schedule.alpha_bar[:-1]])
+    schedule = prior.schedule.scaled(1 / prior.card.data_std)  # the network's own
+    beta = 1 - torch.cat([schedule.alpha_bar[:1], schedule.alpha_bar[1:] / schedule.alpha_bar[:-1]])
     config: Any = prior.network.config
     scheduler = DDPMScheduler(
-        num_train_timesteps=len(prior.schedule),
+        num_train_timesteps=len(schedule),
         prediction_type=prior.prediction,
         variance_type="learned_range" if config.out_channels == 2 * config.in_channels else "fixed_small",
         **_beta_config(beta),

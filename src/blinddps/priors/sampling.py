@@ -26,7 +26,8 @@ def sample_prior(
     h, w = (size, size) if isinstance(size, int) else size
     streams: Sequence[torch.Generator] = [generator_for(seed, "sample", i) for i in range(count)]
     levels = prior.schedule.levels(num_steps).tolist()
-    x = levels[0] * normal_like(torch.empty(count, prior.card.channels, h, w, device=prior.device), streams)
+    x = torch.empty(count, prior.card.channels, h, w, device=prior.device)
+    x = prior.card.data_mean + levels[0] * normal_like(x, streams)
     for sigma, sigma_next in itertools.pairwise(levels):
         x0_hat, fraction = prior.denoise_with_variance(x, torch.full((count,), sigma, device=x.device))
         x = ancestral_step(

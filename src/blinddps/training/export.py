@@ -39,6 +39,8 @@ def as_prior(
         channels=config.channels,
         units=config.units,
         scale=config.scale,
+        data_mean=config.data_mean,
+        data_std=config.data_std,
         sizes=config.sizes,
         any_size=config.any_size,
         pixel_unshuffle=config.network.pixel_unshuffle,
@@ -54,7 +56,7 @@ def as_prior(
             "config": json.loads(config.model_dump_json()),
         },
     )
-    return DiffusionPrior(network, linear_schedule(), config.prediction, card)
+    return DiffusionPrior(network, linear_schedule().scaled(config.data_std), config.prediction, card)
 
 
 def write_prior(prior: DiffusionPrior, out: Path) -> None:

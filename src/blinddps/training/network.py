@@ -60,7 +60,8 @@ def losses(
     """Per-sample denoising loss ``(B,)`` and its noise levels: squared error of the network's own target, averaged.
 
     For ``v = sqrt(a) n - sqrt(1 - a) x_0`` that is the error of ``x0_hat`` weighted by ``1 + 1 / sigma^2``. Noise and
-    level of a sample are drawn from ``(seed, item)``, so that resuming or splitting a batch changes nothing.
+    level of a sample are drawn from ``(seed, item)``, so that resuming or splitting a batch changes nothing. ``x0`` is
+    in the prior's range; all else is of ``(x0 - data_mean) / data_std``.
     """
     streams = [generator_for(config.seed, "noise", i) for i in items]
     sigma = draw_sigma(config, schedule, torch.stack([torch.rand(2, generator=g) for g in streams])).to(x0.device)
@@ -68,6 +69,7 @@ def losses(
     if x0.shape[1] == 3:  # a grey picture's noise is grey: the network then serves one-channel images too
         grey = (x0 == x0[:, :1]).flatten(1).all(1)
         noise = torch.where(grey[:, None, None, None], noise[:, :1].expand_as(noise), noise)
+    x0 = (x0 - config.data_mean) / config.data_std
     s = sigma.reshape(-1, 1, 1, 1)
     root_a, root_1_a = (1 + s * s).rsqrt(), s * (1 + s * s).rsqrt()
     r = config.network.pixel_unshuffle

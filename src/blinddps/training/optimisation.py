@@ -46,6 +46,8 @@ class Optimisation:
         loaded = load_prior(prior)
         ours, theirs = _plain_config(self.network), _plain_config(loaded.network)
         ours["prediction"], theirs["prediction"] = self.config.prediction, loaded.prediction
+        for key in ("data_mean", "data_std"):
+            ours[key], theirs[key] = getattr(self.config, key), getattr(loaded.card, key)
         for key in ours.keys() & theirs.keys():
             if ours[key] != theirs[key]:
                 raise InputError(

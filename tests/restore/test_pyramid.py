@@ -125,8 +125,8 @@ def test_the_next_size_begins_from_every_candidate() -> None:
     assert len({tuple(c["seed"]) for c in calls}) == 4  # each run has its own
     assert [round(c["sigma_y"] / 0.02, 3) for c in calls] == [round(noise_left(level), 3) for level in (2, 1, 1, 0)]
     assert calls[-1]["seed"] == [7, 8, 9]
-    assert calls[2]["coarse"].image[:, 0, 0, 0].tolist() == [100 + i for i in range(6)]
-    last = calls[-1]["coarse"]
+    assert calls[2]["begin"].image[:, 0, 0, 0].tolist() == [100 + i for i in range(6)]
+    last = calls[-1]["begin"]
     assert last.each == 3
     expected = [
         v for i in range(6) for v in (200 + 2 * i, 201 + 2 * i, 300 + i)

@@ -58,6 +58,13 @@ def deblur(
             metavar="auto|N", help="Sizes solved, coarse to fine (fast); for kernels that are long for the picture."
         ),
     ] = "auto",
+    second_start: Annotated[
+        str,
+        Option(
+            help="auto, none, or pan-l0: solve once more from the kernel that pan-l0 finds, keep the better (fast). "
+            "auto: with priors of any size."
+        ),
+    ] = "auto",
     solver: Annotated[
         str,
         Option(
@@ -153,6 +160,7 @@ def deblur(
         samples=samples,
         starts=_number(starts, int),
         scales=_number(scales, int),
+        second_start=second_start,
         seed=seed,
         device=device,
         dtype=dtype,

@@ -18,7 +18,7 @@ from .geometry import crop, extend
 from .pyramid import enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
 from .settings import DeblurSettings
 
-__all__ = ["Candidates", "begin_from", "solve_coarse_to_fine"]
+__all__ = ["Candidates", "solve_coarse_to_fine"]
 
 IMAGE_START = 1.0  # noise level from which the image goes on at the next size; docs/solvers.md has others
 KERNEL_START = 0.3  # ... and the kernel
@@ -35,6 +35,21 @@ class Candidates:
     kernel: Tensor
     each: int
 
+    def begin(self, unknowns: Mapping[str, Unknown], y: Tensor) -> dict[str, Unknown]:
+        """``unknowns`` of ``y``, twice the size, each beginning from these."""
+        image, kernel = unknowns["image"], unknowns["kernel"]
+        half = torch.Size([-(-n // 2) for n in y.shape[-2:]])
+        large = enlarge_image(crop(self.image, half), (y.shape[-2], y.shape[-1]))
+        begun = image.start_sigma  # a level that was asked for is no reason to forget more than that
+        level = IMAGE_START if begun is None else min(begun, IMAGE_START)
+        image = replace(image, initial=extend(large, image.shape[-2:]), start_sigma=level)
+        found = enlarge_kernel(self.kernel, kernel.shape[-1])
+        if kernel.is_uniform:
+            kernel = replace(kernel, initial=found)
+        else:
+            kernel = replace(kernel, initial=from_simplex(found), start_sigma=KERNEL_START)
+        return {**unknowns, "image": image, "kernel": kernel}
+
 
 def solve_coarse_to_fine(
     solve: Callable[..., Solution],
@@ -50,7 +65,7 @@ def solve_coarse_to_fine(
     found; all of these go to the next size, which keeps one of them after its first step.
 
     Args:
-        solve: one size, called as ``solve(y, settings, coarse=, sigma_y=, seed=, on_step=)``.
+        solve: one size, called as ``solve(y, settings, begin=, sigma_y=, seed=, on_step=)``.
         y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through all runs and
             sees pictures and kernels of full size, a row for each start of each solution.
 
@@ -76,7 +91,7 @@ def solve_coarse_to_fine(
         noise = None if sigma_y is None else sigma_y * noise_left(level)
         offset = APART * (runs - 1 - run)
         seeds = [s + offset for s in seed] if isinstance(seed, list) else seed + offset
-        solution = solve(seen, here, coarse=coarse, sigma_y=noise, seed=seeds, on_step=listen)
+        solution = solve(seen, here, begin=coarse, sigma_y=noise, seed=seeds, on_step=listen)
         run += 1
         for name, count in solution.nfe.items():  # of a sample
             nfe[name] = nfe.get(name, 0) + times * count
@@ -101,22 +116,6 @@ def _together(solutions: list[tuple[Solution, int]]) -> Candidates:
         return torch.cat(parts, 1).flatten(0, 1)
 
     return Candidates(rows("image"), rows("kernel"), each)
-
-
-def begin_from(unknowns: Mapping[str, Unknown], coarse: Candidates, y: Tensor) -> dict[str, Unknown]:
-    """``unknowns`` of ``y``, each beginning from the solutions of half of ``y``."""
-    image, kernel = unknowns["image"], unknowns["kernel"]
-    half = torch.Size([-(-n // 2) for n in y.shape[-2:]])
-    large = enlarge_image(crop(coarse.image, half), (y.shape[-2], y.shape[-1]))
-    begun = image.start_sigma  # a level that was asked for is no reason to forget more than that
-    level = IMAGE_START if begun is None else min(begun, IMAGE_START)
-    image = replace(image, initial=extend(large, image.shape[-2:]), start_sigma=level)
-    found = enlarge_kernel(coarse.kernel, kernel.shape[-1])
-    if kernel.is_uniform:
-        kernel = replace(kernel, initial=found)
-    else:
-        kernel = replace(kernel, initial=from_simplex(found), start_sigma=KERNEL_START)
-    return {**unknowns, "image": image, "kernel": kernel}
 
 
 def _part(

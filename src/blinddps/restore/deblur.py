@@ -199,7 +199,7 @@ def _not_used(chosen: DeblurSettings) -> list[str]:
     remedy = ""
     if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
         remedy = "; choose solver 'paper' for these"
-    if chosen.solver != "fast" and set(unused) <= {"starts", "scales"}:
+    if chosen.solver != "fast" and set(unused) <= {"starts", "scales", "second_start"}:
         remedy = "; choose solver 'fast' for " + ("it" if len(unused) == 1 else "them")
     given = "" if chosen.known_kernel is None else " with a known kernel"
     if not given and chosen.kernel_prior == "uniform" and {"sparsity", "sparsity_norm"} & set(unused):

@@ -20,11 +20,19 @@ from .known_kernel import Kernel, frozen_kernel, read_kernel
 from .pyramid import half_kernel
 from .solvers import KERNEL_PRIOR, SOLVERS
 
-__all__ = ["DeblurSettings", "boundary_of", "find_device", "resolve", "unused_settings", "with_options"]
+__all__ = [
+    "DeblurSettings",
+    "boundary_of",
+    "find_device",
+    "resolve",
+    "unused_settings",
+    "with_options",
+]
 
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
 MAX_SCALES = 4
+LEAST_FOUND = 5  # pixels of kernel that are worth a second start
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 STEPS = ("step_size", "kernel_step_size", "num_steps")
@@ -66,14 +74,18 @@ class DeblurSettings:
         sparsity: weight of the kernel's penalty ``sparsity_norm``, ``l1`` or ``l0``, as a mean over the support (the
             paper's lambda times h w); 0 is none. ``auto``: 300 where ``start`` is a level, else 1.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
-        kernel_weight: of the sum of squares of the kernel in ``pan-l0`` and ``pan-dcp``; 2 is the published one, for
-            pictures nearly without noise. ``auto``: ``2e6 noise^2``, at least 2, by the noise given or
-            estimated (``docs/baselines.md``).
+        kernel_weight: of the sum of squares of the kernel in ``pan-l0``, also where it is the ``second_start``, and in
+            ``pan-dcp``; 2 is the published one, for pictures nearly without noise. ``auto``: ``2e6 noise^2``, at least
+            2, by the noise given or estimated (``docs/baselines.md``).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         starts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
             0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``: for each solution that a
             smaller size begins anew. ``auto``: 2 there, else 1.
+        second_start: ``pan-l0``: ``fast`` solves a second time, from picture and kernel of ``pan-l0``, and keeps the
+            better result of the two (:func:`~blinddps.restore.second_start.better`), for about half as much time
+            again. ``none``: it does not. ``auto``: ``pan-l0`` where the image's diffusion begins at the measurement,
+            the kernel is to be found, and its support is at least 5 pixels.
         scales: sizes at which ``fast`` solves, each half of the next one. Half the size is solved twice (a smaller one
             once), and from what the size below it has found; the next size keeps the best of these. ``auto``: 2 for
             priors of any size where the kernel's support is above 16 pixels and at least a sixth of the picture's
@@ -102,6 +114,7 @@ class DeblurSettings:
     samples: int = 1
     starts: int | Literal["auto"] = "auto"
     scales: int | Literal["auto"] = "auto"
+    second_start: Literal["auto", "none", "pan-l0"] = "auto"
     seed: int = 0
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -121,6 +134,7 @@ class DeblurSettings:
         _choice("step_schedule", self.step_schedule, ("constant", "sqrt_alpha_bar", "likelihood"))
         _choice("sparsity_norm", self.sparsity_norm, ("l1", "l0"))
         _choice("projection", self.projection, ("simplex", "normalise"))
+        _choice("second_start", self.second_start, ("auto", "none", "pan-l0"))
         _choice("dtype", self.dtype, ("auto", "float32", "bfloat16"))
         _number("kernel_size", self.kernel_size, 2, math.inf, whole=True)
         _number("noise", self.noise, MIN_NOISE, 1)
@@ -156,7 +170,7 @@ def with_options(settings: DeblurSettings, options: dict[str, Any]) -> DeblurSet
 def unused_settings(chosen: DeblurSettings) -> list[str]:
     """Names of the settings that differ from their default and that the chosen solver does not use."""
     names, uses = type(chosen).__dataclass_fields__, _used(chosen)
-    neutral = {"starts": 1, "scales": 1}
+    neutral = {"starts": 1, "scales": 1, "second_start": "none"}
     return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
 
 
@@ -165,8 +179,10 @@ def _used(chosen: DeblurSettings) -> frozenset[str]:
     info = SOLVERS[chosen.solver]
     uses = info.uses
     if chosen.known_kernel is not None and info.kernel != "none":
-        uses = uses - KERNEL_PRIOR - {"scales"}
+        uses = uses - KERNEL_PRIOR - {"scales", "second_start"}
         uses = uses - {"num_steps", "samples", "seed", "dtype", "kernel_weight"} if info.room == "baselines" else uses
+    if chosen.solver == "fast" and (chosen.known_kernel is not None or chosen.second_start == "none"):
+        uses = uses - {"kernel_weight"}
     if chosen.kernel_prior == "uniform":
         uses = uses - {"sparsity", "sparsity_norm"}
         uses = uses | {"kernel_prior"} if chosen.solver == "uniform" else uses
@@ -215,6 +231,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     num_steps = info.steps if settings.num_steps == "auto" else settings.num_steps
     step, kernel_step = default_steps(replace(settings, num_steps=num_steps), from_noise)
     scales = _scales(settings, size, min(h, w))
+    second = _second_start(settings, size, from_noise)
     tile = settings.tile
     if tile == "auto":
         tile = 512
@@ -229,6 +246,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
         "start": start,
         "starts": (2 if scales > 1 else 1) if settings.starts == "auto" else settings.starts,
         "scales": scales,
+        "second_start": second,
         # not by the least noise: of a clean picture that would blur the kernel
         "kernel_weight": max(2.0, 2e6 * estimated**2) if settings.kernel_weight == "auto" else settings.kernel_weight,
         "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
@@ -240,7 +258,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     }
     # what a solver does not use stays as it was given
     ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
-    used = _used(settings)
+    used = _used(replace(settings, second_start=second))
     resolved = {name: value for name, value in resolved.items() if name in used or name not in ours}
     return replace(settings, **resolved)
 
@@ -254,6 +272,14 @@ def boundary_of(settings: DeblurSettings) -> str | None:
         return settings.boundary
     free = settings.solver == "fast" and settings.known_kernel is not None and read_card(settings.prior).any_size
     return "valid" if free else "replicate"
+
+
+def _second_start(settings: DeblurSettings, kernel: int, from_noise: bool) -> Literal["none", "pan-l0"]:
+    if settings.solver != "fast" or settings.known_kernel is not None:
+        return "none"
+    if settings.second_start != "auto":
+        return settings.second_start
+    return "none" if from_noise or kernel < LEAST_FOUND else "pan-l0"
 
 
 def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:

@@ -15,9 +15,10 @@ from ..core.constraints import project_simplex
 from ..operators import Blur
 from ..priors import DiffusionPrior, Tiled
 from ..samplers import GaussianGuidance, Guidance, NormGuidance, blind_dps, blind_proximal, ilvr, isotropic_precision
-from .coarse_to_fine import Candidates, begin_from, solve_coarse_to_fine
+from .coarse_to_fine import Candidates, solve_coarse_to_fine
 from .geometry import extend
 from .known_kernel import read_kernel
+from .second_start import Found, solve_from_second_start
 from .settings import DeblurSettings
 from .solvers import SOLVERS
 
@@ -38,8 +39,9 @@ def solve_blur(
 ) -> Solution:
     """The solver of ``settings`` on a batch ``y`` ``(B, C, H, W)`` in [-1, 1].
 
-    ``fast``, with ``scales`` above 1 coarse to fine (:mod:`~blinddps.restore.coarse_to_fine`); or by the paper's
-    sampler: Algorithm 1, with a uniform kernel prior Algorithm 3, with a known kernel DPS.
+    ``fast``, with ``scales`` above 1 coarse to fine (:mod:`~blinddps.restore.coarse_to_fine`), with a ``second_start``
+    the better of two solutions (:mod:`~blinddps.restore.second_start`); or by the paper's sampler:
+    Algorithm 1, with a uniform kernel prior Algorithm 3, with a known kernel DPS.
 
     ``settings`` must be resolved: no ``auto`` but those of a baseline. Without ``known_kernel`` a ``kernel_prior`` is
     needed.
@@ -50,9 +52,17 @@ def solve_blur(
         listen = _with_kernel(on_step, known)
         return _with_known(_solve_size(y, settings, image_prior, None, known, None, sigma_y, seeds, listen), known)
     solve = partial(_solve_size, image_prior=image_prior, kernel_prior=kernel_prior, known=None)
-    if settings.solver != "fast" or settings.scales == 1:
-        return solve(y, settings, coarse=None, sigma_y=sigma_y, seed=seeds, on_step=on_step)
-    return solve_coarse_to_fine(solve, y, settings, sigma_y, seeds, on_step)
+    if settings.solver != "fast":
+        return solve(y, settings, begin=None, sigma_y=sigma_y, seed=seeds, on_step=on_step)
+
+    def first(listen: Callable[[Step], None] | None) -> Solution:
+        if settings.scales == 1:
+            return solve(y, settings, begin=None, sigma_y=sigma_y, seed=seeds, on_step=listen)
+        return solve_coarse_to_fine(solve, y, settings, sigma_y, seeds, listen)
+
+    if settings.second_start == "none":
+        return first(on_step)
+    return solve_from_second_start(solve, first, y, settings, sigma_y, seeds, on_step)
 
 
 def _solve_size(
@@ -61,13 +71,12 @@ def _solve_size(
     image_prior: DiffusionPrior,
     kernel_prior: DiffusionPrior | UniformPrior | None,
     known: Tensor | None,
-    coarse: Candidates | None,
+    begin: Candidates | Found | None,
     sigma_y: float | Tensor | None,
     seed: int | list[int],
     on_step: Callable[[Step], None] | None,
 ) -> Solution:
-    """``y`` at its own size; where there are solutions of half of it, from the one of these ``coarse`` candidates that
-    explains ``y`` best after one step."""
+    """``y`` at its own size, of several solutions to ``begin`` from the one that explains it best after one step."""
     size = settings.kernel_size
     assert isinstance(size, int)
     assert settings.boundary != "auto"
@@ -91,10 +100,10 @@ def _solve_size(
         return blind_dps(y, operator, unknowns, guidance=guidance_of(settings), **common)
     assert isinstance(settings.starts, int)
     common["starts"] = settings.starts
-    if coarse is not None:
+    if begin is not None:
         assert isinstance(settings.num_steps, int)
-        unknowns = begin_from(unknowns, coarse, y)
-        common |= {"starts": coarse.each, "trial": 1 / settings.num_steps}
+        unknowns = begin.begin(unknowns, y)
+        common |= {"starts": begin.each, "trial": 1 / settings.num_steps}
     return blind_proximal(y, operator, unknowns, **common)
 
 

@@ -33,7 +33,7 @@ SOLVERS: dict[str, SolverInfo] = {
     "fast": SolverInfo(
         "closed-form updates, no backward passes",
         "samplers",
-        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "starts", "scales"},
+        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "starts", "scales", "second_start", "kernel_weight"},
         50,
     ),
     "paper": SolverInfo("Algorithm 1", "samplers", _SHARED | _DIFFUSION | _GRADIENT | KERNEL_PRIOR, 250),

@@ -140,7 +140,9 @@ def restore_turbulence(
         notes.append(f"solver 'paper' does not use starts ({chosen.starts}); choose solver 'fast' for it")
     if chosen.scales not in ("auto", 1):
         notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
-    chosen = replace(chosen, scales=1)
+    if chosen.second_start == "pan-l0":
+        notes.append("turbulence has no second start from pan-l0, which knows no tilt")
+    chosen = replace(chosen, scales=1, second_start="none")
     given = list(frames) if isinstance(frames, (list, tuple)) else [frames]
     if not given:
         raise InputError("there are no frames to restore; give one picture at least")

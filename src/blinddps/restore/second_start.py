@@ -1,0 +1,125 @@
+"""A second solution, begun where a classical method ends, and which of the two is the better.
+
+The diffusions of a picture of any size begin at the measurement and may keep its blur; the gradients' l0 norm finds
+long shakes of large pictures, and speckle in small or noisy ones. Each fails where the other does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..baselines import pan_l0
+from ..core import Solution, Step, Unknown, from_simplex
+from ..operators import Blur
+from .geometry import crop, extend
+from .settings import DeblurSettings
+
+__all__ = ["Found", "better", "gradient_sparsity", "solve_from_second_start"]
+
+IMAGE_START, KERNEL_START = 0.3, 0.1  # noise levels from which its image and kernel go on
+SHARE = 0.32  # of the steps: its diffusions are short
+WORSE = 1.05  # times the first's residual: more is not explained as well
+
+
+@dataclass(frozen=True)
+class Found:
+    """Image and kernel from which the diffusions of one size begin, a row for each sample of each measurement."""
+
+    image: Tensor
+    kernel: Tensor
+    each: int = 1
+
+    def begin(self, unknowns: Mapping[str, Unknown], y: Tensor) -> dict[str, Unknown]:
+        """``unknowns`` of ``y`` with these as their ``initial``."""
+        image, kernel = unknowns["image"], unknowns["kernel"]
+        image = replace(image, initial=extend(self.image, image.shape[-2:]), start_sigma=IMAGE_START)
+        if kernel.is_uniform:
+            kernel = replace(kernel, initial=self.kernel)
+        else:
+            kernel = replace(kernel, initial=from_simplex(self.kernel), start_sigma=KERNEL_START)
+        return {**unknowns, "image": image, "kernel": kernel}
+
+
+def solve_from_second_start(
+    solve: Callable[..., Solution],
+    first: Callable[..., Solution],
+    y: Tensor,
+    settings: DeblurSettings,
+    sigma_y: float | Tensor | None,
+    seed: int | list[int],
+    on_step: Callable[[Step], None] | None,
+) -> Solution:
+    """The better of ``first`` and of the solution that begins from the kernel of ``pan_l0``, for each sample.
+
+    Args:
+        solve: the fast solver at one size, called as ``solve(y, settings, begin=, sigma_y=, seed=, on_step=)``.
+        first: the solution of ``settings`` otherwise, called as ``first(on_step)``.
+        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through both.
+
+    Returns:
+        Rows of either solution (:func:`better`); ``nfe`` counts both.
+    """
+    assert isinstance(settings.num_steps, int)
+    assert isinstance(settings.kernel_size, int)
+    assert isinstance(settings.noise, float)
+    assert isinstance(settings.kernel_weight, float)
+    steps = max(1, round(SHARE * settings.num_steps))
+    short = replace(settings, scales=1, starts=1, num_steps=steps)
+    done = 0
+
+    def count(step: Step) -> None:
+        nonlocal done
+        done = step.total
+        assert on_step is not None
+        on_step(replace(step, total=step.total + steps))
+
+    def go_on(step: Step) -> None:
+        assert on_step is not None
+        on_step(replace(step, index=done + step.index, total=done + step.total))
+
+    one = first(None if on_step is None else count)
+    size, weight, noise = settings.kernel_size, settings.kernel_weight, 2 * settings.noise
+    found = pan_l0(y, kernel_weight=weight, kernel_size=size, sigma_y=noise).estimate
+    image, kernel = (found[name].repeat_interleave(settings.samples, dim=0) for name in ("image", "kernel"))
+    begin = Found(image, kernel)
+    two = solve(y, short, begin=begin, sigma_y=sigma_y, seed=seed, on_step=None if on_step is None else go_on)
+    return better(one, two, y.repeat_interleave(settings.samples, dim=0))
+
+
+def better(first: Solution, second: Solution, y: Tensor) -> Solution:
+    """For each row ``second`` where its picture's gradients are sparser than those of ``first`` and its residual is at
+    most 1.05 times that one's, else ``first``; residuals over the pixels whose neighbourhood lies inside the picture.
+
+    A wrong kernel leaves ghosts or rings, which are gradients where there should be none; no blur at all leaves them
+    broad. The residual alone tells neither (``docs/solvers.md`` has other scores).
+    """
+    (r1, s1), (r2, s2) = _scores(first, y), _scores(second, y)
+    takes = (s2 < s1) & (r2 <= WORSE * r1) | ~r1.isfinite() & r2.isfinite()
+    chosen = takes.reshape(-1, 1, 1, 1)
+    estimate = {name: torch.where(chosen, second.estimate[name], first.estimate[name]) for name in first.estimate}
+    told = tuple(replace(o, message=f"{o.message}; begun from the kernel of pan-l0") for o in second.outcome)
+    outcome = tuple(b if t else a for a, b, t in zip(first.outcome, told, takes.tolist(), strict=True))
+    nfe = {name: count + second.nfe.get(name, 0) for name, count in first.nfe.items()}
+    return replace(
+        first, estimate=estimate, residual=torch.where(takes, second.residual, first.residual), outcome=outcome, nfe=nfe
+    )
+
+
+def _scores(solution: Solution, y: Tensor) -> tuple[Tensor, Tensor]:
+    image, kernel = crop(solution.estimate["image"], y.shape), solution.estimate["kernel"]
+    (h, w), (height, width) = kernel.shape[-2:], y.shape[-2:]
+    inside = (..., slice(h - 1 - h // 2, height - h // 2), slice(w - 1 - w // 2, width - w // 2))
+    residual = (y[inside] - Blur("valid")(image=image, kernel=kernel)).square().flatten(1).sum(1).sqrt()
+    return residual, gradient_sparsity(image[inside])
+
+
+def gradient_sparsity(x: Tensor) -> Tensor:
+    """``||grad x||_1 / (sqrt(n) ||grad x||_2)`` of each row, in (0, 1]: the fewer gradients hold the contrast, the
+    smaller. Scale free. Krishnan, Tay and Fergus, "Blind deconvolution using a normalized sparsity measure" (CVPR
+    2011); forward differences."""
+    g = torch.cat([x.diff(dim=-1).flatten(1), x.diff(dim=-2).flatten(1)], 1)
+    return g.abs().sum(1) / (g.square().sum(1) * g.shape[1]).sqrt().clamp_min(1e-12)

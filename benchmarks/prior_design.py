@@ -31,7 +31,12 @@ from denoising import crops
 
 SEED = 7_000_003  # of held-out kernels, fields and noise
 MIXTURES = {name: recipe(name)["mixture"] for name in ("kernel", "tilt")}
-OLD_TILT = {"p_mean": -1.5, "p_std": 1.5, "scale": 4.0, "data_std": 1.0}
+TILT_4 = {  # the recipe until this study: blocks of 4
+    "network": {"channels": (32, 48, 64), "pixel_unshuffle": 4},
+    "sizes": (128, 256),
+    "size_weights": (0.97, 0.03),
+}
+OLD_TILT = TILT_4 | {"p_mean": -1.5, "p_std": 1.5, "scale": 4.0, "data_std": 1.0}
 PLAIN = {"data_mean": 0.0, "data_std": 1.0}
 UNIT = {"data_mean": -0.88, "data_std": 0.41}
 RESEARCH = ("bsds500_trainval_300.tar", "clean_photos.tar", "imagenet500_s256.tar")
@@ -44,11 +49,11 @@ def network(**changes: Any) -> dict[str, Any]:
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "tilt": {
         "range of 4 px, as it is": OLD_TILT,
-        "unit variance": {},
-        "unit variance, again": {"seed": 1},
-        "... blocks of 2": network(channels=(32, 48, 64), pixel_unshuffle=2),
-        "... blocks of 2, four levels": network(channels=(32, 48, 64, 64), pixel_unshuffle=2),
-        "... blocks of 4, wide": network(channels=(64, 96, 128), pixel_unshuffle=4),
+        "unit variance": TILT_4,
+        "unit variance, again": TILT_4 | {"seed": 1},
+        "... blocks of 2": TILT_4 | network(channels=(32, 48, 64), pixel_unshuffle=2),
+        "... blocks of 2, four levels": TILT_4 | network(channels=(32, 48, 64, 64), pixel_unshuffle=2),
+        "... blocks of 4, wide": TILT_4 | network(channels=(64, 96, 128), pixel_unshuffle=4),
     },
     "kernel": {
         "as it is": PLAIN,

@@ -153,12 +153,12 @@ def recipe(name: str) -> dict[str, object]:
         "tilt": {
             "unknown": "tilt",
             "channels": 2,
-            "sizes": (128, 256),
-            "size_weights": (0.97, 0.03),
+            "sizes": (64, 128, 256),
+            "size_weights": (0.5, 0.48, 0.02),
             "any_size": True,
             "flip": False,
             "mixture": {"patch": 0.5, "atmospheric": 0.5},
-            "network": NetworkConfig(channels=(32, 48, 64), layers=1, pixel_unshuffle=4),
+            "network": NetworkConfig(channels=(32, 48, 64), layers=1, pixel_unshuffle=2),
             "batch_size": 16,
             "units": "pixels / scale",
             "scale": 8.0,  # a field of the generators in hundred reaches 5 px

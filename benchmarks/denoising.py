@@ -2,6 +2,8 @@
 
 ``python benchmarks/denoising.py faces-128 --data FACES.tar > benchmarks/results/denoising_faces-128.txt``
 ``python benchmarks/denoising.py kernel > benchmarks/results/denoising_kernel.txt`` (kernels of a seed of their own)
+``python benchmarks/denoising.py tilt > benchmarks/results/denoising_tilt.txt`` (fields of a seed of their own; levels
+and errors in pixels, root mean square)
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from blinddps.core import from_simplex, generator_for, normal_like
 from blinddps.priors import load_prior
-from blinddps.simulate import kernel_set
+from blinddps.simulate import kernel_set, tilt_set
 from blinddps.training import read_pictures
 from common import header
 
@@ -43,7 +45,13 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])
     args = parser.parse_args()
     prior = load_prior(args.prior, dtype=getattr(torch, args.dtype))
-    if args.data:
+    scale = prior.card.scale
+    tilt = prior.card.unknown == "tilt"
+    if tilt:
+        mixture = {"patch": 0.5, "atmospheric": 0.5}
+        x0 = torch.cat([tilt_set(1, args.size or 128, seed=SEED, start=i, mixture=mixture) for i in range(args.count)])
+        x0 = x0 / scale
+    elif args.data:
         x0 = crops(args.data, args.count, args.size)
         x0 = x0.mean(1, keepdim=True) if args.grey else x0
     else:
@@ -55,12 +63,18 @@ def main() -> None:
     levels = [(f"{s:g}", s) for s in SIGMAS]
     if prior.card.unknown == "image":
         levels += [(f"{n}/255", 2 * n / 255) for n in NOISE_255]
-    print(f"{'sigma':>7s} {'noisy PSNR':>11s} {'denoised PSNR':>14s}")
-    for name, sigma in levels:
+    if tilt:
+        print(f"rms of the fields {scale * float(x0.square().mean().sqrt()):.3f} px\n")
+    print(f"{'sigma':>7s} " + ("    error, px" if tilt else f"{'noisy PSNR':>11s} {'denoised PSNR':>14s}"))
+    for name, level in levels:
+        sigma = level / scale
         x = x0 + sigma * normal_like(x0, [generator_for(SEED, "noise", i) for i in range(len(x0))])
         with torch.no_grad():
             parts = [prior(p, torch.full((len(p),), sigma)) for p in x.split(8)]
         estimate = torch.cat(parts).clamp(-1, 1)
+        if tilt:
+            print(f"{name:>7s} {scale * float((estimate - x0).square().mean().sqrt()):13.4f}", flush=True)
+            continue
 
         def decibel(a: Tensor) -> float:
             return float((10 * torch.log10(4 / (a - x0).square().flatten(1).mean(1))).mean())

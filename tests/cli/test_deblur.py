@@ -174,7 +174,7 @@ def test_the_result_says_everything(formats: tuple[Any, Path, Path, Any], image_
     assert f"{sample['residual_over_noise']:.2f} times" in sample["message"]
     assert sample["files"] == ["rgb16-2_restored.tif", "rgb16-2_kernel.npy", "rgb16-2_kernel.png"]
     assert result["files"] == ["rgb16-2_figure.png"]
-    assert result["nfe"] == {"image": 4, "kernel": 3}  # the second start's single step, too
+    assert result["nfe"] == {"image": 6, "kernel": 3}  # the second start's single step and two to compare, too
     assert result["priors"]["kernel"] == {"name": "tiny-kernel", "licence": "CC0-1.0", "trained": 0}
     assert (result["attempts"], result["seed"], result["device"], result["notes"]) == (1, 0, "cpu", [])
     assert result["seconds"] > 0
@@ -286,7 +286,7 @@ def test_options(formats: tuple[Any, Path, Path, Any], several: Call, tiny: list
     assert again.code == 1  # same.png has its results; they are not restored themselves
     assert len(again.errors) == 1
     assert "4 files named like results were left out" in again.err
-    assert json.loads((tmp_path / "b" / "same_result.json").read_text())["nfe"] == {"image": 4, "kernel": 0}
+    assert json.loads((tmp_path / "b" / "same_result.json").read_text())["nfe"] == {"image": 6, "kernel": 0}
 
 
 def png_header(width: int, height: int) -> bytes:

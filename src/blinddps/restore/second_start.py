@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..baselines import pan_l0
-from ..core import Solution, Step, Unknown, from_simplex
+from ..core import Denoiser, Solution, Step, Unknown, from_simplex
 from ..operators import Blur
 from .geometry import crop, extend
 from .settings import DeblurSettings
@@ -22,7 +22,8 @@ __all__ = ["Found", "better", "gradient_sparsity", "solve_from_second_start"]
 
 IMAGE_START, KERNEL_START = 0.3, 0.1  # noise levels from which its image and kernel go on
 SHARE = 0.32  # of the steps: its diffusions are short
-WORSE = 1.05  # times the first's residual: more is not explained as well
+WORSE = 1.05  # times the first's: a larger residual is not explained as well, a larger change not as natural
+CLEAN = 0.05  # noise level at which the prior is asked how natural a picture is
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def solve_from_second_start(
     first: Callable[..., Solution],
     y: Tensor,
     settings: DeblurSettings,
+    denoiser: Denoiser,
     sigma_y: float | Tensor | None,
     seed: int | list[int],
     on_step: Callable[[Step], None] | None,
@@ -58,10 +60,11 @@ def solve_from_second_start(
     Args:
         solve: the fast solver at one size, called as ``solve(y, settings, begin=, sigma_y=, seed=, on_step=)``.
         first: the solution of ``settings`` otherwise, called as ``first(on_step)``.
+        denoiser: of the image.
         y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through both.
 
     Returns:
-        Rows of either solution (:func:`better`); ``nfe`` counts both.
+        Rows of either solution (:func:`better`); ``nfe`` counts both, and an evaluation of each to compare them.
     """
     assert isinstance(settings.num_steps, int)
     assert isinstance(settings.kernel_size, int)
@@ -87,34 +90,39 @@ def solve_from_second_start(
     image, kernel = (found[name].repeat_interleave(settings.samples, dim=0) for name in ("image", "kernel"))
     begin = Found(image, kernel)
     two = solve(y, short, begin=begin, sigma_y=sigma_y, seed=seed, on_step=None if on_step is None else go_on)
-    return better(one, two, y.repeat_interleave(settings.samples, dim=0))
+    return better(one, two, y.repeat_interleave(settings.samples, dim=0), denoiser)
 
 
-def better(first: Solution, second: Solution, y: Tensor) -> Solution:
-    """For each row ``second`` where its picture's gradients are sparser than those of ``first`` and its residual is at
-    most 1.05 times that one's, else ``first``; residuals over the pixels whose neighbourhood lies inside the picture.
+def better(first: Solution, second: Solution, y: Tensor, denoiser: Denoiser) -> Solution:
+    """For each row ``second`` where its picture's gradients are sparser than those of ``first``, and its residual and
+    the norm of ``D(x, 0.05) - x`` are at most 1.05 times as large, else ``first``. All over the pixels whose
+    neighbourhood lies inside the picture.
 
     A wrong kernel leaves ghosts or rings, which are gradients where there should be none; no blur at all leaves them
-    broad. The residual alone tells neither (``docs/solvers.md`` has other scores).
+    broad. Too wide a kernel makes a cartoon, sparser than a photograph, which the prior would change. The residual
+    alone tells none of these (``docs/solvers.md`` has other scores).
     """
-    (r1, s1), (r2, s2) = _scores(first, y), _scores(second, y)
-    takes = (s2 < s1) & (r2 <= WORSE * r1) | ~r1.isfinite() & r2.isfinite()
+    (r1, s1, c1), (r2, s2, c2) = _scores(first, y, denoiser), _scores(second, y, denoiser)
+    takes = (s2 < s1) & (r2 <= WORSE * r1) & (c2 <= WORSE * c1) | ~r1.isfinite() & r2.isfinite()
     chosen = takes.reshape(-1, 1, 1, 1)
     estimate = {name: torch.where(chosen, second.estimate[name], first.estimate[name]) for name in first.estimate}
     told = tuple(replace(o, message=f"{o.message}; begun from the kernel of pan-l0") for o in second.outcome)
     outcome = tuple(b if t else a for a, b, t in zip(first.outcome, told, takes.tolist(), strict=True))
-    nfe = {name: count + second.nfe.get(name, 0) for name, count in first.nfe.items()}
+    nfe = {name: n + second.nfe.get(name, 0) + 2 * (name == "image") for name, n in first.nfe.items()}
     return replace(
         first, estimate=estimate, residual=torch.where(takes, second.residual, first.residual), outcome=outcome, nfe=nfe
     )
 
 
-def _scores(solution: Solution, y: Tensor) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def _scores(solution: Solution, y: Tensor, denoiser: Denoiser) -> tuple[Tensor, Tensor, Tensor]:
+    """Residual, sparsity, change by the denoiser, a row each."""
     image, kernel = crop(solution.estimate["image"], y.shape), solution.estimate["kernel"]
     (h, w), (height, width) = kernel.shape[-2:], y.shape[-2:]
     inside = (..., slice(h - 1 - h // 2, height - h // 2), slice(w - 1 - w // 2, width - w // 2))
     residual = (y[inside] - Blur("valid")(image=image, kernel=kernel)).square().flatten(1).sum(1).sqrt()
-    return residual, gradient_sparsity(image[inside])
+    change = torch.cat([denoiser(x, x.new_full((1,), CLEAN)) - x for x in image.split(1)])
+    return residual, gradient_sparsity(image[inside]), change[inside].square().flatten(1).sum(1).sqrt()
 
 
 def gradient_sparsity(x: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ def solve_blur(
 
     if settings.second_start == "none":
         return first(on_step)
-    return solve_from_second_start(solve, first, y, settings, sigma_y, seeds, on_step)
+    denoiser = _tiled(image_prior, settings, y.shape)
+    return solve_from_second_start(solve, first, y, settings, denoiser, sigma_y, seeds, on_step)
 
 
 def _solve_size(
@@ -107,12 +108,18 @@ def _solve_size(
     return blind_proximal(y, operator, unknowns, **common)
 
 
-def _image_unknown(y: Tensor, shape: tuple[int, int, int], settings: DeblurSettings, prior: DiffusionPrior) -> Unknown:
-    start, tile = settings.start, settings.tile
-    assert start != "auto"
+def _tiled(prior: DiffusionPrior, settings: DeblurSettings, shape: Sequence[int]) -> DiffusionPrior | Tiled:
+    """The prior as it sees pictures of this ``shape``."""
+    tile = settings.tile
     assert not isinstance(tile, str)
+    return Tiled(prior, tile) if prior.card.any_size and max(shape[-2:]) > tile else prior
+
+
+def _image_unknown(y: Tensor, shape: tuple[int, int, int], settings: DeblurSettings, prior: DiffusionPrior) -> Unknown:
+    start = settings.start
+    assert start != "auto"
     return Unknown(
-        Tiled(prior, tile) if prior.card.any_size and max(shape[-2:]) > tile else prior,
+        _tiled(prior, settings, shape),
         shape,
         step_size=step_of(settings, "step_size"),
         schedule=prior.schedule,

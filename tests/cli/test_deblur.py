@@ -162,7 +162,7 @@ def test_the_result_says_everything(formats: tuple[Any, Path, Path, Any], image_
         "alpha": False,
         "icc_profile": False,
     }
-    unused = {"step_size", "kernel_step_size", "sparsity"}  # by the fast solver
+    unused = {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}  # by the fast solver
     assert {name for name, value in result["settings"].items() if value == "auto"} == unused
     assert result["settings"]["prior"] == str(image_prior)
     assert result["settings"]["kernel_size"] == 16
@@ -174,7 +174,7 @@ def test_the_result_says_everything(formats: tuple[Any, Path, Path, Any], image_
     assert f"{sample['residual_over_noise']:.2f} times" in sample["message"]
     assert sample["files"] == ["rgb16-2_restored.tif", "rgb16-2_kernel.npy", "rgb16-2_kernel.png"]
     assert result["files"] == ["rgb16-2_figure.png"]
-    assert result["nfe"] == {"image": 6, "kernel": 3}  # the second start's single step and two to compare, too
+    assert result["nfe"] == {"image": 3, "kernel": 2}
     assert result["priors"]["kernel"] == {"name": "tiny-kernel", "licence": "CC0-1.0", "trained": 0}
     assert (result["attempts"], result["seed"], result["device"], result["notes"]) == (1, 0, "cpu", [])
     assert result["seconds"] > 0
@@ -279,14 +279,14 @@ def test_options(formats: tuple[Any, Path, Path, Any], several: Call, tiny: list
     assert (out / "same_restored.png").read_bytes() != (out / "same_restored_sample2.png").read_bytes()
     assert (out / "same_restored_sample2.png").read_bytes() == (out / "same-2_restored_sample2.png").read_bytes()
     assert np.load(out / "same_kernel.npy").shape == (11, 11)
-    assert Image.open(out / "same_frames.gif").n_frames == 4  # of the second start, too
+    assert Image.open(out / "same_frames.gif").n_frames == 3
 
     assert json.loads((tmp_path / "a" / "same_result.json").read_text())["settings"]["linear_light"] is True
     assert (tmp_path / "a" / "same_restored.png").read_bytes() != (together / "rgb8_restored.png").read_bytes()
     assert again.code == 1  # same.png has its results; they are not restored themselves
     assert len(again.errors) == 1
     assert "4 files named like results were left out" in again.err
-    assert json.loads((tmp_path / "b" / "same_result.json").read_text())["nfe"] == {"image": 6, "kernel": 0}
+    assert json.loads((tmp_path / "b" / "same_result.json").read_text())["nfe"] == {"image": 3, "kernel": 0}
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -420,7 +420,7 @@ def test_an_interrupt_leaves_nothing(
     np.save(tmp_path / "y.npy", picture(64, 64, 3))
     out = tmp_path / "out"
     call = [sys.executable, "-m", "blinddps", "deblur", tmp_path / "y.npy", "--out", out, "--steps", "1000"]
-    call += ["--second-start", "none", "--prior", image_prior, "--kernel-prior", kernel_prior, "--frames"]
+    call += ["--prior", image_prior, "--kernel-prior", kernel_prior, "--frames"]
     screen, terminal = os.openpty()  # the bar is for terminals
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     seen = b""

@@ -68,8 +68,7 @@ def spec_text(priors: dict[str, str]) -> Callable[..., str]:
     def make(
         methods: dict[str, str] | None = None, count: int = 2, top: str = "", extra: str = "", seeds: str = "[0]"
     ) -> str:
-        fast = 'num_steps = 3, second_start = "none"'
-        chosen = {"input": "", "known-kernel": "", "fast": fast} if methods is None else methods
+        chosen = {"input": "", "known-kernel": "", "fast": "num_steps = 3"} if methods is None else methods
         blocks = "".join(
             f'\n[[method]]\nname = "{name}"\n' + (f"options = {{ {options} }}\n" if options else "")
             for name, options in chosen.items()

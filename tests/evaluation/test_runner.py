@@ -19,7 +19,7 @@ from blinddps.evaluation import Summary, make_report, parse_spec, run_bench, run
 from blinddps.io import read_image
 
 Text = Callable[..., str]
-METHODS = {"input": "", "fast": 'num_steps = 3, second_start = "none"'}
+METHODS = {"input": "", "fast": "num_steps = 3"}
 
 
 def records(out: Path) -> dict[str, dict[str, Any]]:

@@ -33,6 +33,7 @@ TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver lef
 MAX_KERNEL = 64  # of the shipped prior
 MAX_SCALES = 4
 LEAST_FOUND = 5  # pixels of kernel that are worth a second start
+ROOM = 6  # times the kernel that a picture's side must be: in less pan-l0 finds speckle
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 STEPS = ("step_size", "kernel_step_size", "num_steps")
@@ -85,7 +86,7 @@ class DeblurSettings:
         second_start: ``pan-l0``: ``fast`` solves a second time, from picture and kernel of ``pan-l0``, and keeps the
             better result of the two (:func:`~blinddps.restore.second_start.better`), for about half as much time
             again. ``none``: it does not. ``auto``: ``pan-l0`` where the image's diffusion begins at the measurement,
-            the kernel is to be found, and its support is at least 5 pixels.
+            and the kernel is to be found, of 5 pixels at least and a sixth of the picture's shorter side at most.
         scales: sizes at which ``fast`` solves, each half of the next one. Half the size is solved twice (a smaller one
             once), and from what the size below it has found; the next size keeps the best of these. ``auto``: 2 for
             priors of any size where the kernel's support is above 16 pixels and at least a sixth of the picture's
@@ -231,7 +232,7 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     num_steps = info.steps if settings.num_steps == "auto" else settings.num_steps
     step, kernel_step = default_steps(replace(settings, num_steps=num_steps), from_noise)
     scales = _scales(settings, size, min(h, w))
-    second = _second_start(settings, size, from_noise)
+    second = _second_start(settings, size, min(h, w), from_noise)
     tile = settings.tile
     if tile == "auto":
         tile = 512
@@ -274,12 +275,12 @@ def boundary_of(settings: DeblurSettings) -> str | None:
     return "valid" if free else "replicate"
 
 
-def _second_start(settings: DeblurSettings, kernel: int, from_noise: bool) -> Literal["none", "pan-l0"]:
+def _second_start(settings: DeblurSettings, kernel: int, side: int, from_noise: bool) -> Literal["none", "pan-l0"]:
     if settings.solver != "fast" or settings.known_kernel is not None:
         return "none"
     if settings.second_start != "auto":
         return settings.second_start
-    return "none" if from_noise or kernel < LEAST_FOUND else "pan-l0"
+    return "none" if from_noise or kernel < LEAST_FOUND or ROOM * kernel > side else "pan-l0"
 
 
 def _scales(settings: DeblurSettings, kernel: int, side: int) -> int:

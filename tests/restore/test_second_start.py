@@ -92,6 +92,20 @@ def test_a_picture_that_the_prior_would_change_is_not_kept() -> None:
     assert torch.equal(kept.estimate["image"], seen)
 
 
+def test_a_result_that_does_not_explain_is_no_choice() -> None:
+    blur = Blur("replicate")
+    seen = blur(image=sharp(), kernel=motion())
+    y = seen + 0.01 * torch.randn(seen.shape, generator=torch.Generator().manual_seed(0))
+    right, blurred = solution(sharp(), motion()), solution(seen, delta())
+
+    def rejected(s: Solution) -> Solution:
+        return replace(s, outcome=(Outcome("rejected", "unexplained"),))
+
+    assert torch.equal(better(rejected(right), blurred, y, impartial).estimate["image"], seen)
+    assert torch.equal(better(blurred, rejected(right), y, impartial).estimate["image"], seen)
+    assert torch.equal(better(rejected(blurred), rejected(right), y, impartial).estimate["image"], sharp())
+
+
 def test_each_row_has_its_own_choice_and_a_failure_is_replaced() -> None:
     blur = Blur("replicate")
     seen = blur(image=sharp(3), kernel=motion().expand(3, -1, -1, -1))
@@ -140,7 +154,7 @@ def test_the_second_one_begins_from_what_pan_finds() -> None:
     assert len(rows) == 6  # of each measurement its samples
     assert torch.equal(rows[0], rows[2])
     assert not torch.equal(rows[2], rows[3])
-    assert heard == [(0, 86), (71, 86)]
+    assert heard == [(0, 87), (71, 87), (86, 87)]
     assert found.nfe == {"image": 68}
 
 
@@ -174,9 +188,23 @@ def test_it_depends_on_the_seed_alone(tiny: dict[str, Any], picture: Picture) ->
     np.testing.assert_allclose(one.image, two.images[0], atol=1e-4)
 
 
+def test_the_last_step_heard_is_the_result(tiny: dict[str, Any], picture: Picture) -> None:
+    heard: list[Step] = []
+    result = deblur(picture(), **{**tiny, "second_start": "pan-l0"}, on_step=heard.append)
+    assert [s.index for s in heard] == list(range(len(heard)))
+    assert {s.total for s in heard} == {len(heard)}
+    np.testing.assert_array_equal(heard[-1].estimate["kernel"][0, 0].numpy(), result.kernel)
+
+
 def test_what_cannot_be_chosen_and_who_does_not_use_it(tiny: dict[str, Any], picture: Picture) -> None:
     with pytest.raises(InputError, match=r"unknown second_start 'pan-10'; did you mean 'pan-l0'\?"):
         deblur(picture(), **{**tiny, "second_start": "pan-10"})
     paper = deblur(picture(), **{**tiny, "second_start": "pan-l0"}, solver="paper")
     assert paper.notes == ("solver 'paper' does not use second_start; choose solver 'fast' for it",)
     assert deblur(picture(), **tiny, solver="paper").notes == ()
+    with pytest.raises(InputError, match=r"^kernel_size is 2, and second_start pan-l0 finds kernels of 3 at least$"):
+        deblur(picture(), **{**tiny, "kernel_size": 2, "second_start": "pan-l0"})
+    auto = {**tiny, "second_start": "auto"}
+    (note,) = deblur(picture(), **auto, kernel_weight=10).notes  # there is no room for a second start
+    assert note == "solver 'fast' without a second start does not use kernel_weight"
+    assert deblur(picture(50, 64), **auto, kernel_weight=10).notes == ()

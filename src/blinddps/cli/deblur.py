@@ -62,7 +62,7 @@ def deblur(
         str,
         Option(
             help="auto, none, or pan-l0: solve once more from the kernel that pan-l0 finds, keep the better (fast). "
-            "auto: with priors of any size."
+            "auto: with priors of any size, where the picture is six kernels wide."
         ),
     ] = "auto",
     solver: Annotated[

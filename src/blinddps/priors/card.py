@@ -16,7 +16,8 @@ class PriorCard(BaseModel):
 
     ``scale`` is the physical value (pixels of a tilt) of 1 in the range. The network models ``(x - data_mean) /
     data_std``, and so does the pipeline that diffusers makes of the folder: a schedule of unit variance fits values of
-    about unit variance (``sigma_data`` of Karras et al. 2022).
+    about unit variance (``sigma_data`` of Karras et al. 2022). Solvers begin at zero, so ``data_mean`` should be small
+    against ``data_std`` times the highest noise level.
     ``channels`` are the unknown's, before pixel unshuffling; ``sizes`` are the heights (= widths) it was trained at;
     ``any_size`` says that other sizes are in its range too; ``grey`` whether a three-channel network was trained on
     grey pictures whose noise is equal in all channels, as it sees one-channel images (``replicate``), or not

@@ -76,6 +76,12 @@ def load_prior(
             f"prior '{folder}' has prediction_type '{prediction}'; supported are epsilon, v_prediction and sample"
         )
     network = _load_network(folder / "unet", card.channels * card.pixel_unshuffle**2)
+    shape: Any = network.config
+    if card.data_std != 1 and shape["out_channels"] != shape["in_channels"]:
+        raise PriorError(
+            f"prior '{folder}' has a learned variance and data_std {card.data_std:g}, whose bounds would not fit; "
+            "only one of the two is supported"
+        )
     network.eval().requires_grad_(False).to(device)
     return DiffusionPrior(network, schedule, prediction, card, dtype)
 

@@ -105,7 +105,7 @@ def deblur(
     chosen = with_options(settings or DeblurSettings(), options)
     device = find_device(chosen.device)
     notes: list[str] = []
-    notes += _not_used(chosen)
+    given = chosen
     info = SOLVERS[chosen.solver]
     if chosen.solver == "uniform":
         chosen = replace(chosen, kernel_prior="uniform")
@@ -124,6 +124,8 @@ def deblur(
     y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
     free = chosen.kernel_size == "auto"
     chosen = resolve(chosen, y, device)
+    decided = replace(given, second_start=chosen.second_start) if given.second_start == "auto" else given
+    notes[:0] = _not_used(decided)
     image_prior: DiffusionPrior | None = None
     kernel_prior: DiffusionPrior | UniformPrior | None = None
     if info.has_prior:
@@ -199,9 +201,11 @@ def _not_used(chosen: DeblurSettings) -> list[str]:
     remedy = ""
     if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
         remedy = "; choose solver 'paper' for these"
-    if chosen.solver != "fast" and set(unused) <= {"starts", "scales", "second_start"}:
+    if chosen.solver != "fast" and chosen.known_kernel is None and set(unused) <= {"starts", "scales", "second_start"}:
         remedy = "; choose solver 'fast' for " + ("it" if len(unused) == 1 else "them")
     given = "" if chosen.known_kernel is None else " with a known kernel"
+    if chosen.solver == "fast" and not given and "kernel_weight" in unused:
+        given, remedy = " without a second start", ""
     if not given and chosen.kernel_prior == "uniform" and {"sparsity", "sparsity_norm"} & set(unused):
         given, remedy = " with a uniform prior of the kernel", ""
     return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]

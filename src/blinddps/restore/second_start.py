@@ -61,7 +61,8 @@ def solve_from_second_start(
         solve: the fast solver at one size, called as ``solve(y, settings, begin=, sigma_y=, seed=, on_step=)``.
         first: the solution of ``settings`` otherwise, called as ``first(on_step)``.
         denoiser: of the image.
-        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through both.
+        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through both and
+            hears of the better one last.
 
     Returns:
         Rows of either solution (:func:`better`); ``nfe`` counts both, and an evaluation of each to compare them.
@@ -69,7 +70,7 @@ def solve_from_second_start(
     assert isinstance(settings.num_steps, int)
     assert isinstance(settings.kernel_size, int)
     assert isinstance(settings.noise, float)
-    assert isinstance(settings.kernel_weight, float)
+    assert not isinstance(settings.kernel_weight, str)
     steps = max(1, round(SHARE * settings.num_steps))
     short = replace(settings, scales=1, starts=1, num_steps=steps)
     done = 0
@@ -78,11 +79,11 @@ def solve_from_second_start(
         nonlocal done
         done = step.total
         assert on_step is not None
-        on_step(replace(step, total=step.total + steps))
+        on_step(replace(step, total=step.total + steps + 1))
 
     def go_on(step: Step) -> None:
         assert on_step is not None
-        on_step(replace(step, index=done + step.index, total=done + step.total))
+        on_step(replace(step, index=done + step.index, total=done + steps + 1))
 
     one = first(None if on_step is None else count)
     size, weight, noise = settings.kernel_size, settings.kernel_weight, 2 * settings.noise
@@ -90,13 +91,16 @@ def solve_from_second_start(
     image, kernel = (found[name].repeat_interleave(settings.samples, dim=0) for name in ("image", "kernel"))
     begin = Found(image, kernel)
     two = solve(y, short, begin=begin, sigma_y=sigma_y, seed=seed, on_step=None if on_step is None else go_on)
-    return better(one, two, y.repeat_interleave(settings.samples, dim=0), denoiser)
+    kept = better(one, two, y.repeat_interleave(settings.samples, dim=0), denoiser)
+    if on_step is not None:
+        on_step(Step(done + steps, done + steps + 1, {}, kept.residual, kept.estimate, {}))
+    return kept
 
 
 def better(first: Solution, second: Solution, y: Tensor, denoiser: Denoiser) -> Solution:
     """For each row ``second`` where its picture's gradients are sparser than those of ``first``, and its residual and
     the norm of ``D(x, 0.05) - x`` are at most 1.05 times as large, else ``first``. All over the pixels whose
-    neighbourhood lies inside the picture.
+    neighbourhood lies inside the picture. Where the outcome of one alone is ``converged``, that one.
 
     A wrong kernel leaves ghosts or rings, which are gradients where there should be none; no blur at all leaves them
     broad. Too wide a kernel makes a cartoon, sparser than a photograph, which the prior would change. The residual
@@ -104,6 +108,8 @@ def better(first: Solution, second: Solution, y: Tensor, denoiser: Denoiser) -> 
     """
     (r1, s1, c1), (r2, s2, c2) = _scores(first, y, denoiser), _scores(second, y, denoiser)
     takes = (s2 < s1) & (r2 <= WORSE * r1) & (c2 <= WORSE * c1) | ~r1.isfinite() & r2.isfinite()
+    good = [torch.tensor([bool(o) for o in s.outcome], device=takes.device) for s in (first, second)]
+    takes = torch.where(good[0] == good[1], takes, good[1])
     chosen = takes.reshape(-1, 1, 1, 1)
     estimate = {name: torch.where(chosen, second.estimate[name], first.estimate[name]) for name in first.estimate}
     told = tuple(replace(o, message=f"{o.message}; begun from the kernel of pan-l0") for o in second.outcome)

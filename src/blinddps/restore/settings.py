@@ -33,6 +33,7 @@ TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver lef
 MAX_KERNEL = 64  # of the shipped prior
 MAX_SCALES = 4
 LEAST_FOUND = 5  # pixels of kernel that are worth a second start
+LEAST_OF_PAN = 3
 ROOM = 6  # times the kernel that a picture's side must be: in less pan-l0 finds speckle
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
@@ -279,6 +280,10 @@ def _second_start(settings: DeblurSettings, kernel: int, side: int, from_noise: 
     if settings.solver != "fast" or settings.known_kernel is not None:
         return "none"
     if settings.second_start != "auto":
+        if settings.second_start == "pan-l0" and kernel < LEAST_OF_PAN:
+            raise InputError(
+                f"kernel_size is {kernel}, and second_start pan-l0 finds kernels of {LEAST_OF_PAN} at least"
+            )
         return settings.second_start
     return "none" if from_noise or kernel < LEAST_FOUND or ROOM * kernel > side else "pan-l0"
 

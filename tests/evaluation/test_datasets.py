@@ -128,3 +128,13 @@ def test_hidden_files_and_folders_are_no_items(tmp_path: Path) -> None:
         tar.add(tmp_path / "set", arcname="./set")
     for source in (tmp_path / "set", tmp_path / "set.tar"):
         assert [item.name for item in items_of(Data(source="s"), source)] == ["00000-a"]
+
+
+def test_hard_links_of_a_tar_are_items(tmp_path: Path) -> None:
+    put(tmp_path / "d/a.png", 0.1)
+    (tmp_path / "d/b.png").hardlink_to(tmp_path / "d/a.png")
+    with tarfile.open(tmp_path / "d.tar", "w") as tar:
+        tar.add(tmp_path / "d", "d")
+    found = items_of(Data(source="d.tar"), tmp_path / "d.tar")
+    assert len(found) == 2
+    assert values(found) == values(items_of(Data(source="d"), tmp_path / "d"))

@@ -91,6 +91,26 @@ def test_what_a_solver_gave_up_is_its_result(spec_text: Text, data: Path, tmp_pa
     assert run(text, tmp_path / "c", data, reuse=[tmp_path / "a"], retry_failed=True) == Summary(2, 0, 0, 4)
 
 
+def test_damaged_records_and_empty_files_of_another_run_are_done_anew(
+    spec_text: Text, data: Path, tmp_path: Path
+) -> None:
+    text = spec_text(count=1)
+    run(text, tmp_path / "a", data)
+    next((tmp_path / "a").glob("records/motion/fast/*.json")).write_text("{")
+    next((tmp_path / "a").glob("pictures/soft/fast/*.png")).write_bytes(b"")
+    assert run(text, tmp_path / "b", data, reuse=[tmp_path / "a"]) == Summary(2, 0, 0, 4)
+
+
+def test_records_of_another_version_are_counted(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text(count=1)
+    run(text, tmp_path / "a", data)
+    one = next((tmp_path / "a").glob("records/*/fast/*.json"))
+    one.write_text(json.dumps({**json.loads(one.read_text()), "source": "0123456789abcdef"}))
+    assert run(text, tmp_path / "a", data) == Summary(0, 6, 0, 0, 1)
+    assert run(text, tmp_path / "b", data, reuse=[tmp_path / "a"]) == Summary(0, 0, 0, 6, 1)
+    assert "within one row in fast: compare results with care" in make_report(tmp_path / "a").text
+
+
 def test_only_and_limit_hold_for_copies(spec_text: Text, data: Path, tmp_path: Path) -> None:
     text = spec_text()
     run(text, tmp_path / "a", data)

@@ -283,3 +283,19 @@ def test_turbulence(spec_text: Text, data: Path, tmp_path: Path) -> None:
     assert found["turbulence/turb/00000-p0.s0.json"]["metrics"]["tilt_epe"] > 0
     assert np.load(tmp_path / "pictures/turbulence/turb/00000-p0.s0.tilt.npy").shape == (1, 2, 32, 32)
     assert found["turbulence/known-kernel/00000-p0.s0.json"]["status"] in ("converged", "rejected")
+
+
+def test_a_call_that_cannot_begin_leaves_the_folder_as_it_was(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text(METHODS, count=1)
+    run(text, tmp_path, data)
+    before = {p.name: p.read_bytes() for p in tmp_path.glob("*.*")}
+    elsewhere = text.replace("noise = ", "noise = 0.3 # ").replace('device = "cpu"', 'device = "nowhere"')
+    assert "nowhere" in elsewhere
+    with pytest.raises(InputError, match="device 'nowhere'"):
+        run(elsewhere, tmp_path, data)
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("*.*")} == before
+
+
+def test_a_solver_without_a_blur_has_no_kernel_to_score(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    run(spec_text({"input": "", "low": 'solver = "ilvr", num_steps = 3'}, count=1), tmp_path, data)
+    assert not {"mnc", "kernel_mse_max"} & set(records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"])

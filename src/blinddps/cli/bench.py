@@ -85,6 +85,11 @@ def run(
         typer.echo(report.text)
         taken = f", {summary.reused} taken from other runs" if reuse else ""
         typer.echo(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already{taken}")
+        if summary.other_source:
+            typer.echo(
+                f"{summary.other_source} of the records were made by other source files of this package; for figures "
+                "of this version alone give a new folder"
+            )
         typer.echo(report.files[-1])
 
 

@@ -111,7 +111,7 @@ def _files(source: Path) -> dict[str, Callable[[], bytes]]:
         raise InputError(f"data '{source}' do not exist; check data.source of the spec and --data")
     try:
         with tarfile.open(source) as tar:
-            members = [m for m in tar if m.isfile() and not _hidden(PurePosixPath(m.name))]
+            members = [m for m in tar if (m.isfile() or m.islnk()) and not _hidden(PurePosixPath(m.name))]
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"data '{source}' are no folder and no whole tar ({reason}); give either") from None

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core import InputError
 from ..io import atomic_write, read_image
 from ..metrics import load_inception, load_lpips
 from .store import Job, Store
@@ -78,7 +79,10 @@ def lpips_scores(
             if x.shape[-2:] != truth.shape[-2:]:
                 continue  # the record says so
             x, truth = (v.expand(-1, max(x.shape[1], truth.shape[1]), -1, -1).to(device) for v in (x, truth))
-            cache.values[name] = metric(x, truth).cpu().numpy()
+            try:
+                cache.values[name] = metric(x, truth).cpu().numpy()
+            except InputError:  # too small for the network: the others have their score
+                continue
         scores[job] = float(cache.values[name][0])
     cache.save()
     return scores, _sentence(f"LPIPS ({network})", files)

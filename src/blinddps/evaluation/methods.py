@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blinddps.core import Step
 
+from ..restore.solvers import SOLVERS
 from .measure import Measurement
 from .spec import Method
 
@@ -47,7 +48,9 @@ class Restored:
 
 def estimates_kernel(method: Method) -> bool:
     """Whether its kernel is an estimate, and not the true one, or one that stands for none."""
-    return method.kernel and method.call in ("deblur", "turbulence") and not method.known_kernel
+    solver = SOLVERS.get(str(method.options.get("solver", "fast")))
+    models = solver is None or solver.kernel != "none"
+    return method.kernel and models and method.call in ("deblur", "turbulence") and not method.known_kernel
 
 
 def restore(

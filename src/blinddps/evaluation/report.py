@@ -108,6 +108,15 @@ def _calls(store: Store) -> list[str]:
     return told + [f"Versions: {version}." for version in dict.fromkeys(versions) if version]
 
 
+def _mixed(spec: Spec, records: dict[Job, dict[str, Any]], key: str) -> list[str]:
+    """Methods whose records differ in ``key`` among themselves."""
+    values: dict[str, set[str]] = {}
+    for job, r in records.items():
+        if r.get(key) not in (None, "auto"):
+            values.setdefault(job.method, set()).add(str(r[key]))
+    return [m.name for m in spec.method if len(values.get(m.name, ())) > 1]
+
+
 def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> list[str]:
     data, found = spec.data, list(records.values())
     items = len({job.item for job in plan})
@@ -130,6 +139,8 @@ def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> l
         values = sorted({str(r[key]) for r in found if r.get(key) not in (None, "auto")})
         if values:
             several = f" (records of {len(values)}: compare times with care)" if len(values) > 1 else ""
+            if key in ("source", "dtype") and (mixed := _mixed(spec, records, key)):
+                several += f", within one row in {', '.join(mixed)}: compare results with care"
             remarks.append(f"{what}: {'; '.join(values)}{several}.")
     if copied := sum("reused" in r for r in found):
         remarks.append(f"{copied} of the jobs were copied from other runs (--reuse).")

@@ -39,11 +39,14 @@ class Finished:
         """Copy the record and files of ``job`` into ``store``, whose pictures of its measurement are there already;
         whether there was one."""
         for source, other in self._planned.get(job.key, ()):
-            record = source.record(other)
+            try:
+                record = source.record(other)
+            except InputError:  # damaged: done anew
+                continue
             if record is None or record["status"] in self._anew or record.get("unscored"):
                 continue
             found = ((kind, source.result(other, record, kind)) for kind in record["files"])
-            files = {kind: path for kind, path in found if path is not None}
+            files = {kind: path for kind, path in found if path is not None and path.stat().st_size}
             if len(files) < len(record["files"]):
                 continue
             origin = record.get("reused", os.fspath(source.record_path(other).resolve()))

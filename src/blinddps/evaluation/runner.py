@@ -38,12 +38,13 @@ _LINE_EVERY = 60.0  # seconds between lines of progress where there is no termin
 @dataclass(frozen=True)
 class Summary:
     """How many jobs were ``done`` now, were there ``already``, how many of those done now ``failed``, and how many were
-    ``reused`` of other runs."""
+    ``reused`` of other runs; ``other_source``: how many of those not done now were made by other source files."""
 
     done: int
     already: int
     failed: int
     reused: int = 0
+    other_source: int = 0
 
 
 def run_bench(
@@ -94,7 +95,7 @@ def run_bench(
         call = {"data": os.path.abspath(data), "only": list(only), "limit": limit, "reuse": others}
         _claim(store, spec, source, call)
         store.save_plan([job for job, *_ in planned])
-        todo, already = [], 0
+        todo, already, elsewhere, ours = [], 0, 0, source_hash()
         outdated: dict[tuple[str, str, int], tuple[Job, Item]] = {}
         for job, item, method in planned:
             if (only and method.name not in only) or (limit is not None and item.index - items[0].index >= limit):
@@ -104,6 +105,7 @@ def run_bench(
                 todo.append((job, item, method))
             else:
                 already += 1
+                elsewhere += record.get("source") != ours
                 if record.get("measured") != store.measured(job):  # a later spec was broken off here
                     outdated[_measurement(job)] = job, item
         failed = reused = 0
@@ -120,12 +122,14 @@ def run_bench(
                     before = _measurement(job), _measured(store, spec, job, item)
                 if not isinstance(before[1], Exception) and finished.take(store, job):
                     reused += 1
+                    taken = store.record(job)
+                    elsewhere += taken is None or taken.get("source") != ours
                     clock.skip(job)
                     continue
                 status = _do(store, spec, job, item, method, before[1])
                 failed += status == "failed"
                 clock.tick(job, status, time.monotonic() - begun)
-    return Summary(len(todo) - reused, already, failed, reused)
+    return Summary(len(todo) - reused, already, failed, reused, elsewhere)
 
 
 def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:
@@ -148,12 +152,14 @@ def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> No
             f"'{store.folder}' holds the benchmark '{read_json(path).get('name')}', not '{spec.name}'; "
             "give another folder"
         )
+    # all that can fail before anything is written: labels of a new spec must not stand over numbers of an old one
+    device = str(find_device(str(spec.defaults.get("device", "auto"))))
+    begun = {"begin": _now(), **options, **environment(device), "source": source_hash()}
     if source:
         with atomic_write(store.folder / "spec.toml") as temporary:
             temporary.write_text(source, encoding="utf-8")
     write_json(path, spec.model_dump(mode="json"))
-    device = str(find_device(str(spec.defaults.get("device", "auto"))))
-    store.add_call({"begin": _now(), **options, **environment(device), "source": source_hash()})
+    store.add_call(begun)
 
 
 def _measurement(job: Job) -> tuple[str, str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -299,3 +300,22 @@ def test_a_call_that_cannot_begin_leaves_the_folder_as_it_was(spec_text: Text, d
 def test_a_solver_without_a_blur_has_no_kernel_to_score(spec_text: Text, data: Path, tmp_path: Path) -> None:
     run(spec_text({"input": "", "low": 'solver = "ilvr", num_steps = 3'}, count=1), tmp_path, data)
     assert not {"mnc", "kernel_mse_max"} & set(records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"])
+
+
+def test_the_kernel_of_a_resized_picture_is_not_scored(
+    spec_text: Text, data: Path, priors: dict[str, str], tmp_path: Path
+) -> None:
+    """A prior of one size: the kernel is then in pixels of another picture than the true one."""
+    fixed = tmp_path / "fixed"
+    shutil.copytree(priors["prior"], fixed)
+    card = json.loads((fixed / "blinddps.json").read_text())
+    (fixed / "blinddps.json").write_text(json.dumps(card | {"any_size": False}))
+    options = f'prior = "{fixed}", kernel_size = 8, num_steps = 3'
+    text = re.sub(r"\nsize = \d+", "\nsize = 40", spec_text({"input": "", "fast": options}, count=1))
+    assert "size = 40" in text
+    run(text, tmp_path / "run", data)
+    record = records(tmp_path / "run")["motion/fast/00000-p0.s0.json"]
+    assert record["status"] != "failed"
+    assert "psnr" in record["metrics"]
+    assert not {"mnc", "kernel_mse_max"} & set(record["metrics"])
+    assert not record["unscored"]

@@ -44,3 +44,17 @@ def test_an_image_of_another_size_does_not_stop_the_solver() -> None:
     trace = Trace(M)
     trace(step(0, TRUE, {"image": 1.0}, side=8))
     assert np.isnan(trace.arrays()["image_mse"]).all()
+
+
+def test_estimates_in_linear_light_are_compared_as_they_are_shown() -> None:
+    trace = Trace(M, linear=True)
+    linear = 2 * 0.21404114 - 1  # what a display shows as 0.5
+    trace(Step(0, 1, {}, torch.ones(1), {"image": torch.full((1, 3, 16, 16), linear), "kernel": TRUE}, {}))
+    assert trace.arrays()["image_mse"][0] < 1e-8
+
+
+def test_nothing_is_compared_where_the_solver_sees_another_size() -> None:
+    trace = Trace(M, resized=True)
+    trace(step(0, TRUE, {"image": 1.0}, side=32))
+    assert np.isnan(trace.arrays()["image_mse"]).all()
+    assert "kernel_mse" not in trace.arrays()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blinddps.core import Step
 
+from ..priors import read_card
 from ..restore.solvers import SOLVERS
 from .measure import Measurement
 from .spec import Method
@@ -16,7 +17,7 @@ from .spec import Method
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Restored", "estimates_kernel", "restore"]
+__all__ = ["Restored", "estimates_kernel", "resizes", "restore"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,16 @@ def estimates_kernel(method: Method) -> bool:
     return method.kernel and models and method.call in ("deblur", "turbulence") and not method.known_kernel
 
 
+def resizes(options: dict[str, Any], m: Measurement) -> bool:
+    """Whether the prior works at one size and the measurement has another: the solver then resizes it, and its kernel
+    and tilt are in other pixels than the true ones."""
+    solver = SOLVERS.get(str(options.get("solver", "fast")))
+    if solver is None or not solver.has_prior:
+        return False
+    card, (h, w) = read_card(str(options.get("prior", "photos"))), m.y.shape[-2:]
+    return not card.any_size and (h != w or h not in card.sizes)
+
+
 def restore(
     method: Method,
     options: dict[str, Any],
@@ -81,12 +92,13 @@ def restore(
     outcome = result.outcome[0]
     fine = outcome.status != "diverged"
     residual = result.residual[0] if result.residual else math.nan
+    same_pixels = fine and not resizes(options, m)
     return Restored(
         outcome.status,
         outcome.message,
         image=result.image if fine else None,
-        kernel=result.kernel if fine and estimates_kernel(method) else None,
-        tilt=getattr(result, "tilt", None) if fine else None,
+        kernel=result.kernel if same_pixels and estimates_kernel(method) else None,
+        tilt=getattr(result, "tilt", None) if same_pixels else None,
         seconds=result.seconds,
         nfe=dict(result.nfe),
         residual=residual if math.isfinite(residual) else None,

@@ -23,7 +23,7 @@ from ..restore.settings import find_device
 from .datasets import Item, items_of
 from .keys import FORMAT, job_key, measurement_key
 from .measure import Measurement, measure, solver_seed
-from .methods import Restored, estimates_kernel, restore
+from .methods import Restored, estimates_kernel, resizes, restore
 from .reuse import Finished
 from .scores import score
 from .spec import Method, Spec
@@ -188,9 +188,12 @@ def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measu
     try:
         if isinstance(m, Exception):
             raise m
-        trace = Trace(m, estimates_kernel(method)) if spec.trace and method.call != "input" else None
+        options = spec.options(method)
+        if spec.trace and method.call != "input":
+            linear = bool(options.get("linear_light", False))
+            trace = Trace(m, estimates_kernel(method), linear=linear, resized=resizes(options, m))
         begun = time.process_time()
-        result = restore(method, spec.options(method), m, solver_seed(item, job.seed), trace)
+        result = restore(method, options, m, solver_seed(item, job.seed), trace)
         spent = {} if method.call == "input" else {"cpu_seconds": time.process_time() - begun}
         status, message = result.status, result.message
         metrics, unscored = score(m, result)

@@ -6,6 +6,7 @@ import numpy as np
 
 from blinddps.core import Step
 
+from ..io import to_display
 from .measure import Measurement
 from .scores import kernel_error
 
@@ -23,10 +24,12 @@ class Trace:
 
     Args:
         kernel: the solver estimates the kernel; the true one, or one that stands for none, is not compared.
+        linear: the estimates are in linear light, the truth is not.
+        resized: the solver sees another size than the measurement's, so nothing can be compared on the way.
     """
 
-    def __init__(self, m: Measurement, kernel: bool = True) -> None:
-        self._m, self._kernel = m, kernel
+    def __init__(self, m: Measurement, kernel: bool = True, *, linear: bool = False, resized: bool = False) -> None:
+        self._m, self._kernel, self._linear, self._resized = m, kernel and not resized, linear, resized
         self._rows: list[dict[str, float]] = []
         self._sizes: list[tuple[int, ...]] = []
 
@@ -35,11 +38,12 @@ class Trace:
             self._rows.clear()
             self._sizes.clear()
         image = (step.estimate["image"][:1].float().cpu() + 1) / 2
+        image = to_display(image.clamp(0, 1)) if self._linear else image
         h, w = self._m.truth.shape[-2:]
         top, left = (image.shape[-2] - h) // 2, (image.shape[-1] - w) // 2  # of an image that reaches beyond y
         truth = self._m.truth.expand(-1, image.shape[1] if self._m.truth.shape[1] == 1 else -1, -1, -1)
         error = np.nan
-        if top >= 0 and left >= 0 and image.shape[1] == truth.shape[1]:
+        if not self._resized and top >= 0 and left >= 0 and image.shape[1] == truth.shape[1]:
             error = float((image[..., top : top + h, left : left + w] - truth).square().mean())
         sigma = float(step.sigma.get("image", np.nan))
         row = {"sigma": sigma, "image_mse": error, "residual": float(step.residual[0])}

@@ -302,6 +302,12 @@ def test_a_solver_without_a_blur_has_no_kernel_to_score(spec_text: Text, data: P
     assert not {"mnc", "kernel_mse_max"} & set(records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"])
 
 
+def test_so_it_is_where_the_solver_is_everyones_default(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text({"input": "", "low": "num_steps = 3"}, count=1)
+    run(text.replace("[defaults]", '[defaults]\nsolver = "ilvr"'), tmp_path, data)
+    assert not {"mnc", "kernel_mse_max"} & set(records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"])
+
+
 def test_the_kernel_of_a_resized_picture_is_not_scored(
     spec_text: Text, data: Path, priors: dict[str, str], tmp_path: Path
 ) -> None:

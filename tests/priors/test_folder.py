@@ -78,6 +78,15 @@ def test_round_trip_of_a_network_of_normalised_values(
     assert torch.allclose(scheduler.alphas_cumprod.double(), linear_schedule().alpha_bar, rtol=1e-4)
 
 
+def test_a_learned_variance_of_normalised_values_is_refused(
+    make_prior: Callable[..., DiffusionPrior], tmp_path: Path
+) -> None:
+    folder = save_prior(make_prior(out_channels=6), tmp_path / "tiny")
+    edit(folder / "blinddps.json", data_std=0.5)
+    with pytest.raises(PriorError, match=r"has a learned variance and data_std 0\.5, whose bounds would not fit"):
+        load_prior(folder)
+
+
 @torch.no_grad()
 def test_round_trip_with_learned_variance_unshuffling_and_another_schedule(
     make_prior: Callable[..., DiffusionPrior], tmp_path: Path

@@ -47,9 +47,10 @@ class Restored:
     priors: dict[str, Any] = field(default_factory=dict)
 
 
-def estimates_kernel(method: Method) -> bool:
-    """Whether its kernel is an estimate, and not the true one, or one that stands for none."""
-    solver = SOLVERS.get(str(method.options.get("solver", "fast")))
+def estimates_kernel(method: Method, options: dict[str, Any]) -> bool:
+    """Whether its kernel is an estimate, and not the true one, or one that stands for none; ``options`` with the
+    spec's defaults."""
+    solver = SOLVERS.get(str(options.get("solver", "fast")))
     models = solver is None or solver.kernel != "none"
     return method.kernel and models and method.call in ("deblur", "turbulence") and not method.known_kernel
 
@@ -60,8 +61,7 @@ def resizes(options: dict[str, Any], m: Measurement) -> bool:
     solver = SOLVERS.get(str(options.get("solver", "fast")))
     if solver is None or not solver.has_prior:
         return False
-    card, (h, w) = read_card(str(options.get("prior", "photos"))), m.y.shape[-2:]
-    return not card.any_size and (h != w or h not in card.sizes)
+    return not read_card(str(options.get("prior", "photos"))).takes(m.y.shape[-2], m.y.shape[-1])
 
 
 def restore(
@@ -97,7 +97,7 @@ def restore(
         outcome.status,
         outcome.message,
         image=result.image if fine else None,
-        kernel=result.kernel if same_pixels and estimates_kernel(method) else None,
+        kernel=result.kernel if same_pixels and estimates_kernel(method, options) else None,
         tilt=getattr(result, "tilt", None) if same_pixels else None,
         seconds=result.seconds,
         nfe=dict(result.nfe),

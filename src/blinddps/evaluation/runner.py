@@ -191,7 +191,7 @@ def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measu
         options = spec.options(method)
         if spec.trace and method.call != "input":
             linear = bool(options.get("linear_light", False))
-            trace = Trace(m, estimates_kernel(method), linear=linear, resized=resizes(options, m))
+            trace = Trace(m, estimates_kernel(method, options), linear=linear, resized=resizes(options, m))
         begun = time.process_time()
         result = restore(method, options, m, solver_seed(item, job.seed), trace)
         spent = {} if method.call == "input" else {"cpu_seconds": time.process_time() - begun}

@@ -43,3 +43,7 @@ class PriorCard(BaseModel):
     error_spectrum: dict[str, Any] | None = None
     licence: str = "unknown"
     training: dict[str, Any] = Field(default_factory=dict)
+
+    def takes(self, height: int, width: int) -> bool:
+        """Whether a picture of this size is in its range as it is."""
+        return self.any_size or (height == width and height in self.sizes)

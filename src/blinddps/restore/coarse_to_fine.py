@@ -18,7 +18,7 @@ from .geometry import crop, extend
 from .pyramid import enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
 from .settings import DeblurSettings
 
-__all__ = ["Candidates", "solve_coarse_to_fine"]
+__all__ = ["Candidates", "begin_from", "solve_coarse_to_fine"]
 
 IMAGE_START = 1.0  # noise level from which the image goes on at the next size; docs/solvers.md has others
 KERNEL_START = 0.3  # ... and the kernel
@@ -37,18 +37,26 @@ class Candidates:
 
     def begin(self, unknowns: Mapping[str, Unknown], y: Tensor) -> dict[str, Unknown]:
         """``unknowns`` of ``y``, twice the size, each beginning from these."""
-        image, kernel = unknowns["image"], unknowns["kernel"]
         half = torch.Size([-(-n // 2) for n in y.shape[-2:]])
         large = enlarge_image(crop(self.image, half), (y.shape[-2], y.shape[-1]))
-        begun = image.start_sigma  # a level that was asked for is no reason to forget more than that
+        begun = unknowns["image"].start_sigma  # a level that was asked for is no reason to forget more than that
         level = IMAGE_START if begun is None else min(begun, IMAGE_START)
-        image = replace(image, initial=extend(large, image.shape[-2:]), start_sigma=level)
-        found = enlarge_kernel(self.kernel, kernel.shape[-1])
-        if kernel.is_uniform:
-            kernel = replace(kernel, initial=found)
-        else:
-            kernel = replace(kernel, initial=from_simplex(found), start_sigma=KERNEL_START)
-        return {**unknowns, "image": image, "kernel": kernel}
+        return begin_from(
+            unknowns, large, enlarge_kernel(self.kernel, unknowns["kernel"].shape[-1]), level, KERNEL_START
+        )
+
+
+def begin_from(
+    unknowns: Mapping[str, Unknown], image: Tensor, kernel: Tensor, image_start: float, kernel_start: float
+) -> dict[str, Unknown]:
+    """``unknowns`` that begin from these, at these noise levels; a uniform kernel has none."""
+    x, k = unknowns["image"], unknowns["kernel"]
+    x = replace(x, initial=extend(image, x.shape[-2:]), start_sigma=image_start)
+    if k.is_uniform:
+        k = replace(k, initial=kernel)
+    else:
+        k = replace(k, initial=from_simplex(kernel), start_sigma=kernel_start)
+    return {**unknowns, "image": x, "kernel": k}
 
 
 def solve_coarse_to_fine(

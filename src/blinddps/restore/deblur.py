@@ -238,7 +238,7 @@ def _load_priors(
 def _fixed_size(prior: str, size: tuple[int, ...], notes: list[str]) -> tuple[int, int] | None:
     """The size a fixed-size prior works at when the picture has another one; square pictures only."""
     card = read_card(prior)
-    if card.any_size or (size[0] in card.sizes and size[0] == size[1]):
+    if card.takes(size[0], size[1]):
         return None
     own = min(card.sizes, key=lambda s: abs(s - min(size)))
     if size[0] != size[1]:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ..baselines import pan_l0
-from ..core import Denoiser, Solution, Step, Unknown, from_simplex
+from ..core import Denoiser, Solution, Step, Unknown
 from ..operators import Blur
-from .geometry import crop, extend
+from .coarse_to_fine import begin_from
+from .geometry import crop
 from .settings import DeblurSettings
 
 __all__ = ["Found", "better", "gradient_sparsity", "solve_from_second_start"]
@@ -36,13 +37,7 @@ class Found:
 
     def begin(self, unknowns: Mapping[str, Unknown], y: Tensor) -> dict[str, Unknown]:
         """``unknowns`` of ``y`` with these as their ``initial``."""
-        image, kernel = unknowns["image"], unknowns["kernel"]
-        image = replace(image, initial=extend(self.image, image.shape[-2:]), start_sigma=IMAGE_START)
-        if kernel.is_uniform:
-            kernel = replace(kernel, initial=self.kernel)
-        else:
-            kernel = replace(kernel, initial=from_simplex(self.kernel), start_sigma=KERNEL_START)
-        return {**unknowns, "image": image, "kernel": kernel}
+        return begin_from(unknowns, self.image, self.kernel, IMAGE_START, KERNEL_START)
 
 
 def solve_from_second_start(

@@ -161,7 +161,7 @@ def recipe(name: str) -> dict[str, object]:
             "network": NetworkConfig(channels=(32, 48, 64), layers=1, pixel_unshuffle=2),
             "batch_size": 16,
             "units": "pixels / scale",
-            "scale": 8.0,  # a field of the generators in hundred reaches 5 px
+            "scale": 8.0,  # one field of the generators in a hundred reaches 5 px
             "data_std": 0.09,
         },
         "faces-128": {

@@ -1,13 +1,15 @@
-"""Which network, which normalisation, which data? Small runs of equal time, one after the other, from scratch.
+"""Which network, normalisation, target, weighting, data? Small runs of equal time, one after the other.
 
 ``python benchmarks/prior_design.py tilt --minutes 6 --runs DIR --out benchmarks/results/prior_design_tilt.txt``
 ``python benchmarks/prior_design.py kernel --minutes 6 --runs DIR --out FILE``
-``python benchmarks/prior_design.py photos --data DATA/photos --minutes 6 --runs DIR --out FILE``
+``python benchmarks/prior_design.py photos --data DATA --minutes 6 --runs DIR --out FILE``
+``python benchmarks/prior_design.py faces-128 --data DATA --minutes 6 --runs DIR --out FILE``
 
-Every variant is the recipe with the changes told. It has as many steps as its own dry run says fit into the minutes;
-the rate falls to zero over the last 30 %. So a larger network has fewer steps: what is compared is what a given time
-of this machine buys. Error: root of the mean squared error of one evaluation on held-out items, by noise level; of
-tilts both in pixels, otherwise in the prior's range. ``again``, another seed, shows what chance does.
+Every variant is the recipe with the changes told, from scratch unless it says ``from PRIOR``. It has as many steps as
+its own dry run says fit into the minutes; the rate falls to zero over the last 30 %. So a larger network has fewer
+steps: what is compared is what a given time of this machine buys. Error: root of the mean squared error of one
+evaluation on held-out items, by noise level; of tilts both in pixels, otherwise in the prior's range. ``again``,
+another seed, shows what chance does.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ TILT_4 = {  # the recipe until this study: blocks of 4
 OLD_TILT = TILT_4 | {"p_mean": -1.5, "p_std": 1.5, "scale": 4.0, "data_std": 1.0}
 PLAIN = {"data_mean": 0.0, "data_std": 1.0}
 UNIT = {"data_mean": -0.88, "data_std": 0.41}
-RESEARCH = ("bsds500_trainval_300.tar", "clean_photos.tar", "imagenet500_s256.tar")
+TRAINED_ON = {
+    "photos": ("photos/bsds500_trainval_300.tar", "photos/clean_photos.tar", "photos/imagenet500_s256.tar"),
+    "faces-128": ("faces_128/faces_lfw_train.tar",),
+}
 
 
 def network(**changes: Any) -> dict[str, Any]:
@@ -59,23 +64,42 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "as it is": PLAIN,
         "as it is, again": PLAIN | {"seed": 1},
         "unit variance": UNIT,
+        "unit variance, from kernel": UNIT | {"from": "kernel"},
         "unit variance, small": UNIT | network(channels=(16, 32, 64)),
         "unit variance, large": UNIT | network(channels=(48, 96, 192)),
         "unit variance, two layers": UNIT | network(channels=(32, 64, 128), layers=2),
+        "unit variance, no attention": UNIT | network(channels=(32, 64, 128), attention=False),
+        "unit variance, blocks of 2": UNIT | network(channels=(32, 64, 128), pixel_unshuffle=2),
+        "unit variance, epsilon": UNIT | {"prediction": "epsilon"},
+        "unit variance, x_0": UNIT | {"prediction": "sample"},
+        "unit variance, v, min-SNR": UNIT | {"weighting": "min_snr"},
+        "unit variance, x_0, min-SNR": UNIT | {"prediction": "sample", "weighting": "min_snr"},
+        "unit variance, low levels": UNIT | {"p_mean": -1.2},
     },
     "photos": {
         "as it is": {},
         "as it is, again": {"seed": 1},
-        "freely licensed data alone": {"data": ("clean_photos.tar",)},
+        "freely licensed data alone": {"data": ("photos/clean_photos.tar",)},
         "small": network(channels=(24, 32, 48, 64), attention=False, pixel_unshuffle=2),
         "large": network(channels=(72, 96, 144, 192), attention=False, pixel_unshuffle=2),
         "unit variance": {"data_std": 0.5, "p_mean": -0.8},
+        "epsilon": {"prediction": "epsilon"},
+        "blocks of 4": network(channels=(48, 64, 96, 128), attention=False, pixel_unshuffle=4),
+    },
+    "faces-128": {
+        "as it is": {},
+        "small": network(channels=(24, 40, 72, 120), head_dim=24, pixel_unshuffle=2),
+        "large": network(channels=(48, 96, 192, 288), pixel_unshuffle=2),
+        "blocks of 4, wide": network(channels=(64, 128, 192), pixel_unshuffle=4),
+        "unit variance": {"data_std": 0.5},
+        "min-SNR": {"weighting": "min_snr"},
     },
 }
 LEVELS: dict[str, tuple[float, ...]] = {  # of tilts in pixels
     "tilt": (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 16.0),
     "kernel": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0),
     "photos": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+    "faces-128": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),
 }
 
 
@@ -86,7 +110,8 @@ def held_out(name: str, data: Path | None) -> Tensor:
     if name == "tilt":
         return torch.cat([tilt_set(1, 128, seed=SEED, start=i, mixture=MIXTURES["tilt"]) for i in range(48)])
     assert data is not None
-    return crops(str(data / "bsds500_test_200.tar"), 32, 128)
+    tar = "photos/bsds500_test_200.tar" if name == "photos" else "faces_128/faces_lfw_test_300.tar"
+    return crops(str(data / tar), 32, 128)
 
 
 @torch.no_grad()
@@ -136,7 +161,7 @@ def cost(prior: DiffusionPrior, size: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prior", choices=list(VARIANTS))
-    parser.add_argument("--data", type=Path, help="folder of the photographs' tars")
+    parser.add_argument("--data", type=Path, help="folder with faces_128/ and photos/")
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="variants")
@@ -146,6 +171,7 @@ def main() -> None:
     x0 = held_out(args.prior, args.data)
     levels = LEVELS[args.prior]
     size = x0.shape[-1]
+    pictures = args.prior in TRAINED_ON
     lines = [
         *header(0),
         f"items    {tuple(x0.shape)} held out (seed {SEED}); {args.minutes:g} minutes of training each",
@@ -155,26 +181,27 @@ def main() -> None:
     lines.append(" " * 63 + "".join(f"{s:>9g}" for s in levels))
     print("\n".join(lines), flush=True)
     for name in args.only or VARIANTS[args.prior]:
-        change = VARIANTS[args.prior][name]
+        change = dict(VARIANTS[args.prior][name])
+        start = change.pop("from", None)
         settings = recipe(args.prior) | {"log_every": 25, "save_every": 10_000, "sample_every": 10_000} | change
-        if args.prior == "photos":
-            tars = change.get("data", RESEARCH)
+        if pictures:
+            tars = change.get("data", TRAINED_ON[args.prior])
             settings |= {"data": tuple(str(args.data / tar) for tar in tars), "batch_size": 8}
         planned = dry_run(configure(settings))
         steps = max(50, round(args.minutes * 60 / planned["seconds_per_step_mean"]))
         config = configure(settings | {"steps": steps, "decay_steps": round(0.3 * steps)})
         folder = args.runs / f"{args.prior}-{name.replace(' ', '_').replace(',', '').replace('...', 'unit')}"
         begun = time.monotonic()
-        prior = load_prior(train(config, folder, progress=False))
+        prior = load_prior(train(config, folder, progress=False, start_from=start))
         minutes = (time.monotonic() - begun) / 60
         found = errors(prior.to(dtype=torch.bfloat16), x0, levels)
         gflop, ms = cost(prior, size)
         parameters = planned["parameters"] / 1e6
         row = f"{name:30s} {parameters:6.2f} {gflop:6.2f} {ms:5.1f} {steps:6d} {minutes:4.1f}"
         lines.append(row + " " + "".join(f"{e:9.4f}" for e in found))
-        if args.prior != "photos":
+        if not pictures:
             lines.append(f"    48 draws (held-out items): {draws_line(args.prior, prior.to(dtype=torch.bfloat16), x0)}")
-        print("\n".join(lines[-1 if args.prior == "photos" else -2 :]), flush=True)
+        print("\n".join(lines[-1 if pictures else -2 :]), flush=True)
         args.out.write_text("\n".join(lines) + "\n")
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from blinddps.core import InputError
-from blinddps.priors import DiffusionPrior, sample_prior
+from blinddps.core import InputError, NoiseSchedule, linear_schedule
+from blinddps.priors import DiffusionPrior, PriorCard, sample_prior
 
 
 @pytest.mark.parametrize("out_channels", [3, 6])
@@ -48,3 +49,30 @@ def test_more_steps_than_the_schedule_has(make_prior: Callable[..., DiffusionPri
         InputError, match=r"^num_steps is 1001; the prior's schedule has 1000 steps, so give 1 to 1000$"
     ):
         sample_prior(make_prior(1), 1, 8, num_steps=1001)
+
+
+@dataclass
+class Gaussian:
+    """The exact denoiser of independent ``N(0.1, std^2)`` values, in place of a network."""
+
+    std: float
+    card: PriorCard
+    schedule: NoiseSchedule
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        s = sigma.reshape(-1, 1, 1, 1)
+        return (self.std**2 * x + 0.1 * s**2) / (self.std**2 + s**2)
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.2])
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_draws_have_the_spread_of_the_data(unit: float, share: float) -> None:
+    """Also where the data's spread is a tenth of what the schedule is made for: ancestral steps gave two thirds."""
+    card = PriorCard(
+        name="g", unknown="image", channels=1, units="1", sizes=(64,), data_std=unit, value_range=(-9.0, 9.0)
+    )
+    prior = Gaussian(share * unit, card, linear_schedule().scaled(unit))
+    draws = sample_prior(prior, 2, 64, num_steps=40)  # type: ignore[arg-type]
+    assert float(draws.std()) == pytest.approx(share * unit, rel=0.04)  # 8192 values: one per cent by chance
+    assert float(draws.mean()) == pytest.approx(0.1, abs=0.05 * share * unit)

@@ -74,6 +74,18 @@ def test_the_network_learns_normalised_values(tiny: Callable[..., TrainConfig]) 
     assert torch.allclose(loss, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_min_snr_weighs_the_error_of_the_estimate_alike_whatever_is_predicted(
+    tiny: Callable[..., TrainConfig], prediction: str
+) -> None:
+    config = tiny(prediction=prediction, weighting="min_snr")
+    loss, sigma = losses(ExactDenoiser(prediction), config, SCHEDULE, toy(200), range(200))
+    s2 = sigma.square()
+    ratio = loss / (s2.reciprocal().clamp_max(5) * STD**2 * s2 / (STD**2 + s2))
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.03)
+    assert float(ratio.std()) == pytest.approx((2 / 256) ** 0.5, rel=0.2)
+
+
 def test_a_loss_is_a_function_of_seed_and_item(tiny: Callable[..., TrainConfig]) -> None:
     config, x0 = tiny(seed=5), toy(6)
     loss, sigma = losses(ExactDenoiser("v_prediction"), config, SCHEDULE, x0, range(10, 16))

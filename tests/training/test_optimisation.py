@@ -101,6 +101,11 @@ class TestStartFrom:
             assert torch.equal(value, theirs[key].half().float())  # priors are stored in float16
             assert torch.equal(value, run.average[key])
 
+    def test_weights_of_other_values_are_a_start(self, tiny: Callable[..., TrainConfig], prior: Path) -> None:
+        run = Optimisation(tiny(seed=0, data_mean=-0.8, data_std=0.4))
+        run.start_from(prior)
+        assert torch.equal(run.average["conv_in.weight"], Optimisation(tiny(seed=9)).average["conv_in.weight"].half())
+
     def test_a_shipped_prior_by_name(
         self, tiny: Callable[..., TrainConfig], prior: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

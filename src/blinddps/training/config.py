@@ -47,7 +47,9 @@ class NetworkConfig(BaseModel):
 class TrainConfig(BaseModel):
     """All settings of one run. ``sizes`` are drawn per step with ``size_weights``; noise levels as in Karras et al.
     2022: ``log sigma ~ N(p_mean, p_std^2)``, a share ``uniform_share`` uniform in the schedule's step instead. The
-    network models ``(x_0 - data_mean) / data_std``, and ``sigma`` is the noise of that.
+    network models ``(x_0 - data_mean) / data_std``, and ``sigma`` is the noise of that. ``weighting`` of a sample's
+    loss by its level, with ``SNR = 1 / sigma^2``: ``min_snr`` that of Hang et al. 2023, ``min(SNR, 5)`` of the error of
+    ``x0_hat``; ``none`` of the network's own target.
     ``tensorboard`` also writes the log for TensorBoard (extra ``train``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -65,6 +67,7 @@ class TrainConfig(BaseModel):
     mixture: dict[str, float] = {"motion": 5 / 6, "gaussian": 1 / 6}
     network: NetworkConfig = NetworkConfig()
     prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    weighting: Literal["none", "min_snr"] = "none"
     steps: PositiveInt = 100_000
     batch_size: PositiveInt = 16
     learning_rate: float = Field(default=4e-4, gt=0)
@@ -149,6 +152,8 @@ def recipe(name: str) -> dict[str, object]:
             "network": NetworkConfig(channels=(32, 64, 128), layers=1),
             "batch_size": 16,
             "units": "2 k / max(k) - 1",
+            "data_mean": -0.88,
+            "data_std": 0.41,
         },
         "tilt": {
             "unknown": "tilt",

@@ -66,7 +66,7 @@ def write_prior(prior: DiffusionPrior, out: Path) -> None:
 
 
 def write_samples(config: TrainConfig, prior: DiffusionPrior, path: Path) -> None:
-    """A PNG of 16 samples of the most frequent size, by 50 ancestral steps; the same noise at every call."""
+    """A PNG of 16 samples of the most frequent size, by 50 steps; the same noise at every call."""
     from blinddps.io.figure import grid, tilt_picture
     from blinddps.io.image import write_image
 

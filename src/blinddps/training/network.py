@@ -59,7 +59,8 @@ def losses(
 ) -> tuple[Tensor, Tensor]:
     """Per-sample denoising loss ``(B,)`` and its noise levels: squared error of the network's own target, averaged.
 
-    For ``v = sqrt(a) n - sqrt(1 - a) x_0`` that is the error of ``x0_hat`` weighted by ``1 + 1 / sigma^2``. Noise and
+    For ``v = sqrt(a) n - sqrt(1 - a) x_0`` that is the error of ``x0_hat`` weighted by ``1 + 1 / sigma^2``, for
+    ``epsilon`` by ``1 / sigma^2``, for ``sample`` by 1; ``weighting`` makes other weights of these. Noise and
     level of a sample are drawn from ``(seed, item)``, so that resuming or splitting a batch changes nothing. ``x0`` is
     in the prior's range; all else is of ``(x0 - data_mean) / data_std``.
     """
@@ -86,4 +87,14 @@ def losses(
     with torch.autocast(x0.device.type, torch.bfloat16, enabled=reduced):
         output = network(x_t, schedule.timestep(sigma)).sample
     error = torch.nn.functional.pixel_shuffle(output.float(), r) - target
-    return error.square().flatten(1).mean(1), sigma
+    return _weight(config, sigma) * error.square().flatten(1).mean(1), sigma
+
+
+def _weight(config: TrainConfig, sigma: Tensor) -> Tensor:
+    """Factor of the squared error of the network's target."""
+    if config.weighting == "none":
+        return torch.ones_like(sigma)
+    snr = sigma**-2
+    wanted = snr.clamp_max(5.0)  # of the error of x0_hat: gamma of Hang et al. 2023
+    own = {"epsilon": snr, "v_prediction": 1 + snr, "sample": torch.ones_like(snr)}[config.prediction]
+    return wanted / own

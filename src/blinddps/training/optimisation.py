@@ -39,6 +39,9 @@ class Optimisation:
     def start_from(self, prior: str | Path) -> None:
         """Take the weights of a prior folder, or of a shipped prior by name.
 
+        Its ``data_mean`` and ``data_std`` may be others: the weights are then only a start, at which the loss is high,
+        but a far better one than none (``benchmarks/results/prior_design_kernel.txt``).
+
         Raises:
             PriorError: there is no such prior.
             InputError: its network or what it predicts is another than the configuration's.
@@ -46,8 +49,6 @@ class Optimisation:
         loaded = load_prior(prior)
         ours, theirs = _plain_config(self.network), _plain_config(loaded.network)
         ours["prediction"], theirs["prediction"] = self.config.prediction, loaded.prediction
-        for key in ("data_mean", "data_std"):
-            ours[key], theirs[key] = getattr(self.config, key), getattr(loaded.card, key)
         for key in ours.keys() & theirs.keys():
             if ours[key] != theirs[key]:
                 raise InputError(

@@ -20,7 +20,7 @@ from blinddps.training import read_pictures
 from common import header
 
 SEED = 1_000_003
-SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+SIGMAS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 80.0)
 NOISE_255 = (15, 25, 50)  # additive noise as denoising papers state it
 
 

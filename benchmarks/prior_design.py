@@ -68,6 +68,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "unit variance, small": UNIT | network(channels=(16, 32, 64)),
         "unit variance, large": UNIT | network(channels=(48, 96, 192)),
         "unit variance, two layers": UNIT | network(channels=(32, 64, 128), layers=2),
+        "unit variance, 32 px alone": UNIT | {"sizes": (32,), "size_weights": ()},
+        "unit variance, 64 px alone": UNIT | {"sizes": (64,), "size_weights": ()},
         "unit variance, no attention": UNIT | network(channels=(32, 64, 128), attention=False),
         "unit variance, blocks of 2": UNIT | network(channels=(32, 64, 128), pixel_unshuffle=2),
         "unit variance, epsilon": UNIT | {"prediction": "epsilon"},
@@ -103,10 +105,10 @@ LEVELS: dict[str, tuple[float, ...]] = {  # of tilts in pixels
 }
 
 
-def held_out(name: str, data: Path | None) -> Tensor:
-    """Items in their physical unit: kernels in the prior's range, tilts in pixels."""
+def held_out(name: str, data: Path | None, size: int = 32) -> Tensor:
+    """Items in their physical unit: kernels in the prior's range, of ``size``; tilts in pixels."""
     if name == "kernel":
-        return from_simplex(kernel_set(96, 32, seed=SEED, mixture=MIXTURES["kernel"]))
+        return from_simplex(kernel_set(96, size, seed=SEED, mixture=MIXTURES["kernel"]))
     if name == "tilt":
         return torch.cat([tilt_set(1, 128, seed=SEED, start=i, mixture=MIXTURES["tilt"]) for i in range(48)])
     assert data is not None
@@ -199,9 +201,14 @@ def main() -> None:
         parameters = planned["parameters"] / 1e6
         row = f"{name:30s} {parameters:6.2f} {gflop:6.2f} {ms:5.1f} {steps:6d} {minutes:4.1f}"
         lines.append(row + " " + "".join(f"{e:9.4f}" for e in found))
+        shown = len(lines) - 1
+        if args.prior == "kernel":
+            for other in (16, 64):
+                found = errors(prior.to(dtype=torch.bfloat16), held_out("kernel", None, other), levels)
+                lines.append(f"    error at {other} px" + " " * 44 + "".join(f"{e:9.4f}" for e in found))
         if not pictures:
             lines.append(f"    48 draws (held-out items): {draws_line(args.prior, prior.to(dtype=torch.bfloat16), x0)}")
-        print("\n".join(lines[-1 if pictures else -2 :]), flush=True)
+        print("\n".join(lines[shown:]), flush=True)
         args.out.write_text("\n".join(lines) + "\n")
 
 

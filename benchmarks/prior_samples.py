@@ -4,7 +4,7 @@
 ``python benchmarks/prior_samples.py tilt --out FILE --sheet SHEET.png``
 ``python benchmarks/prior_samples.py faces-128 --faces faces_128/ --out FILE --sheet SHEET.png --neighbours SHEET.png``
 
-Draws are ancestral (``sample_prior``). Kernels and tilts: each statistic as mean (sd) of draws and of as many items of
+Draws are those of ``sample_prior``. Kernels and tilts: each statistic as mean (sd) of draws and of as many items of
 the training generator under a seed that no training run had, and their Kolmogorov-Smirnov distance; then a small CNN
 that tells draws from items: trained on half, stopped by a validation part, its accuracy on the rest. Faces: the nearest
 training faces of the draws, beside those of held-out faces. That sheet shows training pictures, whose rights are not
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from blinddps.core import NoiseSchedule, from_simplex, generator_for, simplex
+from blinddps.core import from_simplex, generator_for, simplex
 from blinddps.io.figure import grid, tilt_picture
 from blinddps.priors import DiffusionPrior, load_prior, sample_prior
 from blinddps.training import configure, make_data, read_pictures
@@ -35,13 +34,6 @@ SEED = 5_000_011  # of draws and of fresh items; no training run and no other be
 SHOWN, SHARES = 64, (0.5, 0.2)  # of a class: trained on, stopped by; the rest is reported
 FLOOR = 0.05
 BANDS = (0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)  # cycles per pixel
-
-
-class Spaced(NoiseSchedule):
-    """The same noise levels, visited as Karras et al. 2022 do: most of the steps where tilts have their power."""
-
-    def levels(self, num_steps: int, highest: float | None = None) -> Tensor:
-        return self.spaced(num_steps, lowest=0.01)
 
 
 def draw(prior: DiffusionPrior, count: int, size: int, steps: int) -> Tensor:
@@ -305,26 +297,25 @@ def contact_sheet(x: Tensor, unknown: str) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prior", choices=["kernel", "tilt", "faces-128"])
+    parser.add_argument("prior", help="kernel, tilt, faces-128, or the folder of another version of one of them")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--neighbours", type=Path, help="sheet of draws and their nearest training faces")
     parser.add_argument("--faces", type=Path, help="folder of faces_lfw_train.tar and faces_lfw_test_300.tar")
     parser.add_argument("--count", type=int, help="draws; 64 are shown")
+    parser.add_argument("--size", type=int, help="of the draws, pixels")
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--spaced", action="store_true", help="levels of Karras et al. 2022, 20 to 0.01")
     args = parser.parse_args()
     torch.set_num_threads(1)
     lines = header(SEED)
     prior = load_prior(args.prior, dtype=torch.bfloat16)
     unknown = prior.card.unknown
-    size = 32 if unknown == "kernel" else 128
+    size = args.size or (32 if unknown == "kernel" else 128)
     count = args.count or {"kernel": 512, "tilt": 320, "image": SHOWN}[unknown]
-    sampled = replace(prior, schedule=Spaced(prior.schedule.alpha_bar)) if args.spaced else prior
-    x = draw(sampled, count, size, args.steps)
+    x = draw(prior, count, size, args.steps)
     lines.append(
         f"prior    {prior.card.name}: {prior.card.training.get('samples')} samples; {count} draws of {size} px, "
-        f"{args.steps} ancestral steps{', spaced' if args.spaced else ''}, bfloat16\n"
+        f"{args.steps} steps, bfloat16\n"
     )
     if args.sheet:
         save(args.sheet, contact_sheet(x, unknown))

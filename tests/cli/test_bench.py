@@ -38,11 +38,13 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
 """)
     bad = tmp_path / "bad.toml"
     bad.write_text(spec.read_text().replace("num_steps", "num_stepz"))
+    hopeless = tmp_path / "hopeless.toml"  # begins, but no job can end
+    hopeless.write_text(spec.read_text().replace(f'{{ prior = "{image_prior}"', f'{{ prior = "{kernel_prior}"'))
     (tmp_path / "levin").mkdir()
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"
     one = ["bench", "run", spec, "--out", out, "--data", tmp_path]
-    first, rest, again, report, refused, method, place, no_run, listed, unknown, weights, named, taken, itself = (
+    first, rest, again, report, refused, method, place, no_run, listed, unknown, weights, named, taken, itself, lost = (
         several(
             [
                 [*one, "--only", "input", "--limit", 1],
@@ -59,6 +61,7 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
                 ["bench", "run", "levin", "--out", tmp_path / "no", "--data", tmp_path],
                 [*one[:4], tmp_path / "copy", *one[5:], "--reuse", out],
                 [*one, "--reuse", out],
+                ["bench", "run", hopeless, "--out", tmp_path / "lost", "--data", tmp_path, "--only", "fast"],
             ]
         )
     )
@@ -74,7 +77,9 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
         *("spec.toml", "spec.json", "plan.json", "runs.jsonl", ".lock"),
     }
     assert len((out / "runs.jsonl").read_text().splitlines()) == 3
+    assert "2 done, 2 of them failed" in lost.out
     sentences = {
+        lost: "all 2 jobs of this call failed, the first as 'fast: PriorError: prior",
         refused: "method 'fast': unknown option 'num_stepz'; did you mean 'num_steps'?",
         method: "unknown method 'fsat'; did you mean 'fast'?",
         place: "do not exist; check data.source of the spec and --data",

@@ -164,7 +164,9 @@ def test_an_unreadable_picture_fails_its_own_jobs_alone(spec_text: Text, data: P
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data" / "pictures" / "p0.png").write_bytes(b"no picture")
     out = tmp_path / "out"
-    assert run(spec_text(METHODS), out, tmp_path / "data") == Summary(8, 0, 4)
+    summary = run(spec_text(METHODS), out, tmp_path / "data")
+    assert summary == Summary(8, 0, 4, first_failure=summary.first_failure)
+    assert summary.first_failure.startswith("input: InputError: picture '00000-p0' cannot be used")
     found = records(out)
     bad = found["motion/fast/00000-p0.s0.json"]
     assert (bad["status"], bad["metrics"], bad["files"]) == ("failed", {}, {})

@@ -53,6 +53,7 @@ def run(
     What DIR has already is not done again: a killed run goes on, a new method of SPEC runs alone, an edited one again.
     A method that fails leaves a record of it; --retry-failed runs it again. SPEC: docs/evaluation.md.
     """
+    from ..core import InputError, unknown_name
     from ..evaluation import builtin_specs, load_spec, make_report, run_bench
     from ..restore.settings import find_device
     from .errors import usage
@@ -61,8 +62,6 @@ def run(
     if not path.suffix and not path.is_file():
         specs = builtin_specs()
         if spec not in specs:
-            from ..core import InputError, unknown_name
-
             raise InputError(unknown_name("spec", spec, specs))
         path = specs[spec]
     where = str(usage(find_device, device))
@@ -91,6 +90,11 @@ def run(
                 "of this version alone give a new folder"
             )
         typer.echo(report.files[-1])
+    if 0 < summary.failed == summary.done:
+        raise InputError(
+            f"all {summary.failed} jobs of this call failed, the first as '{summary.first_failure}'; mend the spec or "
+            "the data, then run again with --retry-failed"
+        )
 
 
 @bench.command("report")

@@ -38,13 +38,15 @@ _LINE_EVERY = 60.0  # seconds between lines of progress where there is no termin
 @dataclass(frozen=True)
 class Summary:
     """How many jobs were ``done`` now, were there ``already``, how many of those done now ``failed``, and how many were
-    ``reused`` of other runs; ``other_source``: how many of those not done now were made by other source files."""
+    ``reused`` of other runs; ``other_source``: how many of those not done now were made by other source files;
+    ``first_failure``: what the first of the failed ones said."""
 
     done: int
     already: int
     failed: int
     reused: int = 0
     other_source: int = 0
+    first_failure: str = ""
 
 
 def run_bench(
@@ -108,7 +110,7 @@ def run_bench(
                 elsewhere += record.get("source") != ours
                 if record.get("measured") != store.measured(job):  # a later spec was broken off here
                     outdated[_measurement(job)] = job, item
-        failed = reused = 0
+        failed, reused, first_failure = 0, 0, ""
         made_anyway = {_measurement(job) for job, *_ in todo}
         for which, (job, item) in outdated.items():
             if which not in made_anyway:
@@ -126,10 +128,12 @@ def run_bench(
                     elsewhere += taken is None or taken.get("source") != ours
                     clock.skip(job)
                     continue
-                status = _do(store, spec, job, item, method, before[1])
-                failed += status == "failed"
+                status, message = _do(store, spec, job, item, method, before[1])
+                if status == "failed":
+                    failed += 1
+                    first_failure = first_failure or f"{job.method}: {message}"
                 clock.tick(job, status, time.monotonic() - begun)
-    return Summary(len(todo) - reused, already, failed, reused, elsewhere)
+    return Summary(len(todo) - reused, already, failed, reused, elsewhere, first_failure)
 
 
 def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:
@@ -179,8 +183,8 @@ def _measured(store: Store, spec: Spec, job: Job, item: Item) -> Measurement | E
     return m
 
 
-def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measurement | Exception) -> str:
-    """Run one job and write its record; returns the record's status."""
+def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measurement | Exception) -> tuple[str, str]:
+    """Run one job and write its record; returns the record's status and message."""
     trace: Trace | None = None
     result: Restored | None = None
     metrics: dict[str, float] = {}
@@ -233,7 +237,7 @@ def _do(store: Store, spec: Spec, job: Job, item: Item, method: Method, m: Measu
     }
     store.drop(job)
     store.save(job, record, result, None if trace is None or result is None else trace.arrays())
-    return status
+    return status, message
 
 
 def _now() -> str:

@@ -59,6 +59,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "... blocks of 2": TILT_4 | network(channels=(32, 48, 64), pixel_unshuffle=2),
         "... blocks of 2, four levels": TILT_4 | network(channels=(32, 48, 64, 64), pixel_unshuffle=2),
         "... blocks of 4, wide": TILT_4 | network(channels=(64, 96, 128), pixel_unshuffle=4),
+        "from tilt": {"from": "tilt"},
+        "from tilt, high levels": {"from": "tilt", "p_mean": 0.3, "p_std": 1.8},
     },
     "kernel": {
         "as it is": PLAIN,
@@ -98,7 +100,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 LEVELS: dict[str, tuple[float, ...]] = {  # of tilts in pixels
-    "tilt": (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 16.0),
+    "tilt": (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 16.0, 32.0),
     "kernel": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0),
     "photos": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
     "faces-128": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),

@@ -7,7 +7,8 @@
 
 Every variant is the recipe with the changes told, from scratch unless it says ``from PRIOR``. It has as many steps as
 its own dry run says fit into the minutes; the rate falls to zero over the last 30 %. So a larger network has fewer
-steps: what is compared is what a given time of this machine buys. Error: root of the mean squared error of one
+steps: what is compared is what a given time of this machine buys. Where networks cost alike, ``--steps`` compares them
+whatever else the machine does. Error: root of the mean squared error of one
 evaluation on held-out items, by noise level; of tilts both in pixels, otherwise in the prior's range. ``again``,
 another seed, shows what chance does.
 """
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("prior", choices=list(VARIANTS))
     parser.add_argument("--data", type=Path, help="folder with faces_128/ and photos/")
     parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--steps", type=int, help="of every variant, in place of what fits into the minutes")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="variants")
     parser.add_argument("--out", type=Path, required=True)
@@ -176,9 +178,10 @@ def main() -> None:
     levels = LEVELS[args.prior]
     size = x0.shape[-1]
     pictures = args.prior in TRAINED_ON
+    length = f"{args.steps} steps" if args.steps else f"{args.minutes:g} minutes"
     lines = [
         *header(0),
-        f"items    {tuple(x0.shape)} held out (seed {SEED}); {args.minutes:g} minutes of training each",
+        f"items    {tuple(x0.shape)} held out (seed {SEED}); {length} of training each",
         "",
     ]
     lines.append(f"{'variant':30s} {'M par.':>6s} {'GFLOP':>6s} {'ms':>5s} {'steps':>6s} {'min':>4s}  error at level")
@@ -192,7 +195,7 @@ def main() -> None:
             tars = change.get("data", TRAINED_ON[args.prior])
             settings |= {"data": tuple(str(args.data / tar) for tar in tars), "batch_size": 8}
         planned = dry_run(configure(settings))
-        steps = max(50, round(args.minutes * 60 / planned["seconds_per_step_mean"]))
+        steps = args.steps or max(50, round(args.minutes * 60 / planned["seconds_per_step_mean"]))
         config = configure(settings | {"steps": steps, "decay_steps": round(0.3 * steps)})
         folder = args.runs / f"{args.prior}-{name.replace(' ', '_').replace(',', '').replace('...', 'unit')}"
         begun = time.monotonic()

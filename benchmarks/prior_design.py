@@ -64,8 +64,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "from tilt, high levels": {"from": "tilt", "p_mean": 0.3, "p_std": 1.8},
     },
     "kernel": {
-        "as it is": PLAIN,
-        "as it is, again": PLAIN | {"seed": 1},
+        "range [-1, 1], as it was": PLAIN,
+        "range [-1, 1], again": PLAIN | {"seed": 1},
         "unit variance": UNIT,
         "unit variance, from kernel": UNIT | {"from": "kernel"},
         "unit variance, small": UNIT | network(channels=(16, 32, 64)),
@@ -210,7 +210,7 @@ def main() -> None:
         if args.prior == "kernel":
             for other in (16, 64):
                 found = errors(prior.to(dtype=torch.bfloat16), held_out("kernel", None, other), levels)
-                lines.append(f"    error at {other} px" + " " * 44 + "".join(f"{e:9.4f}" for e in found))
+                lines.append(f"{f'    error at {other} px':63s}" + "".join(f"{e:9.4f}" for e in found))
         if not pictures:
             lines.append(f"    48 draws (held-out items): {draws_line(args.prior, prior.to(dtype=torch.bfloat16), x0)}")
         print("\n".join(lines[shown:]), flush=True)

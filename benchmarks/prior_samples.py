@@ -310,6 +310,8 @@ def main() -> None:
     lines = header(SEED)
     prior = load_prior(args.prior, dtype=torch.bfloat16)
     unknown = prior.card.unknown
+    if unknown == "image" and args.faces is None:
+        parser.error("an image prior's draws are compared with faces: give --faces")
     size = args.size or (32 if unknown == "kernel" else 128)
     count = args.count or {"kernel": 512, "tilt": 320, "image": SHOWN}[unknown]
     x = draw(prior, count, size, args.steps)

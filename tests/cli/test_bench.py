@@ -44,26 +44,41 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"
     one = ["bench", "run", spec, "--out", out, "--data", tmp_path]
-    first, rest, again, report, refused, method, place, no_run, listed, unknown, weights, named, taken, itself, lost = (
-        several(
-            [
-                [*one, "--only", "input", "--limit", 1],
-                one,
-                [*one, "--quiet"],
-                ["bench", "report", out],
-                ["bench", "run", bad, "--out", tmp_path / "no"],
-                [*one, "--only", "fsat"],
-                ["bench", "run", spec, "--out", tmp_path / "no", "--data", tmp_path / "none"],
-                ["bench", "report", tmp_path],
-                ["bench", "list", tmp_path],
-                ["bench", "run", "table9", "--out", tmp_path / "no"],
-                [*one[:4], tmp_path / "no", *one[5:], "--lpips-alex", bad],
-                ["bench", "run", "levin", "--out", tmp_path / "no", "--data", tmp_path],
-                [*one[:4], tmp_path / "copy", *one[5:], "--reuse", out],
-                [*one, "--reuse", out],
-                ["bench", "run", hopeless, "--out", tmp_path / "lost", "--data", tmp_path, "--only", "fast"],
-            ]
-        )
+    (
+        first,
+        rest,
+        again,
+        report,
+        refused,
+        method,
+        place,
+        no_run,
+        listed,
+        unknown,
+        weights,
+        named,
+        taken,
+        itself,
+        lost,
+        still,
+    ) = several(
+        [
+            [*one, "--only", "input", "--limit", 1],
+            one,
+            [*one, "--quiet"],
+            ["bench", "report", out],
+            ["bench", "run", bad, "--out", tmp_path / "no"],
+            [*one, "--only", "fsat"],
+            ["bench", "run", spec, "--out", tmp_path / "no", "--data", tmp_path / "none"],
+            ["bench", "report", tmp_path],
+            ["bench", "list", tmp_path],
+            ["bench", "run", "table9", "--out", tmp_path / "no"],
+            [*one[:4], tmp_path / "no", *one[5:], "--lpips-alex", bad],
+            ["bench", "run", "levin", "--out", tmp_path / "no", "--data", tmp_path],
+            [*one[:4], tmp_path / "copy", *one[5:], "--reuse", out],
+            [*one, "--reuse", out],
+            *2 * [["bench", "run", hopeless, "--out", tmp_path / "lost", "--data", tmp_path, "--only", "fast"]],
+        ]
     )
     assert first.code == rest.code == again.code == report.code == 0, first.err + rest.err + again.err + report.err
     assert "1 done, 0 of them failed, 0 were there already" in first.out
@@ -78,8 +93,10 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
     }
     assert len((out / "runs.jsonl").read_text().splitlines()) == 3
     assert "2 done, 2 of them failed" in lost.out
+    assert "0 done, 0 of them failed, 2 were there already" in still.out
     sentences = {
-        lost: "all 2 jobs of this call failed, the first as 'fast: PriorError: prior",
+        lost: "every job failed, one of them as 'fast: PriorError: prior",
+        still: "every job failed, one of them as 'fast: PriorError: prior",
         refused: "method 'fast': unknown option 'num_stepz'; did you mean 'num_steps'?",
         method: "unknown method 'fsat'; did you mean 'fast'?",
         place: "do not exist; check data.source of the spec and --data",

@@ -151,7 +151,8 @@ def test_failures_are_records_and_are_made_again_on_demand(
     )
     fail, calls = False, 0
     good = records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "converged"
-    assert run(spec_text(METHODS), tmp_path, data) == Summary(0, 8, 0)
+    told: dict[str, Any] = {"failed_before": 2, "first_failure": "fast: RuntimeError: out of luck"}
+    assert run(spec_text(METHODS), tmp_path, data) == Summary(0, 8, 0, **told)
     assert calls == 0
     again = run(spec_text(METHODS), tmp_path, data, retry_failed=True)
     assert again.done >= 2
@@ -167,12 +168,16 @@ def test_an_unreadable_picture_fails_its_own_jobs_alone(spec_text: Text, data: P
     summary = run(spec_text(METHODS), out, tmp_path / "data")
     assert summary == Summary(8, 0, 4, first_failure=summary.first_failure)
     assert summary.first_failure.startswith("input: InputError: picture '00000-p0' cannot be used")
+    assert not summary.nothing_worked
+    only_bad = run(spec_text(METHODS), out, tmp_path / "data", limit=1)
+    assert (only_bad.already, only_bad.failed_before, only_bad.nothing_worked) == (4, 4, True)
     found = records(out)
     bad = found["motion/fast/00000-p0.s0.json"]
     assert (bad["status"], bad["metrics"], bad["files"]) == ("failed", {}, {})
     assert "picture '00000-p0' cannot be used" in bad["message"]
     assert found["motion/fast/00001-p1.s0.json"]["metrics"]["psnr"] > 0
-    assert run(spec_text(METHODS), out, tmp_path / "data") == Summary(0, 8, 0)
+    again = Summary(0, 8, 0, failed_before=4, first_failure=summary.first_failure)
+    assert run(spec_text(METHODS), out, tmp_path / "data") == again
     make_report(out)
     page = (out / "report.html").read_text()
     assert "00000-p0.s0.input.png" not in page  # no links to what is not there

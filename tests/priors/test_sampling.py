@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
 
-from blinddps.core import InputError, NoiseSchedule, linear_schedule
+from blinddps.core import InputError, NoiseSchedule, generator_for, linear_schedule
 from blinddps.priors import DiffusionPrior, PriorCard, sample_prior
 
 
@@ -53,8 +55,9 @@ def test_more_steps_than_the_schedule_has(make_prior: Callable[..., DiffusionPri
 
 @dataclass
 class Gaussian:
-    """The exact denoiser of independent ``N(0.1, std^2)`` values, in place of a network."""
+    """The exact denoiser of independent ``N(mean, std^2)`` values, in place of a network."""
 
+    mean: float
     std: float
     card: PriorCard
     schedule: NoiseSchedule
@@ -62,17 +65,44 @@ class Gaussian:
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         s = sigma.reshape(-1, 1, 1, 1)
-        return (self.std**2 * x + 0.1 * s**2) / (self.std**2 + s**2)
+        return (self.std**2 * x + self.mean * s**2) / (self.std**2 + s**2)
+
+
+def gaussian(mean: float, std: float, schedule: NoiseSchedule, **card: float) -> Any:
+    about = PriorCard(name="g", unknown="image", channels=1, units="1", sizes=(64,), value_range=(-1e3, 1e3), **card)
+    return Gaussian(mean, std, about, schedule)
 
 
 @pytest.mark.parametrize("unit", [1.0, 0.2])
-@pytest.mark.parametrize("share", [1.0, 0.1])
-def test_draws_have_the_spread_of_the_data(unit: float, share: float) -> None:
-    """Also where the data's spread is a tenth of what the schedule is made for: ancestral steps gave two thirds."""
-    card = PriorCard(
-        name="g", unknown="image", channels=1, units="1", sizes=(64,), data_std=unit, value_range=(-9.0, 9.0)
-    )
-    prior = Gaussian(share * unit, card, linear_schedule().scaled(unit))
-    draws = sample_prior(prior, 2, 64, num_steps=40)  # type: ignore[arg-type]
-    assert float(draws.std()) == pytest.approx(share * unit, rel=0.04)  # 8192 values: one per cent by chance
-    assert float(draws.mean()) == pytest.approx(0.1, abs=0.05 * share * unit)
+@pytest.mark.parametrize("share", [10.0, 1.0, 0.1])
+def test_draws_have_the_mean_and_spread_of_the_data(unit: float, share: float) -> None:
+    """Also where these are far from what the schedule is made for; first-order steps drew two thirds of a tenth."""
+    prior = gaussian(3 * share * unit, share * unit, linear_schedule().scaled(unit), data_std=unit)
+    draws = sample_prior(prior, 2, 64, num_steps=40)
+    assert float(draws.std()) == pytest.approx(share * unit, rel=0.05)  # 8192 values: one per cent by chance
+    assert float(draws.mean()) == pytest.approx(3 * share * unit, rel=0.02)
+
+
+def test_a_schedule_whose_highest_level_leaves_signal() -> None:
+    schedule = NoiseSchedule(1 / (1 + torch.linspace(0.01, 1, 50, dtype=torch.float64) ** 2))
+    draws = sample_prior(gaussian(5.0, 1.0, schedule, data_mean=5.0), 2, 64, num_steps=40)
+    assert float(draws.std()) == pytest.approx(1, rel=0.05)
+    assert float(draws.mean()) == pytest.approx(5, rel=0.01)
+
+
+def test_three_steps_by_hand() -> None:
+    prior = gaussian(0.5, 2.0, linear_schedule())
+    a, b, c = linear_schedule().spaced(3, highest=1e9, lowest=0).tolist()[:3]
+    g = generator_for(7, "sample", 0)
+    noise = [torch.randn(1, 4, 4, generator=g)[None] for _ in range(3)]
+
+    def estimate(x: torch.Tensor, s: float) -> torch.Tensor:
+        return (4 * x + 0.5 * s * s) / (4 + s * s)
+
+    x = (a * a + 1) ** 0.5 * noise[0]
+    first = estimate(x, a)
+    x = first + (b / a) ** 2 * (x - first) + b * (1 - (b / a) ** 2) ** 0.5 * noise[1]
+    second = estimate(x, b)
+    on = second + math.log(b / c) / (2 * math.log(a / b)) * (second - first)
+    x = on + (c / b) ** 2 * (x - on) + c * (1 - (c / b) ** 2) ** 0.5 * noise[2]
+    assert torch.allclose(sample_prior(prior, 1, 4, num_steps=3, seed=7), estimate(x, c), atol=1e-5)

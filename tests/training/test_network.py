@@ -74,12 +74,14 @@ def test_the_network_learns_normalised_values(tiny: Callable[..., TrainConfig]) 
     assert torch.allclose(loss, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-0.7, 0.1)])
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_min_snr_weighs_the_error_of_the_estimate_alike_whatever_is_predicted(
-    tiny: Callable[..., TrainConfig], prediction: str
+    tiny: Callable[..., TrainConfig], prediction: str, mean: float, std: float
 ) -> None:
-    config = tiny(prediction=prediction, weighting="min_snr")
-    loss, sigma = losses(ExactDenoiser(prediction), config, SCHEDULE, toy(200), range(200))
+    """SNR is that of the network's values."""
+    config = tiny(prediction=prediction, weighting="min_snr", data_mean=mean, data_std=std)
+    loss, sigma = losses(ExactDenoiser(prediction), config, SCHEDULE, mean + std * toy(200), range(200))
     s2 = sigma.square()
     ratio = loss / (s2.reciprocal().clamp_max(5) * STD**2 * s2 / (STD**2 + s2))
     assert float(ratio.mean()) == pytest.approx(1, abs=0.03)

@@ -51,7 +51,8 @@ def run(
     """Run every method of SPEC on every item, and write the report.
 
     What DIR has already is not done again: a killed run goes on, a new method of SPEC runs alone, an edited one again.
-    A method that fails leaves a record of it; --retry-failed runs it again. SPEC: docs/evaluation.md.
+    A method that fails leaves a record of it; --retry-failed runs it again. Where every job failed, the report is
+    written and the exit code is 1. SPEC: docs/evaluation.md.
     """
     from ..core import InputError, unknown_name
     from ..evaluation import builtin_specs, load_spec, make_report, run_bench
@@ -90,10 +91,10 @@ def run(
                 "of this version alone give a new folder"
             )
         typer.echo(report.files[-1])
-    if 0 < summary.failed == summary.done:
+    if summary.nothing_worked:
         raise InputError(
-            f"all {summary.failed} jobs of this call failed, the first as '{summary.first_failure}'; mend the spec or "
-            "the data, then run again with --retry-failed"
+            f"every job failed, one of them as '{summary.first_failure}'; mend the spec or the data, then run again "
+            "with --retry-failed"
         )
 
 

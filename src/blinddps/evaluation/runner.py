@@ -39,14 +39,21 @@ _LINE_EVERY = 60.0  # seconds between lines of progress where there is no termin
 class Summary:
     """How many jobs were ``done`` now, were there ``already``, how many of those done now ``failed``, and how many were
     ``reused`` of other runs; ``other_source``: how many of those not done now were made by other source files;
-    ``first_failure``: what the first of the failed ones said."""
+    ``failed_before``: how many of those that were there already had failed; ``first_failure``: what one of all failed
+    ones said."""
 
     done: int
     already: int
     failed: int
     reused: int = 0
     other_source: int = 0
+    failed_before: int = 0
     first_failure: str = ""
+
+    @property
+    def nothing_worked(self) -> bool:
+        """Whether every job that was asked for has failed, now or before."""
+        return 0 < self.failed + self.failed_before == self.done + self.already + self.reused
 
 
 def run_bench(
@@ -98,6 +105,7 @@ def run_bench(
         _claim(store, spec, source, call)
         store.save_plan([job for job, *_ in planned])
         todo, already, elsewhere, ours = [], 0, 0, source_hash()
+        failed, failed_before, reused, first_failure = 0, 0, 0, ""
         outdated: dict[tuple[str, str, int], tuple[Job, Item]] = {}
         for job, item, method in planned:
             if (only and method.name not in only) or (limit is not None and item.index - items[0].index >= limit):
@@ -107,10 +115,12 @@ def run_bench(
                 todo.append((job, item, method))
             else:
                 already += 1
+                if record["status"] == "failed":
+                    failed_before += 1
+                    first_failure = first_failure or f"{job.method}: {record['message']}"
                 elsewhere += record.get("source") != ours
                 if record.get("measured") != store.measured(job):  # a later spec was broken off here
                     outdated[_measurement(job)] = job, item
-        failed, reused, first_failure = 0, 0, ""
         made_anyway = {_measurement(job) for job, *_ in todo}
         for which, (job, item) in outdated.items():
             if which not in made_anyway:
@@ -133,7 +143,7 @@ def run_bench(
                     failed += 1
                     first_failure = first_failure or f"{job.method}: {message}"
                 clock.tick(job, status, time.monotonic() - begun)
-    return Summary(len(todo) - reused, already, failed, reused, elsewhere, first_failure)
+    return Summary(len(todo) - reused, already, failed, reused, elsewhere, failed_before, first_failure)
 
 
 def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:

@@ -9,29 +9,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from blinddps.core import generator_for, normal_like
+from blinddps.core import ancestral_step, generator_for, normal_like
 
 from .diffusion import DiffusionPrior
 
 __all__ = ["sample_prior"]
-
-_HIGHEST = 80.0  # noise level to begin at, in standard deviations of the data (Karras et al. 2022, table 1)
 
 
 @torch.no_grad()
 def sample_prior(
     prior: DiffusionPrior, count: int, size: int | tuple[int, int], *, num_steps: int = 50, seed: int = 0
 ) -> Tensor:
-    """``(count, C, h, w)`` draws by ``num_steps`` of DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), one evaluation
-    each, clipped to the prior's range.
+    """``(count, C, h, w)`` draws by ``num_steps`` of SDE-DPM-Solver++(2M) (Lu et al. 2022), one evaluation each.
 
-    With ``D_i`` the denoiser's estimate at level ``sigma_i`` and ``h_i = log(sigma_i / sigma_{i+1})``
+    That is the ancestral step of the estimate ``D_i`` at level ``sigma_i``, drawn on along its slope:
 
-        x_{i+1} = r x_i + (1 - r) (D_i + h_i / (2 h_{i-1}) (D_i - D_{i-1})),    r = sigma_{i+1} / sigma_i
+        x_{i+1} = D + r^2 (x_i - D) + sigma_{i+1} sqrt(1 - r^2) z,    r = sigma_{i+1} / sigma_i
+        D = D_i + h_i / (2 h_{i-1}) (D_i - D_{i-1}),    h_i = -log r
 
-    on levels spaced as in Karras et al. 2022, from 80 standard deviations of the data to the lowest that the prior was
-    trained at. Second order, because it keeps the data's variance: of Gaussian data of a tenth of the assumed standard
-    deviation 40 steps draw 1.02 of the true one where as many ancestral steps, evenly spaced, draw 0.64.
+    (``D = D_0`` in the first step; the last, to level 0, returns ``D_i``.) Levels are spaced as in Karras et al. 2022,
+    eq. 5, over the prior's whole schedule; every ``D_i`` is held to its range. Of independent Gaussian values of a
+    tenth to ten times ``card.data_std`` 40 steps draw 1.01 to 1.03 of the true standard deviation (as many first-order
+    ones, evenly spaced in the schedule's index, 0.63 to 0.93), 20 steps 1.04 to 1.10, 5 steps 0.4 to 1.1.
 
     Draw ``i`` depends on ``(seed, i)`` alone.
 
@@ -40,18 +39,18 @@ def sample_prior(
     """
     h, w = (size, size) if isinstance(size, int) else size
     streams: Sequence[torch.Generator] = [generator_for(seed, "sample", i) for i in range(count)]
-    levels = prior.schedule.spaced(num_steps, highest=_HIGHEST * prior.card.data_std, lowest=0.0).tolist()
-    x = torch.empty(count, prior.card.channels, h, w, device=prior.device)
-    x = prior.card.data_mean + levels[0] * normal_like(x, streams)
-    previous, log_step_before = x, math.inf  # the first step has no slope
+    levels = prior.schedule.spaced(num_steps, highest=math.inf, lowest=0.0).tolist()
+    card = prior.card
+    x = torch.empty(count, card.channels, h, w, device=prior.device)
+    x = card.data_mean + math.hypot(levels[0], card.data_std) * normal_like(x, streams)
 
-    def estimate(level: float) -> Tensor:
-        return prior(x, torch.full((count,), level, device=x.device)).clamp(*prior.card.value_range)
+    def estimate(x: Tensor, sigma: float) -> Tensor:
+        return prior(x, torch.full((count,), sigma, device=x.device)).clamp(*card.value_range)
 
+    before, log_step_before = x, math.inf  # the first step has no slope
     for sigma, sigma_next in itertools.pairwise(levels[:-1]):
-        x0_hat = estimate(sigma)
-        ratio = sigma_next / sigma
-        log_step = -math.log(ratio)
-        x = ratio * x + (1 - ratio) * (x0_hat + log_step / (2 * log_step_before) * (x0_hat - previous))
-        previous, log_step_before = x0_hat, log_step
-    return estimate(levels[-2])
+        now, log_step = estimate(x, sigma), math.log(sigma / sigma_next)
+        drawn_on = now + log_step / (2 * log_step_before) * (now - before)
+        x = ancestral_step(x, drawn_on, sigma, sigma_next, normal_like(x, streams))
+        before, log_step_before = now, log_step
+    return estimate(x, levels[-2])

@@ -32,8 +32,9 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
         "",
         f"* channels {card.channels}, range {list(card.value_range)}, units {card.units}",
         f"* trained at {', '.join(map(str, card.sizes))} px; other sizes: {'yes' if card.any_size else 'no'}",
-        f"* {run['parameters'] / 1e6:.2f} M parameters, {config['prediction']}, blocks of {card.pixel_unshuffle} x "
-        f"{card.pixel_unshuffle} pixels",
+        f"* {run['parameters'] / 1e6:.2f} M parameters, {config['prediction']}, loss weighting "
+        f"{config.get('weighting', 'none')}, blocks of {card.pixel_unshuffle} x {card.pixel_unshuffle} pixels; models "
+        f"values of mean {card.data_mean:g} and standard deviation {card.data_std:g}",
         f"* data: {data}; licence: {card.licence}",
         f"* {run['steps']} steps, {run['samples']} samples, {run['seconds'] / 60:.0f} minutes on {session['device']} "
         f"({session['machine']}), seed {config['seed']}, {_commits(session)}",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_network", "draw_sigma", "losses"]
 
+_GAMMA = 5.0  # of min-SNR weighting (Hang et al. 2023)
+
 
 def build_network(config: NetworkConfig, channels: int, size: int, *, seed: int = 0) -> nn.Module:
     """``UNet2DModel`` for ``channels`` (before pixel unshuffling) at ``size``; attention at the coarsest level only.
@@ -57,7 +59,7 @@ def draw_sigma(config: TrainConfig, schedule: NoiseSchedule, u: Tensor) -> Tenso
 def losses(
     network: nn.Module, config: TrainConfig, schedule: NoiseSchedule, x0: Tensor, items: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Per-sample denoising loss ``(B,)`` and its noise levels: squared error of the network's own target, averaged.
+    """Per-sample denoising loss ``(B,)`` and its noise levels: weighted mean squared error of the network's own target.
 
     For ``v = sqrt(a) n - sqrt(1 - a) x_0`` that is the error of ``x0_hat`` weighted by ``1 + 1 / sigma^2``, for
     ``epsilon`` by ``1 / sigma^2``, for ``sample`` by 1; ``weighting`` makes other weights of these. Noise and
@@ -95,6 +97,6 @@ def _weight(config: TrainConfig, sigma: Tensor) -> Tensor:
     if config.weighting == "none":
         return torch.ones_like(sigma)
     snr = sigma**-2
-    wanted = snr.clamp_max(5.0)  # of the error of x0_hat: gamma of Hang et al. 2023
+    wanted = snr.clamp_max(_GAMMA)  # of the error of x0_hat
     own = {"epsilon": snr, "v_prediction": 1 + snr, "sample": torch.ones_like(snr)}[config.prediction]
     return wanted / own

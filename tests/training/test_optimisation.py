@@ -103,7 +103,8 @@ class TestStartFrom:
 
     def test_weights_of_other_values_are_a_start(self, tiny: Callable[..., TrainConfig], prior: Path) -> None:
         run = Optimisation(tiny(seed=0, data_mean=-0.8, data_std=0.4))
-        run.start_from(prior)
+        with pytest.warns(UserWarning, match=r"data_mean, data_std = \(0.0, 1.0\), the configuration of \(-0.8, 0.4\)"):
+            run.start_from(prior)
         assert torch.equal(run.average["conv_in.weight"], Optimisation(tiny(seed=9)).average["conv_in.weight"].half())
 
     def test_a_shipped_prior_by_name(

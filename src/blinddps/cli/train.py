@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 from typer import Option
+
+from .errors import note
 
 __all__ = ["train"]
 
@@ -96,15 +99,17 @@ def train(
     if dry_run:
         typer.echo(json.dumps(plan(checked, device=where), indent=2, default=str))
         return
-    folder = run(
-        checked,
-        out,
-        resume=resume,
-        start_from=start_from,
-        max_minutes=minutes,
-        device=where,
-        progress=not quiet,
-    )
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: note("warning", str(message))
+        folder = run(
+            checked,
+            out,
+            resume=resume,
+            start_from=start_from,
+            max_minutes=minutes,
+            device=where,
+            progress=not quiet,
+        )
     typer.echo(folder)
 
 

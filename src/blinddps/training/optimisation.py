@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ class Optimisation:
     def start_from(self, prior: str | Path) -> None:
         """Take the weights of a prior folder, or of a shipped prior by name.
 
-        Its ``data_mean`` and ``data_std`` may be others: the weights are then only a start, at which the loss is high,
-        but a far better one than none (``benchmarks/results/prior_design_kernel.txt``).
+        Its ``data_mean`` and ``data_std`` may be others: a warning says that the weights are then a start at which the
+        loss is high, though a better one than none (``benchmarks/results/prior_design_kernel.txt``).
 
         Raises:
             PriorError: there is no such prior.
@@ -55,6 +56,13 @@ class Optimisation:
                     f"prior '{prior}' has {key} = {theirs[key]}, the configuration {ours[key]}; "
                     "start from it with a configuration of the same network"
                 )
+        values, wanted = ((c.data_mean, c.data_std) for c in (loaded.card, self.config))
+        if values != wanted:
+            warnings.warn(
+                f"prior '{prior}' models values of data_mean, data_std = {values}, the configuration of {wanted}; its "
+                "weights are a start at which the loss is high",
+                stacklevel=3,
+            )
         self.network.load_state_dict(loaded.network.state_dict())
         self.average = self._copy()
 

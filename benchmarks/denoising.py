@@ -50,9 +50,7 @@ def main() -> None:
     scale = prior.card.scale
     tilt = prior.card.unknown == "tilt"
     if tilt:
-        mixture = {"patch": 0.5, "atmospheric": 0.5}
-        x0 = torch.cat([tilt_set(1, args.size or 128, seed=SEED, start=i, mixture=mixture) for i in range(args.count)])
-        x0 = x0 / scale
+        x0 = tilt_set(args.count, args.size or 128, seed=SEED) / scale
     elif args.data:
         x0 = crops(args.data, args.count, args.size)
         x0 = x0.mean(1, keepdim=True) if args.grey else x0

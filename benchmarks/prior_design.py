@@ -113,7 +113,7 @@ def held_out(name: str, data: Path | None, size: int = 32) -> Tensor:
     if name == "kernel":
         return from_simplex(kernel_set(96, size, seed=SEED, mixture=MIXTURES["kernel"]))
     if name == "tilt":
-        return torch.cat([tilt_set(1, 128, seed=SEED, start=i, mixture=MIXTURES["tilt"]) for i in range(48)])
+        return tilt_set(48, 128, seed=SEED, mixture=MIXTURES["tilt"])
     assert data is not None
     tar = "photos/bsds500_test_200.tar" if name == "photos" else "faces_128/faces_lfw_test_300.tar"
     return crops(str(data / tar), 32, 128)

@@ -135,7 +135,8 @@ def configure(settings: Mapping[str, Any]) -> TrainConfig:
 
 
 def recipe(name: str) -> dict[str, object]:
-    """Settings of the shipped priors; anything can be overridden. Chosen for two CPU cores.
+    """Settings of the shipped priors; anything can be overridden. Chosen for two CPU cores. What a prior's own runs had
+    beside these (steps, rates, levels of later runs) is in its model card.
 
     Raises:
         InputError: no recipe has this name.
@@ -175,6 +176,8 @@ def recipe(name: str) -> dict[str, object]:
             "grey_share": 0.1,
             "network": NetworkConfig(channels=(32, 64, 128, 192), layers=1, pixel_unshuffle=2),
             "batch_size": 16,
+            "data_std": 0.5,
+            "p_mean": -0.6,
         },
         "photos": {
             "unknown": "image",

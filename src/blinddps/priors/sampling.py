@@ -29,8 +29,9 @@ def sample_prior(
 
     (``D = D_0`` in the first step; the last, to level 0, returns ``D_i``.) Levels are spaced as in Karras et al. 2022,
     eq. 5, over the prior's whole schedule; every ``D_i`` is held to its range. Of independent Gaussian values of a
-    tenth to ten times ``card.data_std`` 40 steps draw 1.01 to 1.03 of the true standard deviation (as many first-order
-    ones, evenly spaced in the schedule's index, 0.63 to 0.93), 20 steps 1.04 to 1.10, 5 steps 0.4 to 1.1.
+    tenth to ten times ``card.data_std``, with their exact denoiser, 40 steps draw 1.01 to 1.03 of the true standard
+    deviation (as many first-order ones, evenly spaced in the schedule's index, 0.63 to 0.93), 20 steps 1.04 to 1.10,
+    5 steps 0.4 to 1.1.
 
     Draw ``i`` depends on ``(seed, i)`` alone.
 

@@ -5,11 +5,11 @@
 ``python benchmarks/prior_design.py photos --data DATA --minutes 6 --runs DIR --out FILE``
 ``python benchmarks/prior_design.py faces-128 --data DATA --minutes 6 --runs DIR --out FILE``
 
-Every variant is the recipe with the changes told, from scratch unless it says ``from PRIOR``. It has as many steps as
-its own dry run says fit into the minutes; the rate falls to zero over the last 30 %. So a larger network has fewer
-steps: what is compared is what a given time of this machine buys. Where networks cost alike, ``--steps`` compares them
-whatever else the machine does. Error: root of the mean squared error of one
-evaluation on held-out items, by noise level; of tilts both in pixels, otherwise in the prior's range. ``again``,
+Every variant is the recipe with the changes told, from scratch unless it says ``from PRIOR``, the one shipped at the
+commit of the result. It has as many steps as its own dry run says fit into the minutes; the rate falls to zero over the
+last 30 %. So a larger network has fewer steps: what is compared is what a given time of this machine buys. Where
+networks cost alike, ``--steps`` compares them whatever else the machine does. Error: root of the mean squared error of
+one evaluation on held-out items, by noise level; of tilts both in pixels, otherwise in the prior's range. ``again``,
 another seed, shows what chance does.
 """
 
@@ -92,7 +92,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "epsilon": {"prediction": "epsilon"},
         "blocks of 4": network(channels=(48, 64, 96, 128), attention=False, pixel_unshuffle=4),
     },
-    "faces-128": {  # all but one as the recipe was until this study
+    "faces-128": {  # changes of what the recipe was until this study
         "as it is": OLD_FACES,
         "small": OLD_FACES | network(channels=(24, 40, 72, 120), head_dim=24, pixel_unshuffle=2),
         "large": OLD_FACES | network(channels=(48, 96, 192, 288), pixel_unshuffle=2),

@@ -144,6 +144,11 @@ def test_training(several: Call, tmp_path: Path) -> None:
         (["kernel", "--out", run, "--steps", 2, *small], 0, str(run / "prior")),
         (["kernel", "--out", run, "--steps", 2, *small], 1, "--resume"),
         (["kernel", "--out", run, "--steps", 3, "--resume", "--quiet", "--device", "cpu"], 0, str(run / "prior")),
+        (
+            ["kernel", "--out", tmp_path / "c", "--steps", 1, *small, "--from", run / "prior", "--set", "data_std=0.5"],
+            0,
+            f"warning: prior '{run / 'prior'}' models values of data_mean, data_std = (-0.88, 0.41)",
+        ),
         (["kernel", "--out", tmp_path / "b", *small, "--config", run / "config.json", "--dry-run"], 0, '"parameters"'),
         (["kernel", "--out", tmp_path / "b", "--recipe", "kernl"], 1, "did you mean 'kernel'?"),
         (["kernel", "--out", tmp_path / "b", "--recipe", "photos"], 1, "prior of the image, not of the kernel"),

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from blinddps.baselines import pan_dcp, pan_l0, richardson_lucy, selfdeblur, wiener
-from blinddps.baselines.richardson_lucy import blind_richardson_lucy
+from blinddps.baselines.richardson_lucy import blind_richardson_lucy, lucy_steps
 from blinddps.baselines.untrained import ImageGenerator, KernelGenerator, build, similarity
 from blinddps.core import InputError, Solution, Step, generator_for
-from blinddps.metrics import aligned_psnr, mnc, ssim
+from blinddps.metrics import aligned_psnr, mnc, psnr, ssim
+from blinddps.operators import Blur
+from blinddps.simulate import gaussian_kernels
 
 Method = Callable[..., Solution]
 METHODS: dict[str, Method] = {
@@ -99,6 +101,39 @@ def test_selfdeblur_comes_to_explain_the_picture(case: Callable[..., Any], monke
     assert float(last) > float(first) + 0.3
     final = solution.estimate["kernel"]  # the same, as far centred as its frame lets it
     assert float(mnc(final, steps[99].estimate["kernel"])) > 0.95
+
+
+@pytest.mark.parametrize("method", [richardson_lucy, wiener, pan_l0], ids=["rl", "wiener", "pan-l0"])
+@pytest.mark.parametrize("size", [14, 15])
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_comes_in_from_the_border(method: Method, size: int, known: bool) -> None:
+    """A constant picture stays constant under a kernel as wide as a quarter of it."""
+    kernel = gaussian_kernels(1, size, std=3.0, seed=0) if known else None
+    y = torch.full((1, 1, 64, 60), -0.2)
+    image = method(y, kernel_size=size, known_kernel=kernel).estimate["image"]
+    assert torch.allclose(image, y, atol=2e-3)  # of a range of 2
+
+
+@pytest.mark.parametrize(("method", "least"), [(richardson_lucy, 4), (wiener, 3)], ids=["rl", "wiener"])
+def test_the_border_is_restored_too(case: Callable[..., Any], method: Method, least: float) -> None:
+    given = case("streak")
+    image = method(given.y, kernel_size=9, sigma_y=given.noise, known_kernel=given.kernel).estimate["image"]
+
+    def rim(x: Tensor) -> Tensor:
+        return torch.cat([x[..., :9, :], x[..., -9:, :]], -2)
+
+    assert float(psnr(rim(image), rim(given.truth)) - psnr(rim(given.y), rim(given.truth))) > least
+
+
+def test_a_lucy_step_is_that_of_the_matrix() -> None:
+    """``x k^T (y / (k x)) / k^T 1`` with the convolution written out, an even kernel that is off its centre."""
+    generator = generator_for(0, "lucy")
+    x, k = (torch.rand(1, 1, *s, generator=generator, dtype=torch.float64) for s in ((9, 8), (4, 3)))
+    units = torch.eye(72, dtype=torch.float64).reshape(72, 1, 9, 8)
+    matrix = Blur("valid")(image=units, kernel=k.expand(72, 1, 4, 3)).flatten(1).T
+    y = torch.rand(1, 1, 6, 6, generator=generator, dtype=torch.float64)
+    wanted = x.flatten() * (matrix.T @ (y.flatten() / (matrix @ x.flatten()))) / matrix.sum(0)
+    assert torch.allclose(lucy_steps(x, y, k, 1).flatten(), wanted, atol=1e-12)
 
 
 @EACH
@@ -188,7 +223,7 @@ def test_selfdeblur_refuses_numbers_that_do_not_fit() -> None:
 
 def test_without_scikit_image_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "skimage", None)
-    with pytest.raises(InputError, match=r"need scikit-image, which is not installed; pip install 'blinddps\[baseli"):
+    with pytest.raises(InputError, match=r"needs scikit-image, which is not installed; pip install 'blinddps\[baseli"):
         wiener(torch.zeros(1, 1, 40, 40), kernel_size=9)
 
 

@@ -64,8 +64,8 @@ def test_steps_outcome_and_evaluations() -> None:
     solution = solve(picture(), on_step=steps.append)
     assert [s.index for s in steps] == list(range(40))
     assert (solution.nfe, solution.backward) == ({"image": 40}, False)
-    assert solution.outcome[0].status == "converged"
-    assert "a blur is neither known nor explained" in solution.outcome[0].message
+    assert solution.outcome[0].status == "rejected"  # whatever the residual: no blur was modelled
+    assert "judges nothing: ilvr models no blur" in solution.outcome[0].message
 
     def broken(x: Tensor, sigma: Tensor) -> Tensor:
         return x * torch.nan if float(sigma[0]) < 1 else shrinking(x, sigma)

@@ -1,4 +1,4 @@
-"""Richardson-Lucy and Wiener deconvolution of scikit-image, with a kernel that is known or found by blind
+"""Richardson-Lucy and scikit-image's Wiener deconvolution, with a kernel that is known or found by blind
 Richardson-Lucy: the floor that any method has to be above."""
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from ..operators import Blur
 from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .frame import Frame, seamless
 
-__all__ = ["blind_richardson_lucy", "richardson_lucy", "wiener"]
+__all__ = ["blind_richardson_lucy", "lucy_steps", "richardson_lucy", "wiener"]
 
 INNER = 5  # multiplicative steps of kernel and image in a round
 FINAL = 30  # steps of the final picture
+DARK = 1e-3  # least value of a measured pixel: the steps are of positive numbers
 ROUGHNESS = 0.1  # standard deviation of a photograph's Laplacian, for pictures of unit range
 
 
@@ -44,8 +45,7 @@ def blind_richardson_lucy(
     line = torch.exp(-0.5 * (place / (size / 6)) ** 2)
     kernel = (torch.outer(line, line) / line.sum() ** 2).expand(len(y01), 1, size, size)
     half = size // 2
-    y01 = y01.clamp_min(1e-3)
-    image = F.pad(y01, (half,) * 4, mode="replicate")
+    y01, image = y01.clamp_min(DARK), _larger(y01, kernel)
     for n in range(rounds):
         for _ in range(INNER):
             ratio = y01 / blur(image=image, kernel=kernel).clamp_min(1e-6)
@@ -53,14 +53,43 @@ def blind_richardson_lucy(
             scale = blur.adjoint_kernel(torch.ones_like(ratio), image=image, kernel_shape=kernel.shape)
             kernel = kernel * back / scale
             kernel = kernel / kernel.sum((-2, -1), keepdim=True)
-        for _ in range(INNER):
-            ratio = y01 / blur(image=image, kernel=kernel).clamp_min(1e-6)
-            back = blur.adjoint(ratio, kernel=kernel, image_shape=image.shape)
-            seen = blur.adjoint(torch.ones_like(ratio), kernel=kernel, image_shape=image.shape)
-            image = image * torch.where(seen > 1e-3, back / seen.clamp_min(1e-3), 1.0)
+        image = lucy_steps(image, y01, kernel, INNER)
         if y is not None:
             tell(on_step, n, rounds + 1, y, image[..., half:-half, half:-half], kernel)
     return kernel
+
+
+def lucy_steps(image: Tensor, y01: Tensor, kernel: Tensor, steps: int) -> Tensor:
+    """``steps`` times ``x <- x . k^T (y / (k * x)) / k^T 1``, the sums over the measured pixels alone.
+
+    ``x`` is larger than ``y`` by what the kernel sees, so nothing is assumed beyond the edge and nothing comes in from
+    there (Bertero and Boccacci, "A simple method for the reduction of boundary effects in the Richardson-Lucy approach
+    to image deconvolution", A&A 2005). A pixel whose weight in the measurement is below 0.001 stays as it is.
+
+    Args:
+        image: ``(B, C, H + h - 1, W + w - 1)``, positive.
+        y01: ``(B, C, H, W)``, positive.
+        kernel: ``(B, 1, h, w)``.
+    """
+    blur = Blur("valid")
+    seen = blur.adjoint(torch.ones_like(y01), kernel=kernel, image_shape=image.shape)
+    for _ in range(steps):
+        ratio = y01 / blur(image=image, kernel=kernel).clamp_min(1e-6)
+        back = blur.adjoint(ratio, kernel=kernel, image_shape=image.shape)
+        image = image * torch.where(seen > 1e-3, back / seen.clamp_min(1e-3), 1.0)
+    return image
+
+
+def _larger(y01: Tensor, kernel: Tensor) -> Tensor:
+    """``y01`` with its edges repeated over what the kernel sees beyond them."""
+    (h, w), (top, left) = kernel.shape[-2:], _corner(kernel)
+    return F.pad(y01.clamp_min(DARK), (left, w - 1 - left, top, h - 1 - top), mode="replicate")
+
+
+def _corner(kernel: Tensor) -> tuple[int, int]:
+    """Where the measured picture begins in the larger one; the kernel's origin is ``(h // 2, w // 2)``."""
+    h, w = kernel.shape[-2:]
+    return h - 1 - h // 2, w - 1 - w // 2
 
 
 def richardson_lucy(
@@ -72,23 +101,17 @@ def richardson_lucy(
     sigma_y: float = 0.01,
     on_step: Listener = None,
 ) -> Solution:
-    """scikit-image's ``restoration.richardson_lucy`` (30 steps) with a kernel that is known or found blindly.
+    """30 steps of Richardson and Lucy (:func:`lucy_steps`) with a kernel that is known or found blindly.
 
-    Richardson (JOSA 1972), Lucy (Astronomical Journal 1974): ``x <- x . k^T (y / (k * x))``; blindly by
-    :func:`blind_richardson_lucy` on the luminance, ``num_steps`` rounds. The picture is mirrored at its edges first.
+    Richardson (JOSA 1972), Lucy (Astronomical Journal 1974); blindly by :func:`blind_richardson_lucy` on the luminance,
+    ``num_steps`` rounds.
 
-    Arguments, result and errors as :func:`~blinddps.baselines.pan.pan`; also InputError where scikit-image, the extra
-    ``baselines``, is missing.
+    Arguments, result and errors as :func:`~blinddps.baselines.pan.pan`.
     """
-    restoration = _skimage()
     kernel = _kernel(y, kernel_size, num_steps, known_kernel, on_step)
-
-    def one(picture: Any, psf: Any) -> Any:
-        return restoration.richardson_lucy(picture, psf, num_iter=FINAL, clip=False, filter_epsilon=1e-6)
-
-    rows, columns = (min(k, n - 1) for k, n in zip(kernel.shape[-2:], y.shape[-2:], strict=True))
-    wide = F.pad((y + 1) / 2, (columns, columns, rows, rows), mode="reflect").clamp_min(1e-6)
-    image = _each(wide, kernel, one)[..., rows : rows + y.shape[-2], columns : columns + y.shape[-1]]
+    y01, (top, left) = (y + 1) / 2, _corner(kernel)
+    image = lucy_steps(_larger(y01, kernel), y01.clamp_min(DARK), kernel, FINAL)
+    image = image[..., top : top + y.shape[-2], left : left + y.shape[-1]]
     return _finish(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
 
 
@@ -107,7 +130,8 @@ def wiener(
     ``balance = (s / 0.1)^2``, ``s`` the noise in [0, 1] units and 0.1 about the spread of a photograph's Laplacian. The
     picture is continued around without a seam first (:func:`~blinddps.baselines.frame.seamless`).
 
-    Arguments, result and errors as :func:`richardson_lucy`.
+    Arguments, result and errors as :func:`~blinddps.baselines.pan.pan`; also InputError where scikit-image, the extra
+    ``baselines``, is missing.
     """
     restoration = _skimage()
     kernel = _kernel(y, kernel_size, num_steps, known_kernel, on_step)
@@ -127,8 +151,7 @@ def _skimage() -> Any:
         from skimage import restoration
     except ImportError:
         raise InputError(
-            "solvers 'richardson-lucy' and 'wiener' need scikit-image, which is not installed; "
-            "pip install 'blinddps[baselines]'"
+            "solver 'wiener' needs scikit-image, which is not installed; pip install 'blinddps[baselines]'"
         ) from None
     return restoration
 

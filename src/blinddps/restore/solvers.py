@@ -56,6 +56,6 @@ SOLVERS: dict[str, SolverInfo] = {
     "selfdeblur": SolverInfo(
         "two untrained networks", "baselines", _SHARED | {"num_steps", "samples", "seed", "dtype"}, 1000
     ),
-    "richardson-lucy": SolverInfo("scikit-image's, blind", "baselines", _SHARED | {"num_steps"}, 10),
+    "richardson-lucy": SolverInfo("Richardson-Lucy, blind", "baselines", _SHARED | {"num_steps"}, 10),
     "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
 }

@@ -25,6 +25,8 @@ from .common import check_call, clip_mean, start_state
 
 __all__ = ["ilvr", "low_pass"]
 
+UNJUDGED = "ilvr models no blur, so the measurement is not explained; choose a solver that finds or knows the kernel"
+
 
 def low_pass(x: Tensor, factor: int) -> Tensor:
     """The picture reduced by ``factor`` and enlarged again, both bicubic, the former with antialiasing."""
@@ -59,7 +61,8 @@ def ilvr(
         num_steps, samples, seed, on_step: as in :func:`~blinddps.samplers.blind_dps`.
 
     Returns:
-        The estimate; ``residual`` is ``||P(y) - P(x)||``, and the outcome is not judged: no measurement is explained.
+        The estimate; ``residual`` is ``||P(y) - P(x)||``. The outcome is ``rejected`` where it is finite, for every
+        picture: no blur is modelled, so nothing says whether the measurement is explained.
 
     Raises:
         InputError: sizes that do not fit, a factor or share out of range, or as :func:`~blinddps.samplers.blind_dps`.
@@ -98,7 +101,7 @@ def ilvr(
     estimate = clip_mean(image, state)
     residual = residual_norm(coarse, low_pass(estimate, factor))
     outcome = tuple(
-        Outcome("converged", f"low frequencies differ by {r:.4g}; a blur is neither known nor explained")
+        Outcome("rejected", f"low frequencies differ by {r:.4g}, which judges nothing: {UNJUDGED}")
         if at < 0
         else Outcome(
             "diverged", f"the estimate became non-finite at step {at + 1} of {num_steps}; check the prior", at + 1

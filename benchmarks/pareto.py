@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 420, 62, 24, 40, 52
 INK, PALE, FRONT = (32, 32, 32), (225, 225, 225), (200, 70, 30)
-TRIAL = 0.4  # of blind_proximal: share of the steps that every start takes
+TRIAL = 0.4  # selection_step of blind_proximal: share of the steps that every restart takes
 
 Box = tuple[float, float, float, float]
 

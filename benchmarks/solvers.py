@@ -93,7 +93,7 @@ def main() -> None:
             chosen = resolve(chosen, y[:1], torch.device("cpu"))
             return solve_blur(y[rows], chosen, counted, kernel_prior, sigma_y=sigma_y, seed=rows)
         if kind.startswith("fast"):
-            return blind_proximal(y[rows], BLUR, unknowns(forward, rows), starts=int(kind[4:] or 1), **common)
+            return blind_proximal(y[rows], BLUR, unknowns(forward, rows), restarts=int(kind[4:] or 1), **common)
         return blind_dps(y[rows], BLUR, unknowns(through, rows, 1000 / int(steps)), **common)
 
     wanted = args.methods.split(",") if args.methods else METHODS

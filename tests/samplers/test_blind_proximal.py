@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import replace
 from functools import partial
@@ -85,13 +86,19 @@ def test_the_kernel_is_held_once_the_image_has_settled() -> None:
     unknowns = {"image": image(), "kernel": kernel()}
     seen: list[Tensor] = []
     solution = blind_proximal(
-        y, blur, unknowns, num_steps=20, sigma_y=0.02, settle=1.0, on_step=lambda s: seen.append(s.estimate["kernel"])
+        y,
+        blur,
+        unknowns,
+        num_steps=20,
+        sigma_y=0.02,
+        freeze_below=1.0,
+        on_step=lambda s: seen.append(s.estimate["kernel"]),
     )
     moving = sum(sigma >= 1.0 for sigma in unknowns["image"].spaced_levels(20))
     assert solution.nfe == {"image": 20, "kernel": moving}
     assert all(torch.equal(k, solution.estimate["kernel"]) for k in seen[moving - 1 :])
     assert not torch.equal(seen[moving - 2], seen[moving - 1])
-    free = blind_proximal(y, blur, unknowns, num_steps=20, sigma_y=0.02, settle=0.0)
+    free = blind_proximal(y, blur, unknowns, num_steps=20, sigma_y=0.02, freeze_below=0.0)
     assert free.nfe == {"image": 20, "kernel": 20}
 
 
@@ -154,7 +161,7 @@ def test_of_several_starts_the_one_that_explains_the_measurement_best_goes_on() 
     all_paths: list[Step] = []  # samples draw from the same streams as starts, but none of them ends early
     every = blind_proximal(y, blur, unknowns, num_steps=10, samples=3, sigma_y=0.02, on_step=all_paths.append)
     seen: list[Step] = []
-    one = blind_proximal(y, blur, unknowns, num_steps=10, starts=3, sigma_y=0.02, on_step=seen.append)
+    one = blind_proximal(y, blur, unknowns, num_steps=10, restarts=3, sigma_y=0.02, on_step=seen.append)
     assert [len(step.residual) for step in seen] == [6] * 4 + [2] * 6
 
     trial = all_paths[3].residual.reshape(2, 3)
@@ -177,22 +184,30 @@ def test_each_start_may_begin_from_its_own_solution() -> None:
     seen: list[Step] = []
     unknowns = {"image": begun, "kernel": near}
     got = blind_proximal(
-        y, blur, unknowns, num_steps=4, starts=3, trial=0.25, settle=0, sigma_y=0.02, on_step=seen.append
+        y,
+        blur,
+        unknowns,
+        num_steps=4,
+        restarts=3,
+        selection_step=0.25,
+        freeze_below=0,
+        sigma_y=0.02,
+        on_step=seen.append,
     )
     assert [len(step.residual) for step in seen] == [6, 2, 2, 2]
     assert seen[0].residual.reshape(2, 3).argmin(1).tolist() == [1, 1]
     assert bool((mnc(got.estimate["kernel"], KERNEL) > 0.99).all())
     with pytest.raises(
-        InputError, match=r"initial of unknown 'image' holds 6 starts for 2 measurements; .* of their starts"
+        InputError, match=r"initial of unknown 'image' holds 6 starts for 2 measurements; .* of their restarts"
     ):
-        blind_proximal(y, blur, unknowns, num_steps=4, starts=2)
+        blind_proximal(y, blur, unknowns, num_steps=4, restarts=2)
 
 
 def test_starts_of_a_sample_do_not_depend_on_the_number_of_samples() -> None:
     y = Blur("circular")(image=IMAGE, kernel=KERNEL)
     unknowns = {"image": image(), "kernel": kernel()}
     few, many = (
-        blind_proximal(y, Blur("circular"), unknowns, num_steps=5, starts=2, samples=n, sigma_y=0.02) for n in (1, 3)
+        blind_proximal(y, Blur("circular"), unknowns, num_steps=5, restarts=2, samples=n, sigma_y=0.02) for n in (1, 3)
     )
     assert torch.allclose(few.estimate["image"], many.estimate["image"][::3])
     assert len(many.outcome) == 6
@@ -209,7 +224,7 @@ def test_when_every_start_diverges_each_sample_still_has_one_outcome() -> None:
 
     y = Blur("circular")(image=IMAGE, kernel=KERNEL)
     unknowns = {"image": Unknown(broken, (1, 16, 16), schedule=SCHEDULE, error=WHITE), "kernel": kernel()}
-    solution = blind_proximal(y, Blur("circular"), unknowns, num_steps=60, starts=3, sigma_y=0.02)
+    solution = blind_proximal(y, Blur("circular"), unknowns, num_steps=60, restarts=3, sigma_y=0.02)
     assert [o.status for o in solution.outcome] == ["diverged"] * 2
     assert len(solution.estimate["image"]) == 2
 
@@ -232,15 +247,50 @@ def test_an_update_that_knows_no_constraint_is_projected() -> None:
     assert torch.allclose(got.sum((-2, -1)), torch.ones(2, 1, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("trial", [0.0, 1.5])
-def test_a_trial_is_a_share_of_the_steps(trial: float) -> None:
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_the_selection_step_is_a_share_of_the_steps(share: float) -> None:
     y = Blur("circular")(image=IMAGE, kernel=KERNEL)
-    with pytest.raises(InputError, match=f"trial is {trial}; give a share of the steps"):
-        blind_proximal(y, Blur("circular"), {"image": image(), "kernel": kernel()}, num_steps=2, trial=trial)
+    with pytest.raises(InputError, match=f"selection_step is {share}; give a share of the steps"):
+        blind_proximal(y, Blur("circular"), {"image": image(), "kernel": kernel()}, num_steps=2, selection_step=share)
 
 
-@pytest.mark.parametrize(("starts", "message"), [(0, "starts is 0"), (2, "2 starts cannot share kernel")])
-def test_starts_that_cannot_be_are_refused(starts: int, message: str) -> None:
+@pytest.mark.parametrize(("restarts", "message"), [(0, "restarts is 0"), (2, "2 restarts cannot share kernel")])
+def test_restarts_that_cannot_be_are_refused(restarts: int, message: str) -> None:
     y = Blur("circular")(image=IMAGE, kernel=KERNEL)
     with pytest.raises(InputError, match=message):
-        blind_proximal(y, partial(Blur("circular"), kernel=KERNEL), {"image": image()}, num_steps=2, starts=starts)
+        blind_proximal(y, partial(Blur("circular"), kernel=KERNEL), {"image": image()}, num_steps=2, restarts=restarts)
+
+
+def test_neither_the_order_nor_the_image_s_name_decides_anything() -> None:
+    """``y = gain * image``, the image called by names that sort before and after ``gain``, in either order."""
+    gain = torch.tensor([0.5, 1.6], dtype=torch.float64).reshape(2, 1, 1, 1)
+    y = gain * (IMAGE + 0.5)
+    bright = Unknown(prior(0.5, 0.0025), (1, 16, 16), schedule=SCHEDULE, clip=None, error=WHITE)
+    of_gain = Unknown(prior(1.0, 1.0), (1, 1, 1), schedule=SCHEDULE, clip=None)
+    found = []
+    for name in ("image", "a_picture", "picture"):
+
+        def operator(name: str = name, **given: Tensor) -> Tensor:
+            return given["gain"] * given[name]
+
+        parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in ("gain", name)]
+        operator.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        for unknowns in ({name: bright, "gain": of_gain}, {"gain": of_gain, name: bright}):
+            got = blind_proximal(y, operator, unknowns, image=name, num_steps=10, sigma_y=0.02, freeze_below=1.0)
+            assert got.nfe[name] == 10
+            assert got.nfe["gain"] < 10  # the image's level froze it
+            found.append((got.estimate[name], got.estimate["gain"]))
+    for x, c in found[1:]:
+        assert torch.equal(x, found[0][0])
+        assert torch.equal(c, found[0][1])
+
+
+def test_the_image_is_declared_and_may_be_known() -> None:
+    blur = Blur("circular")
+    y = blur(image=IMAGE, kernel=KERNEL)
+    seen = partial(blur, image=IMAGE)
+    with pytest.raises(InputError, match="image 'image' is not among the unknowns kernel; name the image, or None"):
+        blind_proximal(y, seen, {"kernel": kernel()}, num_steps=3)
+    got = blind_proximal(y, seen, {"kernel": kernel()}, image=None, num_steps=20, sigma_y=0.001, freeze_below=100)
+    assert got.nfe == {"kernel": 20}  # nothing freezes a parameter where no image is to be found
+    assert bool((mnc(got.estimate["kernel"], KERNEL) > 0.99).all())

@@ -100,11 +100,11 @@ def _solve_size(
     if settings.solver != "fast":
         return blind_dps(y, operator, unknowns, guidance=guidance_of(settings), **common)
     assert isinstance(settings.starts, int)
-    common["starts"] = settings.starts
+    common["restarts"] = settings.starts
     if begin is not None:
         assert isinstance(settings.num_steps, int)
         unknowns = begin.begin(unknowns, y)
-        common |= {"starts": begin.each, "trial": 1 / settings.num_steps}
+        common |= {"restarts": begin.each, "selection_step": 1 / settings.num_steps}
     return blind_proximal(y, operator, unknowns, **common)
 
 

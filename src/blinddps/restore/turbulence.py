@@ -264,7 +264,7 @@ def solve_turbulence(
     measured = y.flatten(0, 1)[None]
     if settings.solver == "fast":
         assert isinstance(settings.starts, int)
-        return blind_proximal(measured, operator, unknowns, starts=settings.starts, **common)
+        return blind_proximal(measured, operator, unknowns, restarts=settings.starts, **common)
     return blind_dps(measured, operator, unknowns, guidance=guidance_of(settings), **common)
 
 

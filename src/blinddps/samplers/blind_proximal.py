@@ -37,14 +37,15 @@ def blind_proximal(
     operator: Callable[..., Tensor],
     unknowns: Mapping[str, Unknown],
     *,
+    image: str | None = "image",
     num_steps: int = 50,
     samples: int = 1,
-    starts: int = 1,
-    trial: float = 0.4,
+    restarts: int = 1,
+    selection_step: float = 0.4,
     seed: int | Sequence[int] = 0,
     sigma_y: float | Tensor | None = None,
     tolerance: float = 3.0,
-    settle: float = 0.1,
+    freeze_below: float = 0.1,
     on_step: Callable[[Step], None] | None = None,
 ) -> Solution:
     """One reverse diffusion per unknown; at each level the measurement corrects the posterior means in closed form.
@@ -53,48 +54,57 @@ def blind_proximal(
     last, each is replaced by its most probable value given ``y``, the others' means and how wrong those are at
     ``sigma`` (:class:`~blinddps.core.ErrorSpectrum`); then all get fresh noise of the next level. An operator with a
     method ``update`` (:meth:`blinddps.operators.Blur.update`) brings the closed forms and one with ``fix_gauge`` the
-    gauge; for any other one a linearised step is taken (:func:`~.linearised.linearised_update`). Once the first
-    unknown's level is below ``settle`` only it moves: its estimate then follows the parameters, and asking it for them
-    would return what was put in, or worse, no blur. With the parameters bound by ``functools.partial`` this is
-    the non-blind solver.
+    gauge; for any other one a linearised step is taken (:func:`~.linearised.linearised_update`). Once the image's level
+    is below ``freeze_below`` only it moves: its estimate then follows the parameters, and asking it for them would
+    return what was put in, or worse, no blur. With the parameters bound by ``functools.partial`` this is the non-blind
+    solver.
 
     Args:
         y, operator, unknowns, num_steps, samples, seed, tolerance, on_step: as in :func:`blind_dps`; ``step_size`` and
             ``penalty`` of the unknowns are not used, ``from_physical`` and ``error`` are.
+        image: name of the unknown that is the image: updated last, and the one whose level freezes the others. ``None``
+            where the image is known. Neither the order nor the spelling of the names decides anything else.
         sigma_y: measurement noise on the scale of ``y``, one or one per measurement; 0.02 where none is stated, and
             then the outcome is not judged.
-        starts: diffusions begun for each sample, from ``initial`` of each where it has a row for each. After ``trial``
-            of the steps the one with the least residual goes on and the others end: 4 starts take 2.2 times the
-            evaluations of one. The choice is made while the image is still held by its prior: at the end the residual
-            cannot tell, since no blur at all leaves none.
-        trial: share of the steps, above 0 and at most 1; starts that begin from pure noise need about 0.4.
-        settle: level below which the operator's parameters are held; 0 never holds them.
+        restarts: diffusions begun for each sample, from ``initial`` of each where it has a row for each. After
+            ``selection_step`` of the steps the one with the least residual goes on and the others end: 4 take 2.2 times
+            the evaluations of one. The choice is made while the image is still held by its prior: at the end the
+            residual cannot tell, since no blur at all leaves none.
+        selection_step: share of the steps, above 0 and at most 1; what begins from pure noise needs about 0.4.
+        freeze_below: level below which the operator's parameters stay as they are; 0 never freezes them.
 
-    Returns, raises: as :func:`blind_dps`; ``backward`` is false, ``nfe`` counts the evaluations of all starts of a
-    sample. ``on_step`` sees ``starts`` rows for each sample until the others end.
+    Returns, raises: as :func:`blind_dps`, and for an ``image`` that is not among the unknowns; ``backward`` is false,
+    ``nfe`` counts the evaluations of all restarts of a sample. ``on_step`` sees ``restarts`` rows for each sample until
+    the others end.
 
     Source: equations, and what was tried, in ``docs/solvers.md``.
     """
     seeds = check_call(y, operator, unknowns, num_steps, samples, seed)
-    if starts < 1:
-        raise InputError(f"starts is {starts}; give at least 1")
-    if not 0 < trial <= 1:
-        raise InputError(f"trial is {trial}; give a share of the steps, above 0 and at most 1")
-    noise_levels = noise_of_rows(sigma_y, len(y), samples * starts)
+    if image is not None and image not in unknowns:
+        names = ", ".join(unknowns)
+        raise InputError(f"image '{image}' is not among the unknowns {names}; name the image, or None if it is known")
+    if restarts < 1:
+        raise InputError(f"restarts is {restarts}; give at least 1")
+    if not 0 < selection_step <= 1:
+        raise InputError(f"selection_step is {selection_step}; give a share of the steps, above 0 and at most 1")
+    noise_levels = noise_of_rows(sigma_y, len(y), samples * restarts)
     rows = len(y) * samples
-    y = y.repeat_interleave(samples * starts, dim=0)
+    y = y.repeat_interleave(samples * restarts, dim=0)
     noise = y.new_tensor([_ASSUMED_NOISE] * len(y) if noise_levels is None else noise_levels)
     e = noise.square().clamp_min(1e-8).reshape(-1, 1, 1, 1)
     base, known = _unwrap(operator)
-    if starts > 1 and any(len(v) > 1 for v in known.values()):
-        raise InputError(f"{starts} starts cannot share {', '.join(known)} of several measurements; use starts=1")
-    order = [n for n in getattr(base, "unknowns", sorted(unknowns)) if n in unknowns]
-    order += [n for n in sorted(unknowns) if n not in order]
+    if restarts > 1 and any(len(v) > 1 for v in known.values()):
+        raise InputError(f"{restarts} restarts cannot share {', '.join(known)} of several measurements; use restarts=1")
+    order = _order(base, unknowns, image)
     spectra = {name: _spectrum(u) for name, u in unknowns.items()}
-    streams = {name: [generator_for(s, name, j) for s in seeds for j in range(samples * starts)] for name in unknowns}
+    key = {} if image is None else {image: "image", "image": image}  # the image's name is the caller's, not a seed
+    streams = {
+        name: [generator_for(s, key.get(name, name), j) for s in seeds for j in range(samples * restarts)]
+        for name in unknowns
+    }
     levels = {name: u.spaced_levels(num_steps) for name, u in unknowns.items()}
     state = {
-        name: start_state(name, u, levels[name][0], y, streams[name], samples, starts) for name, u in unknowns.items()
+        name: start_state(name, u, levels[name][0], y, streams[name], samples, restarts) for name, u in unknowns.items()
     }
     estimate: dict[str, Tensor] = {}
     nfe = dict.fromkeys(unknowns, 0)
@@ -103,10 +113,10 @@ def blind_proximal(
 
     for i in range(num_steps):
         sigma = {name: levels[name][i] for name in unknowns}
-        held = [] if i == 0 or sigma[order[0]] >= settle else order[1:]
-        center = {name: estimate[name] for name in held}
+        frozen = [] if i == 0 or image is None or sigma[image] >= freeze_below else [n for n in order if n != image]
+        center = {name: estimate[name] for name in frozen}
         for name, u in unknowns.items():
-            if name not in held:
+            if name not in frozen:
                 center[name] = u.to_physical(_posterior_mean(u, state[name], sigma[name]))
                 nfe[name] += 0 if u.is_uniform else len(y) // rows
         if i == 0:
@@ -114,8 +124,8 @@ def blind_proximal(
             estimate = dict(center)
         error = {name: _error(spectra[name], sigma[name], center[name]) for name in unknowns}
         error |= dict.fromkeys(known, _exact)
-        for name in reversed(order):
-            if name in held:
+        for name in order:
+            if name in frozen:
                 continue
             if hasattr(base, "update"):
                 everything = {**center, **{n: v.expand(len(y), *v.shape[1:]) for n, v in known.items()}}
@@ -132,7 +142,7 @@ def blind_proximal(
                 center[name] = u.to_physical(clip_mean(u, u.from_physical(center[name])))
             else:
                 center[name] = u.project(center[name])
-            if name != order[0] and hasattr(base, "fix_gauge") and not known:
+            if name != image and hasattr(base, "fix_gauge") and not known:
                 center = base.fix_gauge(center)
         estimate = center
         residual = residual_norm(y, operator(**estimate))
@@ -143,13 +153,13 @@ def blind_proximal(
         if on_step is not None:
             on_step(Step(i, num_steps, sigma, residual, estimate, state))
         lost = (i + 1) % 20 == 0 and bool((diverged_at >= 0).all())
-        if len(y) > rows and (lost or i + 1 >= trial * num_steps):
-            kept = _least(residual, starts)
+        if len(y) > rows and (lost or i + 1 >= selection_step * num_steps):
+            kept = _least(residual, restarts)
             y, e, residual, diverged_at = y[kept], e[kept], residual[kept], diverged_at[kept]
             estimate = {name: v[kept] for name, v in estimate.items()}
             state = {name: v[kept] for name, v in state.items()}
             streams = {name: [streams[name][row] for row in kept.tolist()] for name in streams}
-            noise_levels = None if noise_levels is None else noise_levels[::starts]
+            noise_levels = None if noise_levels is None else noise_levels[::restarts]
         if lost:
             break
 
@@ -166,10 +176,17 @@ def blind_proximal(
     return Solution(estimate, residual, outcome, nfe, backward=False)
 
 
-def _least(residual: Tensor, starts: int) -> Tensor:
-    """Row of the least residual among each sample's starts; one that is not finite is the last to be taken."""
-    finite = torch.where(residual.isfinite(), residual, torch.inf).reshape(-1, starts)
-    return finite.argmin(1) + starts * torch.arange(len(finite), device=residual.device)
+def _least(residual: Tensor, restarts: int) -> Tensor:
+    """Row of the least residual among each sample's restarts; one that is not finite is the last to be taken."""
+    finite = torch.where(residual.isfinite(), residual, torch.inf).reshape(-1, restarts)
+    return finite.argmin(1) + restarts * torch.arange(len(finite), device=residual.device)
+
+
+def _order(operator: Any, unknowns: Mapping[str, Unknown], image: str | None) -> list[str]:
+    """In which unknowns are updated: parameters from the operator's last to its first, then the image."""
+    declared = [n for n in getattr(operator, "unknowns", ()) if n in unknowns and n != image]
+    others = sorted(n for n in unknowns if n not in declared and n != image)
+    return others[::-1] + declared[::-1] + ([] if image is None else [image])
 
 
 def _unwrap(operator: Callable[..., Tensor]) -> tuple[Any, dict[str, Tensor]]:

@@ -20,18 +20,18 @@ def start_state(
     y: Tensor,
     streams: Sequence[torch.Generator],
     samples: int,
-    starts: int = 1,
+    restarts: int = 1,
 ) -> Tensor:
     """Pure noise, or an unknown's ``initial`` and noise; one row of ``y`` for each start of each sample."""
     noise = sigma * normal_like(y.new_empty(len(y), *u.shape), streams)  # zero for a uniform prior
     if u.initial is None:
         return noise
-    measurements = len(y) // (samples * starts)
+    measurements = len(y) // (samples * restarts)
     given = u.initial.to(y).reshape(-1, *u.shape)
     if len(given) not in (1, measurements, measurements * samples, len(y)):
         raise InputError(
             f"initial of unknown '{name}' holds {len(given)} starts for {measurements} measurements; "
-            "give one, or one for each measurement, each of its samples, or each of their starts"
+            "give one, or one for each measurement, each of its samples, or each of their restarts"
         )
     return given.repeat_interleave(len(y) // len(given), dim=0) + noise
 

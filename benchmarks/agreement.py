@@ -13,7 +13,6 @@ import argparse
 
 import torch
 
-from blind_faces import SIGMA_Y, measurements
 from blinddps.core import Unknown, from_simplex, simplex
 from blinddps.metrics import aligned_psnr, mnc
 from blinddps.operators import Blur
@@ -21,6 +20,7 @@ from blinddps.priors import load_prior
 from blinddps.restore.agreement import DOUBTFUL, kernel_agreement
 from blinddps.samplers import blind_proximal
 from common import header
+from measurements import SIGMA_Y, measurements
 
 SAMPLES, BATCH, WRONG = 3, 8, 0.75
 

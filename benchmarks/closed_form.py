@@ -9,6 +9,7 @@ posterior standard deviations) and of the variance of a pixel (relative, and at 
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import itertools
 import time
@@ -77,6 +78,7 @@ def sampler_moments(
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     g = torch.Generator().manual_seed(SEED)
     kernel = torch.rand(1, 1, 3, 3, generator=g, dtype=F64)
     kernel /= kernel.sum()

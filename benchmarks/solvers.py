@@ -1,6 +1,6 @@
 """The fast solver beside Algorithm 1, and the ceiling, on held-out faces with motion and Gaussian blur.
 
-``python benchmarks/solvers.py --faces faces_lfw_test_300.tar --out benchmarks/results/solvers``
+``python benchmarks/solvers.py --faces faces_lfw_test_300.tar --out benchmarks/results/faces``
 
 ``--photos bsds500_test_200.tar`` in place of faces: centre crops of 128 px, ``photos``, also defocus (a disc of 4 px).
 
@@ -8,9 +8,8 @@ Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps 
 first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts;
 ``coarse-50`` (photographs): half the size first, as the package does it by itself (twice, with two starts each), 50
 steps there and here; ``coarse4-50``: with four starts of each solution there. Evaluations in the table are counted in
-pictures of full size: one at half the size is a quarter. ``fastem-50``, ``gibbs-50``: the kernel updates of other
-papers in our solver (``kernel_updates.py``). Methods run one after the other: on a busy machine compare their seconds
-only where the load was even.
+pictures of full size: one at half the size is a quarter. Methods run one after the other: on a busy machine compare
+their seconds only where the load was even. ``studies/kernel_updates.py`` adds two methods.
 
 "told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual would
 have told (the noise level is stated exactly here), "alarm" how many of the better ones it would have called worse.
@@ -21,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blind_faces import KERNEL_SEED, SIGMA_Y, measurements, score
 from blinddps.core import Solution, Unknown, from_simplex, simplex
 from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior, load_prior
@@ -39,14 +37,19 @@ from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, simulate_blur
 from common import header
 from denoising import crops
-from kernel_updates import FastEM, Gibbs, kept_kernel
+from measurements import KERNEL_SEED, SIGMA_Y, measurements, score
 
 BLUR = Blur("replicate")
 BATCH = 8
 LIMIT = 1.05  # of the residual over the expected noise, which is exact to 0.3 % for these pictures
 
 
-def main() -> None:
+Model = Callable[[DiffusionPrior, list[int]], tuple[Any, Unknown]]
+"""From the kernel's prior and the seeds: an operator, and the unknown ``kernel``."""
+
+
+def main(models: Mapping[str, Model] = {}) -> None:
+    """``models``: more methods, ``NAME-STEPS``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--faces")
@@ -83,10 +86,9 @@ def main() -> None:
         if kind == "known":
             image = {"image": unknowns(forward, rows)["image"]}
             return blind_proximal(y[rows], partial(BLUR, kernel=kernels[rows]), image, **common)
-        if kind in ("fastem", "gibbs"):
-            blur = FastEM(BLUR, kernel_prior) if kind == "fastem" else Gibbs(BLUR, rows)
-            both = {"image": unknowns(forward, rows)["image"], "kernel": kept_kernel(32)}
-            return blind_proximal(y[rows], blur, both, **common)
+        if kind in models:
+            operator, kernel = models[kind](kernel_prior, rows)
+            return blind_proximal(y[rows], operator, unknowns(forward, rows) | {"kernel": kernel}, **common)
         if kind.startswith("coarse"):
             starts = int(kind[6:] or 2)
             chosen = DeblurSettings(scales=2, starts=starts, num_steps=int(steps), noise=sigma_y / 2, kernel_size=32)

@@ -36,7 +36,7 @@ class Blur:
         assumed; ``y`` keeps the ``(H - h + 1, W - w + 1)`` pixels that see nothing but the image, and ``y[n]``
         lies over ``x[n + (h - 1 - h // 2, w - 1 - w // 2)]``.
     method: ``fft``, ``direct`` (``conv2d``), or ``auto``: ``direct`` for kernels of at most 25 entries, else ``fft``.
-        Measured with ``benchmarks/blur_method.py``, on a CPU; other devices were not measured.
+        Measured with ``benchmarks/studies/blur_method.py``, on a CPU; other devices were not measured.
 
     The operator remembers nothing and treats every sample of a batch on its own. It is differentiable in both
     arguments. Half-precision inputs, and all inputs inside ``torch.autocast``, are computed in at least float32;
@@ -316,7 +316,7 @@ def transfer_function(kernel: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _prefer_fft(kernel: Tensor) -> bool:
-    """The rule of ``method="auto"``; see benchmarks/results/blur_method_cpu.json."""
+    """The rule of ``method="auto"``; see benchmarks/studies/blur_method.txt."""
     return kernel.shape[-2] * kernel.shape[-1] > 25
 
 

@@ -318,7 +318,7 @@ def default_steps(settings: DeblurSettings, from_noise: bool) -> tuple[float, fl
     """Step sizes of image and kernel where none is given: the paper's 0.3 at 1000 steps, in proportion more at fewer.
 
     Below 50 steps they stay those of 50. Where the image starts from the measurement: 1.2 and 0.05 at 1000 steps.
-    Measured on faces that no benchmark reports: ``benchmarks/results/step_sizes.txt``.
+    Measured on faces that no benchmark reports: ``benchmarks/studies/step_sizes.txt``.
     """
     if settings.step_schedule == "likelihood":
         return 1.0, 0.3

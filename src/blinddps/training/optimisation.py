@@ -41,7 +41,7 @@ class Optimisation:
         """Take the weights of a prior folder, or of a shipped prior by name.
 
         Its ``data_mean`` and ``data_std`` may be others: a warning says that the weights are then a start at which the
-        loss is high, though a better one than none (``benchmarks/results/prior_design_kernel.txt``).
+        loss is high, though a better one than none (``benchmarks/studies/prior_design.txt``).
 
         Raises:
             PriorError: there is no such prior.

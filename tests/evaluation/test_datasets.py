@@ -99,7 +99,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not exist"):
         items_of(Data(source="s"), tmp_path / "none")
     (tmp_path / "x.tar").write_bytes(b"no tar")
-    with pytest.raises(InputError, match="no folder and no whole tar"):
+    with pytest.raises(InputError, match="give a folder or a whole tar"):
         items_of(Data(source="s"), tmp_path / "x.tar")
     (tmp_path / "set").mkdir()
     for layout, needs in (

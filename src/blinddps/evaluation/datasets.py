@@ -15,11 +15,9 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import tarfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ from torch import Tensor
 
 from blinddps.core import InputError
 from blinddps.io import read_image
+from blinddps.io.tar import Files, files_in
 
 from .spec import Data
 
@@ -75,7 +74,11 @@ def items_of(data: Data, source: Path) -> list[Item]:
     Raises:
         InputError: a source that is missing, unreadable or laid out otherwise, or has fewer items than asked for.
     """
-    files = _files(source)
+    files = files_in(
+        source,
+        lambda path: path.suffix.lower() in (*_PICTURES, ".npy"),
+        remedy="check data.source of the spec and --data",
+    )
     groups = _levin(files, source) if data.layout == "levin" else _pictures(files, data.layout, source)
     stop = len(groups) if data.count is None else data.start + data.count
     if stop > len(groups) or data.start >= len(groups):
@@ -102,37 +105,7 @@ def group_of(layout: str, item: str) -> str:
     return match[1] if match else item
 
 
-def _files(source: Path) -> dict[str, Callable[[], bytes]]:
-    """Path inside the source, and how to read it; hidden files and folders are left out."""
-    if source.is_dir():
-        found = {p.relative_to(source): p.read_bytes for p in source.rglob("*") if p.is_file()}
-        return {p.as_posix(): read for p, read in found.items() if not _hidden(p)}
-    if not source.is_file():
-        raise InputError(f"data '{source}' do not exist; check data.source of the spec and --data")
-    try:
-        with tarfile.open(source) as tar:
-            members = [m for m in tar if (m.isfile() or m.islnk()) and not _hidden(PurePosixPath(m.name))]
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"data '{source}' are no folder and no whole tar ({reason}); give either") from None
-    return {PurePosixPath(m.name).as_posix(): _reader(source, m) for m in members}
-
-
-def _hidden(path: PurePath) -> bool:
-    return any(part.startswith(".") and part not in (".", "..") for part in path.parts)
-
-
-def _reader(source: Path, member: tarfile.TarInfo) -> Callable[[], bytes]:
-    def read() -> bytes:
-        with tarfile.open(source) as tar:
-            stream = tar.extractfile(member)
-            assert stream is not None  # a regular file
-            return stream.read()
-
-    return read
-
-
-def _pictures(files: dict[str, Callable[[], bytes]], layout: str, source: Path) -> list[tuple[str, tuple[str, ...]]]:
+def _pictures(files: Files, layout: str, source: Path) -> list[tuple[str, tuple[str, ...]]]:
     paths = [PurePosixPath(name) for name in files if PurePosixPath(name).suffix.lower() in _PICTURES]
     if layout == "ffhq":
         paths = [p for p in paths if p.stem.isdigit()]
@@ -154,7 +127,7 @@ def _pictures(files: dict[str, Callable[[], bytes]], layout: str, source: Path) 
     return [(p.stem, (p.as_posix(),)) for p in paths]
 
 
-def _levin(files: dict[str, Callable[[], bytes]], source: Path) -> list[tuple[str, tuple[str, ...]]]:
+def _levin(files: Files, source: Path) -> list[tuple[str, tuple[str, ...]]]:
     groups = []
     for name in files:
         match = re.fullmatch(r"(.*/)?im(\d+)_kernel(\d+)_img\.png", name)

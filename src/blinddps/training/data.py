@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import tarfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -16,6 +13,7 @@ from torch import Tensor
 
 from blinddps.core import InputError, from_simplex, generator_for
 from blinddps.io.image import from_float, read_image
+from blinddps.io.tar import files_in
 from blinddps.simulate import kernel_set, read_kernel_database, tilt_set
 
 if TYPE_CHECKING:
@@ -215,7 +213,7 @@ def read_pictures(sources: Sequence[str | Path], *, memory: int = 8 * 2**30) -> 
     """All pictures of folders (searched in depth) and tars, in name order; hidden files are left out.
 
     Every picture is decoded once, so that a damaged one is told before training begins. Decoded pictures stay in memory
-    up to ``memory`` bytes; a larger set is decoded again whenever it comes round. Tars are held in memory as they are.
+    up to ``memory`` bytes; a larger set is decoded again whenever it comes round.
 
     Raises:
         InputError: a source that is missing, is neither folder nor tar, or has no pictures; a damaged picture or tar.
@@ -237,35 +235,10 @@ def _decode(name: str, load: Callable[[], bytes]) -> Tensor:
 
 def _files(sources: Sequence[str | Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
     for source in map(Path, sources):
-        if source.is_dir():
-            found = sorted(p for p in source.rglob("*") if _is_picture(p) and p.is_file())
-            files = [(str(p), p.read_bytes) for p in found]
-        elif source.is_file():
-            files = _members(source)
-        else:
-            raise InputError(f"training data '{source}' do not exist; check the path")
-        if not files:
+        found = files_in(source, lambda path: path.suffix.lower() in _EXTENSIONS, what="training data")
+        if not found:
             raise InputError(f"training data '{source}' have no pictures ({', '.join(sorted(_EXTENSIONS))})")
-        yield from files
-
-
-def _members(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
-    held = []
-    try:
-        with tarfile.open(source) as tar:
-            for member in tar:  # in the archive's order: a compressed tar cannot be read in any other at this speed
-                if member.isfile() and _is_picture(Path(member.name)):
-                    stream = tar.extractfile(member)
-                    assert stream is not None  # isfile() was true
-                    held.append((member.name, stream.read()))
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"training data '{source}' cannot be read as a tar of pictures ({reason}); give a folder or a whole tar"
-        ) from None
-    held.sort(key=lambda pair: pair[0])
-    return [(f"{source}:{name}", partial(bytes, content)) for name, content in held]
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in _EXTENSIONS and not path.name.startswith(".")
+        between = "/" if source.is_dir() else ":"
+        yield from (
+            (f"{source}{between}{name}", found[name]) for name in sorted(found, key=lambda n: PurePath(n).parts)
+        )

@@ -94,6 +94,8 @@ def _unpacked(tar: tarfile.TarFile, wanted: Callable[[PurePosixPath], bool]) -> 
             elif member.isfile() and _visible(name) and wanted(name):
                 places[str(name)] = kept.tell(), member.size
                 kept.write(_content(tar, member))
+        while tar.fileobj is not None and tar.fileobj.read(2**20):
+            pass  # to the end, where the check sum is
         if kept.tell() == 0:
             return dict.fromkeys(places, bytes)
         kept.flush()

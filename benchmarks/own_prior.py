@@ -21,7 +21,7 @@ from torch import Tensor
 
 import blinddps
 from blinddps.core import generator_for, normal_like
-from blinddps.io.image import write_image
+from blinddps.io import write_image
 from blinddps.metrics import aligned_psnr
 from blinddps.priors import load_prior, measure_error_spectrum, save_prior
 from blinddps.simulate import motion_kernels, simulate_blur

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from blinddps.core.errors import InputError
-from blinddps.io.image import (
+from blinddps.io import (
     Picture,
-    _apply_orientation,
     from_float,
     from_tensor,
     output_suffix,
@@ -28,6 +27,7 @@ from blinddps.io.image import (
     to_tensor,
     write_image,
 )
+from blinddps.io.picture import apply_orientation
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]
@@ -323,7 +323,7 @@ def test_orientation_agrees_with_pillow(tmp_path, orientation):
     image = Image.fromarray(x)
     image.getexif()[0x0112] = orientation
     upright = np.asarray(ImageOps.exif_transpose(image))
-    np.testing.assert_array_equal(_apply_orientation(x, orientation), upright)
+    np.testing.assert_array_equal(apply_orientation(x, orientation), upright)
 
     image.save(tmp_path / "x.png", exif=image.getexif())
     image.save(tmp_path / "x.webp", exif=image.getexif(), lossless=True, exact=True)

@@ -284,7 +284,7 @@ def test_priors_of_the_wrong_unknown(tiny: dict[str, Any], picture: Picture) -> 
 
 BAD: list[tuple[Any, str]] = [
     (np.zeros((15, 40, 3)), r"the picture is 40 x 15 pixels; blind deblurring needs at least 16 on each side"),
-    (np.zeros((32, 32, 4)), r"the picture has shape \(32, 32, 4\); give \(H, W\), \(H, W, 1\) or \(H, W, 3\)"),
+    (np.zeros((32, 32, 5)), r"the picture has shape \(32, 32, 5\); give \(H, W\), \(H, W, 1\) or \(H, W, 3\)"),
     (np.zeros(32), r"the picture has shape \(32,\)"),
     (np.zeros((0, 32, 3)), r"the picture has shape \(0, 32, 3\)"),
     (np.zeros((32, 32), dtype=np.int64), "the picture is of type int64; give uint8, uint16 or floats"),

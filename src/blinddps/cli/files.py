@@ -14,7 +14,6 @@ from .errors import note, report
 
 __all__ = ["claim", "expand", "file_hash", "output_names", "write_json", "write_kernel"]
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".npy"}
 _OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")
 
 
@@ -45,13 +44,18 @@ def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:
 
 def _pictures(folder: Path) -> list[Path]:
     from ..core import InputError
+    from ..io import PICTURE_SUFFIXES
 
-    pictures = sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES and not p.name.startswith("."))
+    pictures = sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")
+    )
     fresh = [p for p in pictures if p.is_file() and not _OWN.search(p.stem)]
     if len(fresh) < len(pictures):
         note("note", f"{len(pictures) - len(fresh)} files named like results were left out", folder)
     if not fresh:
-        raise InputError(f"folder '{folder}' has no pictures; give one with {', '.join(sorted(_PICTURES))} files")
+        raise InputError(
+            f"folder '{folder}' has no pictures; give one with {', '.join(sorted(PICTURE_SUFFIXES))} files"
+        )
     return fresh
 
 

@@ -24,14 +24,12 @@ import torch
 from torch import Tensor
 
 from blinddps.core import InputError
-from blinddps.io import read_image
+from blinddps.io import DATASET_SUFFIXES, read_image
 from blinddps.io.tar import Files, files_in
 
 from .spec import Data
 
 __all__ = ["Item", "group_of", "items_of"]
-
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def items_of(data: Data, source: Path) -> list[Item]:
     """
     files = files_in(
         source,
-        lambda path: path.suffix.lower() in (*_PICTURES, ".npy"),
+        lambda path: path.suffix.lower() in (*DATASET_SUFFIXES, ".npy"),
         remedy="check data.source of the spec and --data",
     )
     groups = _levin(files, source) if data.layout == "levin" else _pictures(files, data.layout, source)
@@ -106,7 +104,7 @@ def group_of(layout: str, item: str) -> str:
 
 
 def _pictures(files: Files, layout: str, source: Path) -> list[tuple[str, tuple[str, ...]]]:
-    paths = [PurePosixPath(name) for name in files if PurePosixPath(name).suffix.lower() in _PICTURES]
+    paths = [PurePosixPath(name) for name in files if PurePosixPath(name).suffix.lower() in DATASET_SUFFIXES]
     if layout == "ffhq":
         paths = [p for p in paths if p.stem.isdigit()]
         paths.sort(key=lambda p: (int(p.stem), p.as_posix()))

@@ -1,23 +1,22 @@
 """Images and arrays in and out, exactly: files, sRGB and linear light, figures, and writes that are whole or absent."""
 
 from .atomic import atomic_write, ensure_output_dir
+from .coerce import as_picture
 from .colour import to_display, to_linear
 from .figure import comparison_figure, grid, kernel_picture, strip_and_gif, tilt_picture
+from .formats import DATASET_SUFFIXES, FRAME_SUFFIXES, PICTURE_SUFFIXES
 from .frames import Scene, read_frames, sharpest
-from .image import (
-    Picture,
-    from_float,
-    from_tensor,
-    output_suffix,
-    read_image,
-    to_float,
-    to_tensor,
-    write_image,
-)
+from .picture import Picture, from_float, from_tensor, to_float, to_tensor
+from .read import read_image
+from .write import output_suffix, write_image
 
 __all__ = [
+    "DATASET_SUFFIXES",
+    "FRAME_SUFFIXES",
+    "PICTURE_SUFFIXES",
     "Picture",
     "Scene",
+    "as_picture",
     "atomic_write",
     "comparison_figure",
     "ensure_output_dir",

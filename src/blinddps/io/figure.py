@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from .atomic import atomic_write
-from .image import from_float
+from .picture import from_float
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
-from .image import Picture, read_image, to_float
+from .formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from .picture import Picture, to_float
+from .read import read_image
 
 __all__ = ["Scene", "read_frames", "sharpest"]
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".npy"}
 _OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")  # our results, as in cli/files.py
-_VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> 
     named: list[tuple[str, Picture]] | list[tuple[str, np.ndarray]]
     if path.is_dir():
         named = _folder(path)
-    elif path.suffix.lower() in _VIDEOS:
+    elif path.suffix.lower() in VIDEO_SUFFIXES:
         named = _video(path)
     elif path.suffix.lower() in (".tif", ".tiff"):
         named = _tiff(path)
@@ -106,10 +106,12 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _folder(path: Path) -> list[tuple[str, Picture]]:
-    found = [p for p in path.iterdir() if p.suffix.lower() in _PICTURES and p.is_file() and not p.name.startswith(".")]
+    found = [
+        p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file() and not p.name.startswith(".")
+    ]
     found = [p for p in found if not _OWN.search(p.stem)]
     if not found:
-        raise InputError(f"folder '{path}' has no pictures; give one with {', '.join(sorted(_PICTURES))} files")
+        raise InputError(f"folder '{path}' has no pictures; give one with {', '.join(sorted(PICTURE_SUFFIXES))} files")
     return [(p.name, read_image(p, warn=False)) for p in sorted(found, key=lambda p: natural(p.name))]
 
 

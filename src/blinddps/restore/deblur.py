@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -76,7 +75,7 @@ class Deblurred:
 
 
 def deblur(
-    picture: str | os.PathLike[str] | np.ndarray,
+    picture: Any,
     settings: DeblurSettings | None = None,
     *,
     on_step: Callable[[Step], None] | None = None,
@@ -88,8 +87,8 @@ def deblur(
     ``solver="pan-l0"`` and others by the methods to compare with (``docs/baselines.md``).
 
     Args:
-        picture: a path (see :func:`blinddps.io.read_image`), or an array ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``,
-            uint8, uint16 or float in [0, 1].
+        picture: a path, the bytes of a file, an open file, a PIL image, an array or a tensor: what
+            :func:`blinddps.io.as_picture` takes.
         settings: all choices; ``options`` replace single ones by name.
         on_step: listener, called with a :class:`~blinddps.core.Step` after every step.
 
@@ -270,27 +269,13 @@ def _fit_kernel(settings: DeblurSettings, free: bool, side: int) -> DeblurSettin
     return replace(settings, kernel_size=min((abs(s - size), s) for s in fitting)[1])
 
 
-def _pixels(picture: str | os.PathLike[str] | np.ndarray, notes: list[str]) -> Tensor:
-    """``(1, C, H, W)`` float32 in [0, 1]; what a file's reading left out is added to ``notes``."""
-    import numpy as np
+def _pixels(picture: Any, notes: list[str]) -> Tensor:
+    """``(1, C, H, W)`` float32 in [0, 1]; what reading left out is added to ``notes``."""
+    from ..io import as_picture
 
-    from ..io import read_image, to_float
-
-    if isinstance(picture, (str, os.PathLike)):
-        read = read_image(picture, warn=False)
-        array = read.data
-        notes += read.notes
-    else:
-        array = np.asarray(picture)
-        array = array[..., None] if array.ndim == 2 else array
-        if array.ndim != 3 or array.shape[-1] not in (1, 3) or 0 in array.shape:
-            raise InputError(f"the picture has shape {array.shape}; give (H, W), (H, W, 1) or (H, W, 3)")
-        if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
-            raise InputError(f"the picture is of type {array.dtype}; give uint8, uint16 or floats in [0, 1]")
-        if array.dtype.kind == "f" and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise InputError("the picture has values that are not finite or not in [0, 1]; scale or repair it first")
-        array = to_float(array)
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))[None]
+    read = as_picture(picture)
+    notes += read.notes
+    return torch.from_numpy(read.data.transpose(2, 0, 1).copy())[None]
 
 
 def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -105,7 +104,7 @@ class Turbulence:
 
 
 def restore_turbulence(
-    frames: str | os.PathLike[str] | np.ndarray | Sequence[Any],
+    frames: Any,
     settings: TurbulenceSettings | None = None,
     *,
     on_step: Callable[[Step], None] | None = None,
@@ -116,7 +115,7 @@ def restore_turbulence(
     ``blinddps.restore_turbulence(blinddps.io.read_frames("video.mp4", count=10).frames).image``
 
     Args:
-        frames: one picture, or a list of frames of one scene; each a path or an array as :func:`deblur` takes.
+        frames: one picture, or a list of frames of one scene; each of what :func:`deblur` takes.
         settings: all choices; ``options`` replace single ones by name.
         on_step: listener.
 
@@ -146,7 +145,7 @@ def restore_turbulence(
     given = list(frames) if isinstance(frames, (list, tuple)) else [frames]
     if not given:
         raise InputError("there are no frames to restore; give one picture at least")
-    stack = [_pixels(frame, notes) for frame in given]  # type: ignore[arg-type]
+    stack = [_pixels(frame, notes) for frame in given]
     for i, one in enumerate(stack):
         if one.shape != stack[0].shape:
             (c, h, w), (c0, h0, w0) = one.shape[1:], stack[0].shape[1:]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blinddps.core import InputError, from_simplex, generator_for
-from blinddps.io.image import from_float, read_image
+from blinddps.io import DATASET_SUFFIXES, from_float, read_image
 from blinddps.io.tar import files_in
 from blinddps.simulate import kernel_set, read_kernel_database, tilt_set
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Data", "ImageData", "KernelData", "KernelDatabase", "Pictures", "TiltData", "make_data", "read_pictures"]
 
-_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 
 
@@ -235,9 +234,9 @@ def _decode(name: str, load: Callable[[], bytes]) -> Tensor:
 
 def _files(sources: Sequence[str | Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
     for source in map(Path, sources):
-        found = files_in(source, lambda path: path.suffix.lower() in _EXTENSIONS, what="training data")
+        found = files_in(source, lambda path: path.suffix.lower() in DATASET_SUFFIXES, what="training data")
         if not found:
-            raise InputError(f"training data '{source}' have no pictures ({', '.join(sorted(_EXTENSIONS))})")
+            raise InputError(f"training data '{source}' have no pictures ({', '.join(sorted(DATASET_SUFFIXES))})")
         between = "/" if source.is_dir() else ":"
         yield from (
             (f"{source}{between}{name}", found[name]) for name in sorted(found, key=lambda n: PurePath(n).parts)

@@ -67,8 +67,8 @@ def write_prior(prior: DiffusionPrior, out: Path) -> None:
 
 def write_samples(config: TrainConfig, prior: DiffusionPrior, path: Path) -> None:
     """A PNG of 16 samples of the most frequent size, by 50 steps; the same noise at every call."""
+    from blinddps.io import write_image
     from blinddps.io.figure import grid, tilt_picture
-    from blinddps.io.image import write_image
 
     dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
     draws = sample_prior(prior.to(dtype=dtype), 16, config.main_size, num_steps=50, seed=config.seed)

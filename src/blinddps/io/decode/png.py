@@ -1,0 +1,59 @@
+"""PNG of every depth, through libpng: Pillow silently reads 16-bit RGB as 8 bit."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ..picture import check_size
+from .common import Decoded, count_note, exif_orientation
+
+__all__ = ["read"]
+
+
+def read(file: BinaryIO, max_pixels: int) -> Decoded:
+    import imagecodecs
+
+    blob = file.read()
+    width, height = struct.unpack_from(">II", blob, 16)
+    check_size(width, height, max_pixels)
+    chunks: dict[bytes, bytes] = {}
+    pixel_chunks = [blob[:8]]
+    for kind, payload, chunk in _chunks(blob):
+        chunks.setdefault(kind, payload)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            pixel_chunks.append(chunk)
+    # Only what the pixels need is decoded: libpng prints its warnings about other chunks to standard output.
+    pixels = imagecodecs.png_decode(b"".join(pixel_chunks))
+    frames = struct.unpack_from(">I", chunks[b"acTL"])[0] if b"acTL" in chunks else 1
+    return Decoded(
+        pixels,
+        icc_profile=_profile(chunks.get(b"iCCP")),
+        orientation=exif_orientation(chunks.get(b"eXIf", b"")),
+        notes=count_note(frames, "frames"),
+    )
+
+
+def _chunks(blob: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """(type, payload, whole chunk) of every chunk, up to and with IEND; an error if the file ends before it."""
+    position, kind = 8, b""
+    while kind != b"IEND":
+        if position + 12 > len(blob):
+            raise ValueError("the file ends before its IEND chunk")
+        length, kind = struct.unpack_from(">I4s", blob, position)
+        end = position + 12 + length
+        yield kind, blob[position + 8 : end - 4], blob[position:end]
+        position = end
+
+
+def _profile(payload: bytes | None) -> bytes | None:
+    """ICC profile of an iCCP payload (name, NUL, method 0, zlib stream); None if absent or unreadable."""
+    if payload is None:
+        return None
+    _, _, rest = payload.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(rest[1:], 1 << 26)  # bounded: a few bytes can unpack to gigabytes
+    except zlib.error:
+        return None

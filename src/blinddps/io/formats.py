@@ -1,0 +1,64 @@
+"""The one table of what can be read, by the content and by the name of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from .decode import npy, pillow, png, tiff, webp
+from .decode.common import Decoded
+
+__all__ = ["DATASET_SUFFIXES", "FRAME_SUFFIXES", "PICTURE_SUFFIXES", "VIDEO_SUFFIXES", "Format", "format_of"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of pictures.
+
+    Attributes:
+        name: as in ``Picture.format``.
+        read: decodes a file of at most so many pixels.
+        suffixes: by which it is looked for in folders, in lower case.
+        signatures: what its content begins with; a ``.`` stands for any byte.
+        holds_frames: a file may be a scene.
+    """
+
+    name: str
+    read: Callable[[BinaryIO, int], Decoded]
+    suffixes: tuple[str, ...]
+    signatures: tuple[bytes, ...]
+    holds_frames: bool = False
+
+
+FORMATS = (
+    Format("PNG", png.read, (".png",), (b"\x89PNG\r\n\x1a\n",)),
+    Format("JPEG", pillow.read_jpeg, (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
+    Format("WEBP", webp.read, (".webp",), (b"RIFF....WEBP",)),
+    Format("TIFF", tiff.read, (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), holds_frames=True),
+    Format("GIF", pillow.read_gif, (".gif",), (b"GIF87a", b"GIF89a"), holds_frames=True),
+    Format("BMP", pillow.read_bmp, (".bmp",), (b"BM",)),
+    Format("NPY", npy.read, (".npy",), (b"\x93NUMPY",)),
+)
+
+#: Suffixes, in lower case, by which a folder's pictures are found. A file that is named is told by its content.
+PICTURE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
+
+#: Those of data sets, where an array is a kernel as often as a picture, and an animation is no item.
+DATASET_SUFFIXES = PICTURE_SUFFIXES - {".gif", ".npy"}
+
+#: Suffixes of videos, which PyAV reads.
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"})
+
+#: Suffixes of files that may hold several frames of one scene.
+FRAME_SUFFIXES = VIDEO_SUFFIXES | {suffix for one in FORMATS if one.holds_frames for suffix in one.suffixes}
+
+
+def format_of(head: bytes) -> Format | None:
+    """The format whose content begins so; 16 bytes are enough."""
+    for one in FORMATS:
+        for signature in one.signatures:
+            start = head[: len(signature)]
+            if len(start) == len(signature) and all(b in (a, 46) for a, b in zip(start, signature, strict=True)):
+                return one
+    return None

@@ -1,0 +1,115 @@
+"""Pictures in: every depth is read exactly, and the format is told by the content, never by the file's name."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..core.errors import InputError
+from .decode import tiff
+from .decode.common import Decoded, undecodable
+from .formats import FORMATS, Format, format_of
+from .picture import MAX_PIXELS, Picture, apply_orientation, checked_pixels, to_float
+
+__all__ = ["open_file", "picture_of", "read_image", "sniff"]
+
+
+def read_image(
+    source: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX_PIXELS, warn: bool = True, page: int = 0
+) -> Picture:
+    """Read an image file, or an open binary stream, exactly: 8 or 16 bit or float, grey or colour, with alpha or not.
+
+    Formats: PNG, JPEG, WebP, TIFF (also LZW, deflate, tiled, planar, MinIsWhite, palette, BigTIFF), GIF, BMP,
+    and NPY arrays of shape ``(H, W)`` or ``(H, W, 1 | 2 | 3 | 4)``, where 2 and 4 channels end in alpha.
+
+    * Unsigned integers are divided by their maximum, 255 or 65535. Palettes become RGB; depths below 8 bit
+      become 8 bit, TIFF depths of 9 to 15 bit are stretched to 16.
+    * Float images must lie in [0, 1]; up to 0.001 outside is clipped.
+    * The EXIF (or TIFF) orientation is applied. Other EXIF and XMP metadata are not kept.
+    * CMYK becomes RGB, by the embedded profile if there is a usable one (the result is then sRGB and carries no
+      profile).
+    * Of several animation frames the first is read, of several TIFF pages ``page``, from 0.
+
+    The last two add a sentence to ``Picture.notes`` and, unless ``warn`` is False, issue it as a
+    ``UserWarning``. The number of pixels is checked against ``max_pixels`` before anything is decoded; the WebP
+    plugin of recent Pillow versions also refuses more than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, damaged, truncated, of another type or too large, or if its pixels are
+        NaN, infinite, outside [0, 1], complex, of a signed or wider integer type, or of an unsupported shape.
+    """
+    name, path, opened = open_file(source)
+    try:
+        with opened as file:
+            form = sniff(file)
+            try:
+                decoded = form.read(file, max_pixels) if not page else tiff.read(file, max_pixels, page)
+            except (InputError, MemoryError):
+                raise
+            except Exception as error:  # decoders raise anything from SyntaxError to struct.error on bad bytes
+                raise undecodable(form.name, error) from error
+        picture = picture_of(decoded, form.name, path)
+    except InputError as error:
+        raise InputError(f"cannot read '{name}': {error}") from error
+    for note in decoded.notes if warn else ():
+        warnings.warn(f"'{name}': {note}", stacklevel=2)
+    return picture
+
+
+def picture_of(decoded: Decoded, format_: str, path: Path | None = None) -> Picture:
+    """What was decoded, checked and upright, as a picture."""
+    pixels = checked_pixels(decoded.pixels)
+    upright = apply_orientation(pixels, decoded.orientation)
+    colours = 1 if upright.shape[2] < 3 else 3
+    return Picture(
+        data=np.ascontiguousarray(to_float(upright[..., :colours])),
+        alpha=np.ascontiguousarray(upright[..., colours]) if upright.shape[2] > colours else None,
+        dtype=pixels.dtype,
+        icc_profile=decoded.icc_profile or None,
+        format=format_,
+        path=path,
+        source_shape=decoded.pixels.shape,
+        alpha_kind=decoded.alpha_kind,
+        notes=decoded.notes,
+    )
+
+
+def open_file(
+    source: str | os.PathLike[str] | BinaryIO,
+) -> tuple[str, Path | None, AbstractContextManager[BinaryIO]]:
+    """(name for messages, path, open file)."""
+    if not isinstance(source, str | os.PathLike):
+        return "<stream>", None, nullcontext(source)
+    path = Path(source)
+    try:
+        if "\0" in str(path):
+            raise InputError(f"cannot read {str(path)!r}: a name cannot hold NUL; check its name")
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"cannot read '{path}': it is a folder; give an image file")
+        if not stat.S_ISREG(mode):  # opening a pipe or a device could wait, or read, for ever
+            raise InputError(f"cannot read '{path}': it is not a regular file; give an image file")
+        return str(path), path, open(path, "rb")
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror}; check its name and permissions") from error
+
+
+def sniff(file: BinaryIO) -> Format:
+    """The format of a file that is at its beginning, where it is left."""
+    head = file.read(16)
+    file.seek(0)
+    if not head:
+        raise InputError("the file is empty; get a fresh copy")
+    form = format_of(head)
+    if form is None:
+        names = [one.name for one in FORMATS]
+        raise InputError(f"its content is not {', '.join(names[:-1])} or {names[-1]}; convert it to one of these")
+    return form

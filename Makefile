@@ -1,12 +1,14 @@
 # make test and make demo need only Python >= 3.10 with venv; the first run installs into .venv.
 PYTHON ?= python3
 WORKERS ?= 2
+CASES ?= 10000
+SEED ?= 0
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test clean
+.PHONY: help install demo lint test fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +23,7 @@ install: $(INSTALLED)  ## create .venv and install the package, editable, with i
 
 demo: $(INSTALLED)  ## restore the shipped examples into demo-output/
 	$(BIN)/blinddps demo --out demo-output
+	@echo "To call blinddps by its name in this terminal: source $(BIN)/activate"
 
 lint: $(INSTALLED)  ## style, types, and who may import whom
 	$(BIN)/ruff check .
@@ -31,6 +34,9 @@ lint: $(INSTALLED)  ## style, types, and who may import whom
 # One torch thread per worker: on few cores, threads that spin while they wait cost more than they bring.
 test: lint  ## lint, then every test
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS)
+
+fuzz: $(INSTALLED)  ## feed CASES damaged inputs (10,000) to everything that reads
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz --count $(CASES) --seed $(SEED)
 
 clean:  ## remove .venv, caches and demo-output/
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from blinddps.baselines import pan_dcp, pan_l0, richardson_lucy, selfdeblur, wiener
 from blinddps.baselines.richardson_lucy import blind_richardson_lucy, lucy_steps
-from blinddps.baselines.untrained import ImageGenerator, KernelGenerator, build, similarity
+from blinddps.baselines.untrained import ImageGenerator, KernelGenerator, build
 from blinddps.core import InputError, Solution, Step, generator_for
-from blinddps.metrics import aligned_psnr, mnc, psnr, ssim
+from blinddps.metrics import aligned_psnr, mnc, psnr
 from blinddps.operators import Blur
 from blinddps.simulate import gaussian_kernels
 
@@ -225,12 +225,6 @@ def test_without_scikit_image_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "skimage", None)
     with pytest.raises(InputError, match=r"needs scikit-image, which is not installed; pip install 'blinddps\[baseli"):
         wiener(torch.zeros(1, 1, 40, 40), kernel_size=9)
-
-
-def test_similarity_is_ssim() -> None:
-    x, y = (torch.rand(1, 1, 24, 20, generator=generator_for(s, "test")) for s in (0, 1))
-    assert float(similarity(x, y)) == pytest.approx(float(ssim(x, y, 1.0)), abs=1e-5)
-    assert float(similarity(x, x)) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [(40, 37), (33, 64)])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blinddps.core.errors import InputError
-from blinddps.metrics import aligned_psnr, error_ratio, levin_psnr, levin_ssim, psnr, ssim
+from blinddps.metrics import align, aligned_psnr, aligned_ssim, error_ratio, levin_psnr, levin_ssim, psnr, ssim
 
 
 def picture(b: int = 2, c: int = 3, h: int = 40, w: int = 36, seed: int = 0) -> Tensor:
@@ -49,7 +49,7 @@ def test_aligned_psnr_undoes_an_integer_shift(shift: tuple[int, int]) -> None:
     m = 5
     crop = (..., slice(m, -m), slice(m, -m))
     back = x.roll((-shift[0], -shift[1]), (-2, -1))
-    torch.testing.assert_close(aligned_psnr(x, ref, m), psnr(back[crop], ref[crop]), atol=1e-9, rtol=0)
+    torch.testing.assert_close(aligned_psnr(x, ref, m, subpixel=False), psnr(back[crop], ref[crop]), atol=1e-9, rtol=0)
 
 
 def test_aligned_psnr_is_the_maximum_over_all_crops() -> None:
@@ -59,7 +59,7 @@ def test_aligned_psnr_is_the_maximum_over_all_crops() -> None:
     scores = [
         psnr(x[..., i : i + h - 2 * m, j : j + w - 2 * m], centre) for i in range(2 * m + 1) for j in range(2 * m + 1)
     ]
-    torch.testing.assert_close(aligned_psnr(x, ref, m), torch.stack(scores).amax(0), atol=1e-9, rtol=0)
+    torch.testing.assert_close(aligned_psnr(x, ref, m, subpixel=False), torch.stack(scores).amax(0), atol=1e-9, rtol=0)
 
 
 def test_aligned_psnr_of_equal_images_is_infinite_and_without_shift_is_plain() -> None:
@@ -68,8 +68,8 @@ def test_aligned_psnr_of_equal_images_is_infinite_and_without_shift_is_plain() -
     torch.testing.assert_close(aligned_psnr(noisy(ref), ref, 0), psnr(noisy(ref), ref))
 
 
-def test_half_pixel_alignment() -> None:
-    """A band-limited picture sampled half a pixel further: found with half_pixel only."""
+def test_subpixel_alignment_of_half_a_pixel() -> None:
+    """A band-limited picture sampled half a pixel further: found between the pixels only."""
     y, x = torch.arange(64.0).view(-1, 1), torch.arange(64.0)
 
     def wave(dy: float, dx: float) -> Tensor:
@@ -78,8 +78,8 @@ def test_half_pixel_alignment() -> None:
     for dy, dx in ((0.5, 0.0), (0.0, -0.5), (2.5, 1.5)):
         # x(p) = ref(p - d), so that ref(p) = x(p + d)
         moved = wave(-dy, -dx)
-        assert aligned_psnr(moved, wave(0, 0), 4).item() < 32
-        assert aligned_psnr(moved, wave(0, 0), 4, half_pixel=True).item() > 45
+        assert aligned_psnr(moved, wave(0, 0), 4, subpixel=False).item() < 32
+        assert aligned_psnr(moved, wave(0, 0), 4, subpixel=True).item() > 45
 
 
 def test_ssim_of_equal_images_is_one_and_falls_with_noise() -> None:
@@ -201,3 +201,98 @@ def test_levins_score_finds_quarter_pixels_within_its_reach() -> None:
         assert bool(score(broken, ref)[1].isnan())
     with pytest.raises(InputError, match="border is 15"):
         levin_psnr(x[..., :30], ref[..., :30])
+
+
+def scene(size: tuple[int, int], place: tuple[float, float] = (0, 0), channels: int = 3, seed: int = 0) -> Tensor:
+    """Sixty waves a channel of up to 0.4 cycles a pixel, not periodic in the frame, read from ``place`` on."""
+    g = torch.Generator().manual_seed(seed)
+    omega = (torch.rand(channels, 60, 2, 1, 1, generator=g, dtype=torch.float64) - 0.5) * 0.8 * 2 * math.pi
+    phase = torch.rand(channels, 60, 1, 1, generator=g, dtype=torch.float64) * 2 * math.pi
+    y, x = (torch.arange(n, dtype=torch.float64) + p for n, p in zip(size, place, strict=True))
+    waves = torch.cos(omega[:, :, 0] * y.view(-1, 1) + omega[:, :, 1] * x + phase)
+    return (waves / (1 + 10 * omega.norm(dim=2))).sum(1)[None] / 3
+
+
+@pytest.mark.parametrize("size", [(64, 64), (63, 80), (57, 49)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_moved_by_fractions_of_a_pixel_is_moved_back(size: tuple[int, int], channels: int) -> None:
+    ref, x = scene(size, channels=channels), scene(size, (0.37, -2.61), channels)
+    moved = align(x, ref)
+    torch.testing.assert_close(moved.shift, torch.tensor([[-0.37, 2.61]], dtype=torch.float64), atol=1e-3, rtol=0)
+    assert moved.x.shape == moved.ref.shape == (1, channels, size[0] - 16, size[1] - 16)
+    assert torch.equal(moved.ref, ref[..., 8:-8, 8:-8])
+    assert psnr(moved.x, moved.ref).item() > 60
+    assert aligned_psnr(x, ref).item() == psnr(moved.x, moved.ref).item()
+    assert aligned_psnr(x, ref, subpixel=False).item() < 45
+    assert aligned_ssim(x, ref).item() == ssim(moved.x, moved.ref).item() > 0.9999
+    assert aligned_ssim(x, ref, subpixel=False).item() < 0.999
+
+
+def test_the_subpixel_shift_has_the_least_squared_error() -> None:
+    """Against every sixteenth of a pixel, for pictures that a translation does not make equal."""
+    ref = picture(1, 3, 40, 36)
+    x = F.avg_pool2d(F.pad(picture(1, 3, 40, 36), (4, 0, 1, 0), mode="replicate"), 2, 1)[..., :40, :36]
+    x = noisy(x.double(), 0.05)
+    found = align(x, ref, 5)
+    ((down, right),) = found.shift.tolist()
+    assert round(down) != down
+    mirrored = torch.cat([x, x.flip(-1)], -1)
+    mirrored = torch.cat([mirrored, mirrored.flip(-2)], -2)
+    rows, columns = (2 * math.pi * torch.fft.fftfreq(2 * n, dtype=torch.float64) for n in x.shape[-2:])
+    errors = {}
+    for i in range(-16, 17):
+        for j in range(-16, 17):
+            shift = (round(down) + i / 16, round(right) + j / 16)
+            phase = torch.exp(1j * (rows[:, None] * shift[0] + columns * shift[1]))
+            moved = torch.fft.ifft2(torch.fft.fft2(mirrored) * phase).real[..., 5:35, 5:31]
+            errors[shift] = (moved - found.ref).square().sum().item()
+    best = min(errors, key=lambda s: errors[s])
+    assert max(abs(best[0] - down), abs(best[1] - right)) <= 1 / 16
+    assert (found.x - found.ref).square().sum().item() <= errors[best]
+
+
+def test_alignment_never_lowers_the_score_of_the_same_frame() -> None:
+    """Of unrelated, blurred, noisy and cut pictures; a smaller reach is a smaller choice in another frame."""
+    ref = torch.cat([picture(1, seed=s) for s in range(4)])
+    for x in (ref.flip(0), noisy(ref, 0.5), F.avg_pool2d(ref, 3, 1, 1), ref.roll(8, -1), ref.roll((8, -8), (-2, -1))):
+        plain = psnr(x[..., 8:-8, 8:-8], ref[..., 8:-8, 8:-8])
+        whole, fine = aligned_psnr(x, ref, subpixel=False), aligned_psnr(x, ref)
+        assert bool((whole >= plain).all())
+        assert bool((fine >= whole).all())
+        assert bool((align(x, ref).shift.abs() <= 8).all())
+
+
+def test_a_result_that_lies_right_keeps_its_score() -> None:
+    """A known kernel's result: smoothed without a shift, with noise. Alignment gains at most 0.02 dB."""
+    ref = torch.cat([scene((64, 72), seed=s) for s in range(4)])
+    for x in (noisy(F.avg_pool2d(ref, 3, 1, 1, count_include_pad=False), 0.02), noisy(ref, 0.05)):
+        gain = aligned_psnr(x, ref) - psnr(x[..., 8:-8, 8:-8], ref[..., 8:-8, 8:-8])
+        assert bool((gain >= 0).all())
+        assert float(gain.max()) <= 0.02
+
+
+def test_pictures_without_a_shift_to_find() -> None:
+    flat = torch.full((1, 3, 40, 36), 0.25)
+    stripes = scene((1, 40), (0, 0.5)).expand(-1, -1, 36, -1)
+    still = scene((1, 40)).expand(-1, -1, 36, -1)
+    assert align(flat, flat).shift.tolist() == [[0, 0]]
+    assert aligned_psnr(flat, flat).tolist() == [math.inf]
+    assert align(flat, flat + 0.5).shift.tolist() == [[0, 0]]
+    assert align(picture(1), flat).x.isfinite().all()
+    ((down, right),) = align(stripes, still).shift.tolist()
+    assert (down, right) == (0, pytest.approx(-0.5, abs=0.01))
+    assert align(picture(), picture(), 0).shift.tolist() == [[0, 0], [0, 0]]
+
+
+def test_one_broken_sample_does_not_touch_the_others() -> None:
+    ref = torch.cat([scene((40, 44), seed=s) for s in range(3)])
+    x = torch.cat([scene((40, 44), (0.3, 0.6), seed=s) for s in range(3)])
+    x[1, 0, 0, 0] = math.inf  # in the border, which is cropped away
+    moved = align(x, ref)
+    assert bool(moved.x[1].isnan().all())
+    assert moved.shift[1].tolist() == [0, 0]
+    for b in (0, 2):
+        alone = align(x[b : b + 1], ref[b : b + 1])
+        assert torch.equal(alone.x[0], moved.x[b])
+        assert torch.equal(alone.shift[0], moved.shift[b])
+    assert aligned_psnr(x, ref).isnan().tolist() == aligned_ssim(x, ref).isnan().tolist() == [False, True, False]

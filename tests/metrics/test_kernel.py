@@ -53,15 +53,15 @@ def test_mnc_of_two_gaussians(a: float, b: float) -> None:
 def test_mnc_of_a_point_is_the_peak_over_the_norm() -> None:
     k, point = kernels(1, 6, 6), torch.zeros(1, 1, 3, 3)
     point[..., 2, 0] = 0.5
-    assert mnc(k, point).item() == pytest.approx((k.max() / k.norm()).item(), rel=1e-6)
+    assert mnc(k, point, subpixel=False).item() == pytest.approx((k.max() / k.norm()).item(), rel=1e-6)
 
 
 def test_mnc_is_the_maximum_over_all_overlaps() -> None:
     k, ref = kernels(1, 5, 4, seed=1).double(), kernels(1, 3, 6, seed=2).double()
     correlation = F.conv2d(F.pad(k, (5, 5, 2, 2)), ref)
     expected = correlation.max() / (k.norm() * ref.norm())
-    assert mnc(k, ref).item() == pytest.approx(expected.item(), abs=1e-12)
-    assert mnc(ref, k).item() == pytest.approx(expected.item(), abs=1e-12)
+    assert mnc(k, ref, subpixel=False).item() == pytest.approx(expected.item(), abs=1e-12)
+    assert mnc(ref, k, subpixel=False).item() == pytest.approx(expected.item(), abs=1e-12)
 
 
 def test_mnc_tells_a_kernel_from_its_mirror_image() -> None:
@@ -87,7 +87,7 @@ def test_align_kernel_drops_what_leaves_the_frame() -> None:
     k[..., 0], k[..., 8] = 2, 1
     ref = torch.zeros(1, 1, 3, 5)
     ref[..., 1, 2] = 1
-    assert torch.equal(align_kernel(k, ref), 2 * ref)
+    assert torch.equal(align_kernel(k, ref, subpixel=False), 2 * ref)
 
 
 def test_mse_in_closed_form() -> None:
@@ -148,3 +148,64 @@ def test_kernels_that_cannot_be_compared_are_named() -> None:
     empty[1] = 0
     with pytest.raises(InputError, match="zero everywhere in sample 1"):
         mnc(k, empty)
+
+
+def blobs(size: tuple[int, int], place: tuple[float, float]) -> Tensor:
+    """Three Gaussian spots, band-limited to rounding, around a place between the pixels."""
+    y, x = (torch.arange(n, dtype=torch.float64) - c for n, c in zip(size, place, strict=True))
+    spots = ((0, 0, 1.4, 1.0), (2.3, 3.1, 1.6, 0.7), (-3, 1.5, 1.3, 0.5))
+    return sum(
+        (w * torch.exp(-((y.view(-1, 1) - a) ** 2 + (x - b) ** 2) / (2 * s * s)) for a, b, s, w in spots),
+        torch.zeros(1, 1, *size, dtype=torch.float64),
+    )
+
+
+@pytest.mark.parametrize("size", [(32, 32), (41, 34), (35, 37)])
+def test_a_kernel_moved_by_fractions_of_a_pixel_is_moved_back(size: tuple[int, int]) -> None:
+    ref = blobs((32, 32), (15, 15))
+    k = 3 * blobs(size, (15 + 0.37, 15 - 2.61))
+    assert mnc(k, ref).item() == pytest.approx(1, abs=1e-6)
+    assert mnc(k, ref, subpixel=False).item() < 0.985
+    aligned = align_kernel(k, ref) / 3
+    assert (10 * torch.log10(ref.amax() ** 2 / (aligned - ref).square().mean())).item() > 60
+    assert aligned.shape == ref.shape
+
+
+def test_the_subpixel_peak_is_the_largest_value_of_the_interpolated_correlation() -> None:
+    """Written out: the zero-padded kernel's trigonometric interpolation at every 1/16 pixel around every overlap."""
+    k, ref = kernels(1, 5, 4, seed=1).double(), kernels(1, 3, 6, seed=2).double()
+    size = (9, 11)
+    rows, columns = (2 * math.pi * torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
+    spectrum = torch.fft.fft2(k, s=size)
+    norms = (k.norm() * ref.norm()).item()
+    best = 0.0
+    for i in range(-3 * 16, 5 * 16):
+        for j in range(-6 * 16, 4 * 16):
+            moved = torch.fft.ifft2(spectrum * torch.exp(1j * (rows[:, None] * i / 16 + columns * j / 16))).real
+            best = max(best, (moved[..., :3, :6] * ref).sum().item() / norms)
+    assert best <= mnc(k, ref).item() < best + 2e-3
+    assert best > mnc(k, ref, subpixel=False).item()
+
+
+def test_subpixel_mnc_is_never_below_the_whole_one_nor_above_one() -> None:
+    for h, w, seed in ((9, 8, 0), (8, 9, 1), (5, 5, 2)):
+        k, ref = kernels(16, h, w, seed=seed), kernels(16, 8, 7, seed=seed + 9)
+        whole, fine = mnc(k, ref, subpixel=False), mnc(k, ref)
+        assert bool((fine >= whole).all())
+        assert bool((fine <= 1).all())
+        torch.testing.assert_close(mnc(k, k), torch.ones(16, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_a_kernel_at_the_border_of_its_frame() -> None:
+    line = torch.zeros(2, 1, 9, 9)
+    line[0, 0, :, 0], line[1, 0, 8, :] = 1, 1
+    ref = torch.zeros(2, 1, 9, 9)
+    ref[0, 0, :, 8], ref[1, 0, 0, :] = 1, 1
+    assert torch.equal(align_kernel(line, ref), ref)
+    flat = torch.ones(2, 1, 9, 9)
+    assert torch.equal(align_kernel(flat, flat), flat)
+    broken = line.clone()
+    broken[0, 0, 0, 0] = math.nan
+    aligned = align_kernel(broken, ref)
+    assert bool(aligned[0].isnan().any())
+    assert torch.equal(aligned[1], ref[1])

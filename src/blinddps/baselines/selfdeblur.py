@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import InputError, Solution, generator_for
+from ..core import InputError, Solution, generator_for, structural_similarity
 from ..operators import Blur
 from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .kernel_step import centre_kernel
 from .sparse import deconvolve, prior_weight
-from .untrained import ImageGenerator, KernelGenerator, build, similarity
+from .untrained import ImageGenerator, KernelGenerator, build
 
 __all__ = ["generate", "selfdeblur"]
 
@@ -56,7 +56,8 @@ def generate(
             picture = picture.float()
             kernel = caster(z_kernel)
             seen = blur(image=picture, kernel=kernel)
-            loss = (seen - y01).square().mean() if n < PLAIN * num_steps else 1 - similarity(seen, y01)
+            plain = n < PLAIN * num_steps
+            loss = (seen - y01).square().mean() if plain else 1 - structural_similarity(seen, y01, 1.0)[0]
             optimiser.zero_grad()
             loss.backward()
         optimiser.step()

@@ -1,4 +1,4 @@
-"""The two untrained networks of SelfDeblur, and the SSIM they are fitted by."""
+"""The two untrained networks of SelfDeblur."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core import InputError
-
-__all__ = ["ImageGenerator", "KernelGenerator", "build", "similarity"]
+__all__ = ["ImageGenerator", "KernelGenerator", "build"]
 
 
 class _Block(nn.Module):
@@ -78,23 +76,3 @@ def build(network: nn.Module, stream: torch.Generator) -> nn.Module:
                 drawn = torch.rand(parameter.shape, generator=stream) * 2 - 1
                 parameter.data.copy_(limit * drawn)
     return network
-
-
-def similarity(x: Tensor, y: Tensor) -> Tensor:
-    """Mean structural similarity (Wang et al. 2004) of ``(1, 1, H, W)`` of unit range; a Gaussian window of 1.5 px, 11
-    wide, inside the picture; differentiable.
-
-    Raises:
-        InputError: pictures smaller than the window.
-    """
-    if min(x.shape[-2:]) < 11:
-        raise InputError(f"SSIM needs pictures of at least 11 x 11 pixels, not {x.shape[-2]} x {x.shape[-1]}")
-    place = torch.arange(11, dtype=x.dtype, device=x.device) - 5
-    line = torch.exp(-0.5 * (place / 1.5) ** 2)
-    line = line / line.sum()
-    stack = torch.cat([x, y, x * x, y * y, x * y])
-    local = F.conv2d(F.conv2d(stack, line.reshape(1, 1, 1, -1)), line.reshape(1, 1, -1, 1))
-    mx, my, xx, yy, xy = local.split(1)
-    c1, c2 = 0.01**2, 0.03**2
-    top = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
-    return (top / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))).mean()

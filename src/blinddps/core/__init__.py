@@ -8,6 +8,7 @@ from .errors import BlinddpsError, InputError, PriorError, SolverError, unknown_
 from .penalties import L0, L1, Penalty
 from .random import generator_for, normal_like
 from .schedule import NoiseSchedule, ancestral_step, linear_schedule
+from .similarity import structural_similarity
 from .solution import Outcome, Solution, Step, residual_norm
 from .spectrum import ErrorSpectrum, natural_spectrum, radial_frequency, white_spectrum
 from .unknown import Unknown, identity
@@ -43,6 +44,7 @@ __all__ = [
     "radial_frequency",
     "residual_norm",
     "simplex",
+    "structural_similarity",
     "unknown_name",
     "white_spectrum",
 ]

@@ -117,7 +117,7 @@ def kernel_error(k: Tensor, ref: Tensor, normalise: Literal["sum", "max"] = "sum
     """
     h, w = k.shape[-2:]
     wide = torch.nn.functional.pad(ref, (w, w, h, h))
-    return float(kernel_mse(align_kernel(k, wide), wide, normalise)) * wide.numel() / ref.numel()
+    return float(kernel_mse(align_kernel(k, wide, subpixel=False), wide, normalise)) * wide.numel() / ref.numel()
 
 
 def _of_image(m: Measurement, result: Restored) -> dict[str, float]:
@@ -129,7 +129,7 @@ def _of_image(m: Measurement, result: Restored) -> dict[str, float]:
     shift = min(MAX_SHIFT, min(truth.shape[-2:]) // 4)
     values = {
         "psnr": psnr(x, truth, data_range=1),
-        "psnr_aligned": aligned_psnr(x, truth, max_shift=shift, data_range=1),
+        "psnr_aligned": aligned_psnr(x, truth, max_shift=shift, data_range=1, subpixel=False),
     }
     if m.own:
         values["psnr_quarter"] = levin_psnr(x, truth, data_range=1)
@@ -140,7 +140,7 @@ def _of_image(m: Measurement, result: Restored) -> dict[str, float]:
 def _of_kernel(m: Measurement, result: Restored) -> dict[str, float]:
     k = torch.from_numpy(result.kernel)[None, None]
     return {
-        "mnc": float(mnc(k, m.kernel)),
+        "mnc": float(mnc(k, m.kernel, subpixel=False)),
         "kernel_mse_sum": kernel_error(k, m.kernel, "sum"),
         "kernel_mse_max": kernel_error(k, m.kernel, "max"),
     }

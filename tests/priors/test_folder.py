@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import diffusers
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from blinddps.core import NoiseSchedule, PriorError, linear_schedule
-from blinddps.priors import DiffusionPrior, find_prior, load_prior, read_card, save_prior, shipped_priors
+from blinddps.priors import DiffusionPrior, find_prior, load_prior, read_card, save_prior, scheduler, shipped_priors
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -268,7 +271,7 @@ def test_a_pickle_is_named_and_not_loaded(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps(Canary(canary)))
     message = refuses(folder)
-    assert message.startswith(f"prior network '{folder / 'unet'}' has no .safetensors weights")
+    assert message.startswith(f"prior network '{folder / 'unet'}' has no diffusion_pytorch_model.safetensors")
     assert "found diffusion_pytorch_model.bin, a pickle, which is not loaded: convert it to safetensors" in message
     assert not canary.exists()
     pickle.loads((folder / "prior.pt").read_bytes())
@@ -277,7 +280,63 @@ def test_a_pickle_is_named_and_not_loaded(folder: Path) -> None:
 
 def test_no_weights_at_all(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
-    assert refuses(folder) == f"prior network '{folder / 'unet'}' has no .safetensors weights"
+    assert refuses(folder) == f"prior network '{folder / 'unet'}' has no diffusion_pytorch_model.safetensors"
+
+
+def test_only_the_file_that_counts_is_read(make_prior: Callable[..., DiffusionPrior], folder: Path) -> None:
+    before = outputs(load_prior(folder))
+    other = save_prior(make_prior(seed=1), folder.parent / "other") / WEIGHTS
+    for stray in ("diffusion_pytorch_model_old", "a", "diffusion_pytorch_model.fp16", "zz"):
+        shutil.copy(other, folder / "unet" / f"{stray}.safetensors")
+    assert torch.equal(outputs(load_prior(folder)), before)
+    (folder / WEIGHTS).unlink()
+    assert "has no diffusion_pytorch_model.safetensors (found a.safetensors, rename it if it is meant)" in refuses(
+        folder
+    )
+
+
+def in_shards(folder: Path, places: Callable[[int], str]) -> dict[str, Any]:
+    """Weights of ``folder`` cut in two files and an index."""
+    state = load_file(folder / WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    where = {key: places(i) for i, key in enumerate(state)}
+    for name in set(where.values()):
+        save_file({k: v for k, v in state.items() if where[k] == name}, folder / "unet" / name)
+    index = {"metadata": {}, "weight_map": where}
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    return index
+
+
+def test_files_that_an_index_names(folder: Path) -> None:
+    before = outputs(load_prior(folder))
+    whole = (folder / WEIGHTS).read_bytes()
+    index = in_shards(folder, lambda i: f"part-{i % 2}.safetensors")
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    shutil.copy(folder / "unet" / "part-0.safetensors", folder / "unet" / "part-2.safetensors")
+    assert torch.equal(outputs(load_prior(folder)), before)
+    first = next(iter(index["weight_map"]))
+    for name in ("../../part-0.safetensors", "/etc/hostname", "part-0.pt", "..", 3, None):
+        path.write_text(json.dumps({"weight_map": {**index["weight_map"], first: name}}))
+        assert "has no weight_map of weights to .safetensors files beside it" in refuses(folder)
+    for wrong, words in (({first: "part-9.safetensors"}, "part-9"), ({"more": "part-0.safetensors"}, "more")):
+        path.write_text(json.dumps({"weight_map": {**index["weight_map"], **wrong}}))
+        message = refuses(folder)
+        assert "cannot be loaded (" in message
+        assert words in message
+    path.write_text(json.dumps(index))
+    (folder / WEIGHTS).write_bytes(whole)
+    assert "has both diffusion_pytorch_model.safetensors and" in refuses(folder)
+
+
+def test_nothing_is_drawn_from_a_global_generator(folder: Path) -> None:
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002  # the state that others' code draws from
+    random.seed(7)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index,union-attr] # noqa: NPY002
+    load_prior(folder)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index,union-attr] # noqa: NPY002
+    assert random.getstate() == before[2]
 
 
 @pytest.mark.parametrize("keep", [0, 5, 300, -1])
@@ -311,28 +370,44 @@ def test_weights_that_are_not_finite(folder: Path, value: float) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"{", "is not readable JSON"),
-        (b"", "is not readable JSON"),
-        (b"\xff\xfe", "is not readable JSON"),
-        (b"[1]", "holds no JSON object"),
+        (b"{", "it is no JSON: "),
+        (b"", "it is no JSON: "),
+        (b"\xff\xfe", "it is not UTF-8 text"),
+        (b"[1]", "it holds no JSON object"),
+        (b'{"a":' * 10_000, "it is nested deeper than 64 levels"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "it holds a whole number of more than 64 bits"),
     ],
 )
 def test_json_that_is_damaged(folder: Path, name: str, content: bytes, words: str) -> None:
     (folder / name).write_bytes(content)
     message = refuses(folder)
-    assert message.startswith(f"prior file '{folder / name}' {words}")
-    assert message.endswith("get the folder again")
+    assert message.startswith(f"cannot read prior file '{folder / name}': {words}")
+    assert message.endswith(("get it again", "get the folder again"))
 
 
 @pytest.mark.parametrize("name", ["scheduler/scheduler_config.json", "unet/config.json"])
 def test_a_file_that_is_missing(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    assert refuses(folder).startswith(f"prior file '{folder / name}' is missing; a prior is a diffusers")
+    assert refuses(folder).startswith(f"cannot read prior file '{folder / name}': it does not exist; ")
 
 
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
+        ({"sizes": []}, "sizes"),
+        ({"sizes": [0]}, "sizes.0"),
+        ({"channels": 10**9}, "channels"),
+        ({"size_multiple": 10**9}, "size_multiple"),
+        ({"pixel_unshuffle": 0}, "pixel_unshuffle"),
+        ({"data_std": 1e-30}, "data_std"),
+        ({"data_mean": 1e30}, "data_mean"),
+        ({"scale": 1e300}, "scale"),
+        ({"name": ""}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"error_spectrum": {}}, "error_spectrum"),
+        ({"error_spectrum": {"sigma": [1, 2], "frequency": [0, 1], "power": [[1, 1], [1, 1e300]]}}, "error_spectrum"),
+        ({"error_spectrum": {"sigma": "ab", "frequency": [0, 1], "power": [[1, 1], [1, 1]]}}, "error_spectrum"),
+        ({"error_spectrum": {"sigma": [2, 1], "frequency": [0, 1], "power": [[1, 1], [1, 1]]}}, "error_spectrum"),
         ({"colour": True}, "colour"),
         ({"format": 2}, "format"),
         ({"channels": 0}, "channels"),
@@ -355,6 +430,27 @@ def test_a_description_that_is_wrong(folder: Path, changes: dict[str, Any], fiel
         ({"trained_betas": [0.1, 1.0]}, "has a noise schedule that cannot be used"),
         ({"beta_schedule": "wavy"}, "has a noise schedule that cannot be used"),
         ({"beta_end": -0.5}, "has a noise schedule that cannot be used"),
+        ({"trained_betas": [0.1, 0.2]}, "it has 2 trained_betas for 1000 steps"),
+        ({"trained_betas": "many"}, "its betas are not numbers"),
+        ({"beta_start": "low"}, "its betas are not numbers"),
+        ({"beta_end": 0.9999}, "has a noise schedule that cannot be used ("),
+        ({"beta_start": 1e-13}, ", not within 1e-06 to 1e+06)"),
+        ({"num_train_timesteps": 10**12}, "num_train_timesteps is 1000000000000, not a whole number from 2 to"),
+        ({"num_train_timesteps": 1}, "num_train_timesteps is 1, not a whole number from 2 to"),
+        ({"num_train_timesteps": 10.5}, "num_train_timesteps is 10.5, not a whole number"),
+        ({"predict_epsilon": True}, "has predict_epsilon true and prediction_type 'v_prediction'"),
+        ({"predict_epsilon": False}, "has predict_epsilon false and prediction_type 'v_prediction'"),
+        ({"predict_epsilon": "no"}, "has predict_epsilon 'no'"),
+        ({"use_flow_sigmas": True}, "has flow matching, which is not"),
+        ({"use_dynamic_shifting": True}, "has flow matching, which is not"),
+        ({"shift_terminal": 0.1}, "has flow matching, which is not"),
+        ({"timestep_type": "continuous"}, "has timestep_type 'continuous'"),
+        ({"variance_type": "learned"}, "has variance_type 'learned'"),
+        ({"snr_shift_scale": 3.0}, "has the setting 'snr_shift_scale' in its scheduler, which is not known"),
+        ({"_class_name": "CogVideoXDDIMScheduler"}, "has the scheduler 'CogVideoXDDIMScheduler', which is not known"),
+        ({"_class_name": "LCMScheduler"}, "has the scheduler 'LCMScheduler', which is not known"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "has the scheduler 'FlowMatchEulerDiscreteScheduler'"),
+        ({"_class_name": ["a", "b"]}, "has the scheduler '['a', 'b']'"),
         ({"num_train_timesteps": None}, "has a scheduler without num_train_timesteps or betas"),
         ({"beta_schedule": None, "beta_start": None, "beta_end": None}, "without num_train_timesteps or betas"),
     ],
@@ -377,6 +473,11 @@ def test_a_scheduler_that_cannot_be_used(folder: Path, changes: dict[str, Any], 
         ({"block_out_channels": []}, "cannot be loaded ("),
         ({"norm_num_groups": 0}, "cannot be loaded ("),
         ({"time_embedding_type": "wavy"}, "cannot be loaded ("),
+        ({"block_out_channels": [10**9, 10**9]}, "cannot be loaded ("),
+        ({"layers_per_block": 10**9}, "cannot be loaded ("),
+        ({"layers_per_block": True}, "cannot be loaded ("),
+        ({"mid_block_scale_factor": 0}, "gives numbers that are not finite"),
+        ({"freq_shift": 4}, "gives numbers that are not finite"),
     ],
 )
 def test_a_network_that_cannot_be_used(folder: Path, changes: dict[str, Any], words: str) -> None:
@@ -388,12 +489,74 @@ def test_a_network_that_cannot_be_used(folder: Path, changes: dict[str, Any], wo
 
 @pytest.mark.parametrize(
     "changes",
-    [{"in_channels": "abc"}, {"in_channels": -1}, {"sample_size": "large"}, {"sample_size": {}, "in_channels": [3]}],
+    [
+        {"in_channels": "abc"},
+        {"in_channels": 10**12},
+        {"sample_size": 10**12},
+        {"in_channels": -1},
+        {"sample_size": "large"},
+        {"sample_size": {}, "in_channels": [3]},
+    ],
 )
 def test_a_foreign_network_that_cannot_be_described(folder: Path, changes: dict[str, Any]) -> None:
     (folder / "blinddps.json").unlink()
     edit(folder / "unet" / "config.json", **changes)
     assert refuses(folder).startswith(f"prior network '{folder / 'unet'}' has in_channels, sample_size or block_out")
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(16, (16,)), ([24, 24], (24,)), ([16], None), ([16, 32], None)])
+def test_a_foreign_network_of_two_sizes(folder: Path, size: Any, sizes: tuple[int, ...] | None) -> None:
+    (folder / "blinddps.json").unlink()
+    edit(folder / "unet" / "config.json", sample_size=size)
+    if sizes is None:
+        assert refuses(folder)
+    else:
+        assert load_prior(folder).card.sizes == sizes
+    if size == [16, 32]:
+        assert "was trained on pictures that are not square (sample_size 16 x 32)" in refuses(folder)
+        edit(folder / "unet" / "config.json", sample_size=16, center_input_sample=True)
+        assert "has center_input_sample in its network, so its pictures are in [0, 1]" in refuses(folder)
+
+
+@pytest.mark.parametrize("any_size", [True, False])
+def test_a_network_that_needs_another_multiple(folder: Path, any_size: bool) -> None:
+    edit(folder / "blinddps.json", size_multiple=1, any_size=any_size)
+    if any_size:
+        assert "does not work on 1 x 1 pixels (" in refuses(folder)
+    else:
+        load_prior(folder)  # its own sizes are multiples
+
+
+@pytest.mark.parametrize(
+    ("changes", "prediction"),
+    [
+        ({"predict_epsilon": False}, "sample"),
+        ({"predict_epsilon": True}, "epsilon"),
+        ({}, "epsilon"),
+        ({"predict_epsilon": False, "prediction_type": "sample"}, "sample"),
+        ({"use_flow_sigmas": False, "timestep_type": "discrete", "shift_terminal": False}, "epsilon"),
+        ({"a_flag_of_tomorrow": False, "another": False, "_hidden": 3, "use_karras_sigmas": True}, "epsilon"),
+    ],
+)
+def test_what_a_network_predicts(folder: Path, changes: dict[str, Any], prediction: str) -> None:
+    edit(folder / "scheduler" / "scheduler_config.json", **{"prediction_type": None, **changes})
+    assert load_prior(folder).prediction == prediction
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of diffusers with this NumPy
+@pytest.mark.parametrize("kind", sorted(scheduler._DEFAULTS))
+def test_noise_levels_of_every_scheduler_that_is_known(kind: str, folder: Path) -> None:
+    """With the defaults of its own class where its configuration is silent."""
+    if kind == "DPMSolverSDEScheduler":
+        pytest.importorskip("torchsde")
+    made = getattr(diffusers, kind)(num_train_timesteps=200)
+    given = {"_class_name": kind, "num_train_timesteps": 200}
+    config = given | {"beta_schedule": "squaredcos_cap_v2" if kind == "UnCLIPScheduler" else "linear"}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    found = load_prior(folder).schedule.alpha_bar
+    assert torch.allclose(found.float(), made.alphas_cumprod, rtol=2e-3, atol=1e-7)
+    made.save_pretrained(folder / "scheduler")
+    assert torch.equal(load_prior(folder).schedule.alpha_bar, found)
 
 
 def test_another_range(folder: Path) -> None:

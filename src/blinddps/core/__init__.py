@@ -5,6 +5,7 @@ from .constraints import from_simplex, normalise, project_simplex, simplex
 from .correlation import cross_correlation
 from .denoiser import Denoiser, UniformPrior, VarianceDenoiser
 from .errors import BlinddpsError, InputError, PriorError, SolverError, unknown_name
+from .isolation import isolated
 from .penalties import L0, L1, Penalty
 from .random import generator_for, normal_like
 from .schedule import NoiseSchedule, ancestral_step, linear_schedule
@@ -36,6 +37,7 @@ __all__ = [
     "from_simplex",
     "generator_for",
     "identity",
+    "isolated",
     "linear_schedule",
     "natural_spectrum",
     "normal_like",

@@ -32,6 +32,7 @@ def read_json(
     error: type[Exception] = InputError,
     limit: int = _LIMIT,
     kind: type = object,
+    finite: bool = True,
 ) -> Any:
     """The value in a JSON file: UTF-8, with or without a byte order mark.
 
@@ -44,12 +45,13 @@ def read_json(
         error: raised with it.
         limit: of its size in bytes.
         kind: ``dict`` or ``list`` where nothing else will do.
+        finite: false where NaN and infinities are taken, as diffusers writes them.
 
     Raises:
         InputError: (or ``error``) the file cannot be read, or is none of the above.
     """
     text = read_text(path, what, remedy=remedy, error=error, limit=limit)
-    return parse_json(text, f"{what} '{os.fspath(path)}'", remedy=remedy, error=error, kind=kind)
+    return parse_json(text, f"{what} '{os.fspath(path)}'", remedy=remedy, error=error, kind=kind, finite=finite)
 
 
 def read_toml(
@@ -113,6 +115,7 @@ def parse_json(
     remedy: str = "give whole JSON",
     error: type[Exception] = InputError,
     kind: type = object,
+    finite: bool = True,
 ) -> Any:
     """:func:`read_json` of a file's content; ``where`` says in the sentence whose it is.
 
@@ -123,7 +126,7 @@ def parse_json(
     def load() -> Any:
         return json.loads(text, object_pairs_hook=_once)
 
-    value = _parsed(load, where, "JSON", remedy, error)
+    value = _parsed(load, where, "JSON", remedy, error, finite)
     if not isinstance(value, kind):
         wanted = "object" if kind is dict else kind.__name__
         raise error(f"cannot read {where}: it holds no JSON {wanted}; {remedy}")
@@ -138,15 +141,17 @@ def parse_toml(
     Raises:
         InputError: (or ``error``) as there.
     """
-    value: dict[str, Any] = _parsed(lambda: tomllib.loads(text), where, "TOML", remedy, error)
+    value: dict[str, Any] = _parsed(lambda: tomllib.loads(text), where, "TOML", remedy, error, True)
     return value
 
 
-def _parsed(load: Callable[[], Any], where: str, language: str, remedy: str, error: type[Exception]) -> Any:
+def _parsed(
+    load: Callable[[], Any], where: str, language: str, remedy: str, error: type[Exception], finite: bool
+) -> Any:
     value: Any = None
     try:
         value = load()
-        reason = _fault(value)
+        reason = _fault(value, finite)
     except RecursionError:
         reason = f"it is nested deeper than {_DEPTH} levels"
     except _Refused as failure:
@@ -174,7 +179,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _fault(value: Any) -> str | None:
+def _fault(value: Any, finite: bool) -> str | None:
     """Why a parsed value is not taken, or None; without recursion, for it may be nested as deep as memory allows."""
     level = [value]
     for _ in range(_DEPTH):
@@ -185,7 +190,7 @@ def _fault(value: Any) -> str | None:
                 below += one.values()
             elif isinstance(one, list):
                 below += one
-            elif isinstance(one, float) and not math.isfinite(one):
+            elif finite and isinstance(one, float) and not math.isfinite(one):
                 return "it holds a number that is not finite"
             elif isinstance(one, int) and one.bit_length() > _BITS:
                 return f"it holds a whole number of more than {_BITS} bits"

@@ -42,9 +42,13 @@ class ErrorSpectrum:
         shape = (len(self.sigma), len(self.frequency))
         if min(shape) < 2 or len(self.power) != shape[0] or any(len(row) != shape[1] for row in self.power):
             raise InputError(f"power of an error spectrum must be {shape[0]} rows of {shape[1]}, two of each at least")
+        power = torch.tensor(self.power)
         rising = bool((levels.diff() > 0).all() and (places.diff() > 0).all())
-        if not rising or levels[0] <= 0 or places[0] < 0 or not bool((torch.tensor(self.power) > 0).all()):
-            raise InputError("sigma and frequency of an error spectrum must increase from above 0, power be positive")
+        finite = all(bool(v.isfinite().all()) for v in (levels, places, power))
+        if not rising or not finite or levels[0] <= 0 or places[0] < 0 or not bool((power > 0).all()):
+            raise InputError(
+                "sigma and frequency of an error spectrum must increase from above 0, power be positive, all finite"
+            )
 
     def scaled(self, factor: float) -> ErrorSpectrum:
         """The spectrum of an unknown in other units: ``power`` times ``factor``, the square of the unit's ratio."""

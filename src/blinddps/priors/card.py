@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from blinddps.core import ErrorSpectrum, InputError
 
 __all__ = ["CARD_NAME", "PriorCard"]
 
 CARD_NAME = "blinddps.json"
+
+_Words = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]  # one line, for messages
 
 
 class PriorCard(BaseModel):
@@ -24,25 +28,39 @@ class PriorCard(BaseModel):
     (``none``). ``error_spectrum`` are the fields of :class:`~blinddps.core.ErrorSpectrum`, measured.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
-    name: str
-    unknown: str
-    channels: int = Field(ge=1)
+    name: _Words
+    unknown: _Words
+    channels: int = Field(ge=1, le=1024)
     value_range: tuple[float, float] = (-1.0, 1.0)
-    units: str
-    scale: float = Field(default=1.0, gt=0)
-    data_mean: float = Field(default=0.0, allow_inf_nan=False)
-    data_std: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    sizes: tuple[int, ...]
+    units: _Words
+    scale: float = Field(default=1.0, ge=1e-6, le=1e6)
+    data_mean: float = Field(default=0.0, ge=-1e3, le=1e3)
+    data_std: float = Field(default=1.0, ge=1e-3, le=1e2)
+    sizes: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1, max_length=1000)
     any_size: bool = False
-    pixel_unshuffle: int = Field(default=1, ge=1)
-    size_multiple: int = Field(default=1, ge=1)
+    pixel_unshuffle: int = Field(default=1, ge=1, le=64)
+    size_multiple: int = Field(default=1, ge=1, le=1024)
     grey: Literal["replicate", "none"] = "none"
     error_spectrum: dict[str, Any] | None = None
-    licence: str = "unknown"
+    licence: _Words = "unknown"
     training: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("error_spectrum")
+    @classmethod
+    def _fits(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            try:
+                ErrorSpectrum(**value)
+            except InputError:
+                raise
+            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+                raise ValueError(
+                    f"it is no table of an error spectrum ({' '.join(str(error).split())[:100]})"
+                ) from None
+        return value
 
     def takes(self, height: int, width: int) -> bool:
         """Whether a picture of this size is in its range as it is."""

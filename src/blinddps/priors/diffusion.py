@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from blinddps.core import ErrorSpectrum, NoiseSchedule, PriorError
 
 from .card import PriorCard
+from .scheduler import Prediction
 
 __all__ = ["DiffusionPrior"]
-
-Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class DiffusionPrior:
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    @property
+    @cached_property
     def error_spectrum(self) -> ErrorSpectrum | None:
         """How wrong it is at each level and frequency, if that was measured."""
         return None if self.card.error_spectrum is None else ErrorSpectrum(**self.card.error_spectrum)

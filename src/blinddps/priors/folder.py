@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from pydantic import ValidationError
 
-from blinddps.core import NoiseSchedule, PriorError, linear_schedule, unknown_name
+from blinddps.core import InputError, PriorError, isolated, unknown_name
+from blinddps.core.reading import read_json
 
 from .card import CARD_NAME, PriorCard
 from .diffusion import DiffusionPrior
+from .network import load_network, save_network
+from .scheduler import beta_config, read_scheduler
 
 __all__ = ["find_prior", "load_prior", "read_card", "save_prior", "shipped_priors"]
 
@@ -45,6 +50,7 @@ def find_prior(name: str | Path, others: tuple[str, ...] = ()) -> Path:
     raise PriorError(f"{unknown_name('prior', str(name), (*shipped, *others))}; give one of these or a pipeline folder")
 
 
+@isolated
 def load_prior(
     name: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> DiffusionPrior:
@@ -68,22 +74,48 @@ def load_prior(
         raise PriorError(
             f"prior '{folder}' has value_range {card.value_range}; only priors of values in (-1, 1) are supported"
         )
-    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
-    schedule = _schedule(scheduler, folder).scaled(card.data_std)
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise PriorError(
-            f"prior '{folder}' has prediction_type '{prediction}'; supported are epsilon, v_prediction and sample"
-        )
-    network = _load_network(folder / "unet", card.channels * card.pixel_unshuffle**2)
+    told = _read_json(folder / "scheduler" / "scheduler_config.json", finite=False)
+    schedule, prediction = read_scheduler(told, folder)
+    network = load_network(folder / "unet", card.channels * card.pixel_unshuffle**2)
     shape: Any = network.config
     if card.data_std != 1 and shape["out_channels"] != shape["in_channels"]:
         raise PriorError(
             f"prior '{folder}' has a learned variance and data_std {card.data_std:g}, whose bounds would not fit; "
             "only one of the two is supported"
         )
-    network.eval().requires_grad_(False).to(device)
-    return DiffusionPrior(network, schedule, prediction, card, dtype)
+    try:
+        levels = schedule.scaled(card.data_std)
+    except InputError as error:
+        raise PriorError(f"prior '{folder}' has data_std {card.data_std:g}, too far from 1 ({error})") from None
+    prior = DiffusionPrior(network, levels, prediction, card, dtype)
+    _try(replace(prior, dtype=torch.float32), folder)
+    network.to(device)
+    return prior
+
+
+def _try(prior: DiffusionPrior, folder: Path) -> None:
+    """Denoise the smallest picture at the lowest and highest level: what is wrong is told now, not at first use."""
+    card, levels = prior.card, prior.schedule.sigmas[[0, -1]].float()
+    smallest = math.lcm(card.size_multiple, card.pixel_unshuffle)
+    reason = ""
+    for side in (smallest,) if card.any_size else (smallest, min(card.sizes)):  # it may fit its own sizes alone
+        try:
+            with torch.no_grad():
+                seen = prior(torch.zeros(2, card.channels, side, side), levels)
+        except MemoryError:
+            raise
+        except Exception as error:  # of a configuration that loads and does not run
+            reason = reason or f"{side} x {side} pixels ({' '.join(str(error).split())[:200].partition('. ')[0]})"
+            continue
+        if not bool(seen.isfinite().all()):
+            raise PriorError(
+                f"prior network '{folder / 'unet'}' gives numbers that are not finite; get the folder again"
+            )
+        return
+    raise PriorError(
+        f"prior network '{folder / 'unet'}' does not work on {reason}; its config.json, or size_multiple in "
+        f"{CARD_NAME}, is of another network"
+    )
 
 
 def read_card(name: str | Path) -> PriorCard:
@@ -98,12 +130,11 @@ def read_card(name: str | Path) -> PriorCard:
         return _foreign_card(folder)
     try:
         return PriorCard.model_validate(_read_json(path))
-    except ValueError as error:
-        if isinstance(error, PriorError):
-            raise
-        first = error.errors()[0] if hasattr(error, "errors") else {"loc": ("?",), "msg": str(error)}
+    except ValidationError as error:
+        first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise PriorError(f"{path} is not a valid prior description: field '{field}': {first['msg']}") from None
+        said = " ".join(first["msg"].removeprefix("Value error, ").split())
+        raise PriorError(f"{path} is not a valid prior description: field '{field}': {said}") from None
 
 
 def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) -> Path:
@@ -121,17 +152,16 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
     target = Path(folder)
     temporary, old = (target.parent / f".{target.name}-{uuid.uuid4().hex}{end}" for end in ("", "-old"))
     schedule = prior.schedule.scaled(1 / prior.card.data_std)  # the network's own
-    beta = 1 - torch.cat([schedule.alpha_bar[:1], schedule.alpha_bar[1:] / schedule.alpha_bar[:-1]])
     config: Any = prior.network.config
     scheduler = DDPMScheduler(
         num_train_timesteps=len(schedule),
         prediction_type=prior.prediction,
         variance_type="learned_range" if config.out_channels == 2 * config.in_channels else "fixed_small",
-        **_beta_config(beta),
+        **beta_config(schedule),
     )
     temporary.mkdir(parents=True)
     try:
-        _save_network(prior.network, temporary / "unet", half)
+        save_network(prior.network, temporary / "unet", half)
         scheduler.save_pretrained(temporary / "scheduler")
         index = {
             "_class_name": "DDPMPipeline",
@@ -155,106 +185,10 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
     return target
 
 
-def _save_network(network: nn.Module, folder: Path, half: bool) -> None:
-    from safetensors.torch import save
-
-    folder.mkdir(parents=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    if half:
-        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    # save_file would make a file that only its owner can read, whatever the umask
-    (folder / "diffusion_pytorch_model.safetensors").write_bytes(save(state, metadata={"format": "pt"}))
-    network.save_config(folder)  # type: ignore[operator]  # a diffusers ConfigMixin
-
-
-def _load_network(folder: Path, channels: int) -> nn.Module:
-    import diffusers
-    from safetensors.torch import load_file
-
-    config = _read_json(folder / "config.json")
-    kind = config.get("_class_name", "UNet2DModel")
-    if kind != "UNet2DModel" or config.get("num_class_embeds") or config.get("class_embed_type"):
-        raise PriorError(f"prior network '{folder}' is a {kind}; only unconditional UNet2DModel networks are supported")
-    inner, outer = config.get("in_channels", 3), config.get("out_channels", 3)
-    if inner != channels or outer not in (channels, 2 * channels):
-        raise PriorError(
-            f"prior network '{folder}' has {inner} channels in and {outer} out, its {CARD_NAME} says {channels} "
-            f"(or twice that out, with a learned variance); one of the two files is of another prior"
-        )
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        pickled = [p.name for p in folder.glob("*") if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
-        found = f" (found {pickled[0]}, a pickle, which is not loaded: convert it to safetensors)" if pickled else ""
-        raise PriorError(f"prior network '{folder}' has no .safetensors weights{found}")
-    try:
-        network: nn.Module = diffusers.UNet2DModel.from_config(config)
-        loaded = {_present_name(k): v for p in weights for k, v in load_file(p).items()}
-        state = {k: v.float() if v.is_floating_point() else v for k, v in loaded.items()}
-        network.load_state_dict(state)
-    except MemoryError:
-        raise
-    except Exception as error:  # diffusers checks little: a bad configuration raises whatever it leads to
-        reason = " ".join(str(error).split())[:200]
-        raise PriorError(
-            f"prior network '{folder}' cannot be loaded ({reason}); a file is damaged or not of this network: "
-            "get the folder again"
-        ) from None
-    if not all(bool(torch.isfinite(v).all()) for v in state.values() if v.is_floating_point()):
-        raise PriorError(f"prior network '{folder}' has weights that are not finite; get the folder again")
-    return network
-
-
-def _present_name(key: str) -> str:
-    """Parameter name since diffusers 0.14; priors published before call those of their attention otherwise."""
-    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
-        key = key.replace(f".{old}.", f".{new}.")
-    return key
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PriorError(
-            f"prior file '{path}' is missing; a prior is a diffusers unconditional pipeline folder"
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PriorError(f"prior file '{path}' is not readable JSON ({error}); get the folder again") from None
-    if not isinstance(value, dict):
-        raise PriorError(f"prior file '{path}' holds no JSON object; get the folder again")
+def _read_json(path: Path, finite: bool = True) -> dict[str, Any]:
+    remedy = "a prior is a diffusers unconditional pipeline folder: get it again"
+    value: dict[str, Any] = read_json(path, "prior file", remedy=remedy, error=PriorError, kind=dict, finite=finite)
     return value
-
-
-def _schedule(config: dict[str, Any], folder: Path) -> NoiseSchedule:
-    """Noise levels from a scheduler's configuration, its betas by diffusers' own DDPMScheduler."""
-    from diffusers import DDPMScheduler
-
-    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
-    chosen = {k: config[k] for k in keys if config.get(k) is not None}
-    if "num_train_timesteps" not in chosen or len(chosen) == 1:
-        raise PriorError(
-            f"prior '{folder}' has a scheduler without num_train_timesteps or betas; its noise levels are unknown, "
-            "only variance-preserving schedules are supported"
-        )
-    if config.get("rescale_betas_zero_snr"):
-        raise PriorError(f"prior '{folder}' has a zero terminal SNR schedule, whose last noise level is infinite")
-    try:
-        if "trained_betas" not in chosen and chosen.get("beta_schedule", "linear") == "linear":
-            # diffusers' float32 betas are right to 6e-8; these are exact
-            n, first, last = chosen["num_train_timesteps"], chosen.get("beta_start", 1e-4), chosen.get("beta_end", 0.02)
-            return linear_schedule(n, first, last)
-        beta = DDPMScheduler(**chosen).betas.double()
-        return NoiseSchedule(torch.cumprod(1 - beta, 0))  # diffusers' own product is rounded to float32
-    except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
-        raise PriorError(f"prior '{folder}' has a noise schedule that cannot be used ({error})") from None
-
-
-def _beta_config(beta: torch.Tensor) -> dict[str, Any]:
-    line = torch.linspace(float(beta[0]), float(beta[-1]), len(beta), dtype=torch.float64)
-    if torch.allclose(beta, line, rtol=1e-6, atol=0):
-        start, end = round(float(beta[0]), 10), round(float(beta[-1]), 10)
-        return {"beta_schedule": "linear", "beta_start": start, "beta_end": end}
-    return {"trained_betas": beta.tolist()}
 
 
 def _foreign_card(folder: Path) -> PriorCard:
@@ -267,17 +201,28 @@ def _foreign_card(folder: Path) -> PriorCard:
         )
     config = _read_json(folder / "unet" / "config.json")
     size = config.get("sample_size") or 64
+    height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
+    if height != width:
+        raise PriorError(
+            f"prior '{folder}' was trained on pictures that are not square (sample_size {height} x {width}), which "
+            f"only a {CARD_NAME} beside it can describe; add one with any_size true if it fits other sizes"
+        )
+    if config.get("center_input_sample"):
+        raise PriorError(
+            f"prior '{folder}' has center_input_sample in its network, so its pictures are in [0, 1]; only priors of "
+            "values in [-1, 1] are supported"
+        )
     try:
         return PriorCard(
-            name=folder.name,
+            name=" ".join(folder.resolve().name.split())[:100] or "prior",
             unknown="image",
             channels=int(config.get("in_channels") or 3),
             units="[-1, 1]",
-            sizes=(int(size[0] if isinstance(size, list) else size),),
+            sizes=(int(height),),
             size_multiple=2 ** (len(config.get("block_out_channels") or [0]) - 1),
         )
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, OverflowError):
         raise PriorError(
             f"prior network '{folder / 'unet'}' has in_channels, sample_size or block_out_channels that are no numbers "
-            "above zero; get the folder again"
+            "above zero, or too large; get the folder again"
         ) from None

@@ -27,11 +27,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["CPU_SECONDS", "Ending", "judge", "run", "work"]
+__all__ = ["CPU_SECONDS", "Ending", "drawn", "judge", "run", "summary", "work"]
 
 CPU_SECONDS, WALL_SECONDS = 20, 120
 MEMORY = 3 * 2**30  # bytes of address space beyond what the libraries have
-SENTENCE = 1500  # characters; long names are quoted in full
+SENTENCE = 6000  # characters; long names are quoted in full
 
 
 class TooLong(BaseException):
@@ -51,10 +51,8 @@ class Ending:
 
 def judge(case: int, seeds: Any, home: Path, keep: Path | None = None) -> Ending:
     """One case, in an empty folder that is the current one while it runs."""
-    from .targets import TARGETS
-
     rng = random.Random(case)
-    target = rng.choices(list(TARGETS), list(TARGETS.values()))[0]
+    target = drawn(rng)
     place = home / "case"
     shutil.rmtree(place, ignore_errors=True)
     (place / "out").mkdir(parents=True)
@@ -72,6 +70,13 @@ def judge(case: int, seeds: Any, home: Path, keep: Path | None = None) -> Ending
     if keep is not None:
         shutil.copytree(place, keep, symlinks=True, dirs_exist_ok=True)
     return Ending(case, target.__name__, kind, what, where)
+
+
+def drawn(rng: random.Random) -> Any:
+    """The target: what a case draws first."""
+    from .targets import TARGETS
+
+    return rng.choices(list(TARGETS), list(TARGETS.values()))[0]
 
 
 def _ending(call: Any) -> tuple[str, str, str]:
@@ -145,26 +150,20 @@ def _limits() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _output() -> Iterator[list[bytes]]:
-    """What libraries write past Python to the terminal."""
+    """What is written to standard output, where results go, also by libraries past Python."""
     said: list[bytes] = []
     sys.stdout.flush()
-    sys.stderr.flush()
-    held = os.dup(1), os.dup(2)
+    held = os.dup(1)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
         try:
             yield said
         finally:
             sys.stdout.flush()
-            sys.stderr.flush()
-            for number, old in zip((1, 2), held, strict=True):
-                os.dup2(old, number)
-                os.close(old)
+            os.dup2(held, 1)
+            os.close(held)
             file.seek(0)
-            text = file.read()
-            if text:
-                said.append(text)
+            said += filter(None, [file.read()])
 
 
 def _state(place: Path) -> dict[str, Any]:

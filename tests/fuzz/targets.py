@@ -104,6 +104,23 @@ def picture(rng: Random, place: Path, seeds: Seeds) -> Call:
     return call
 
 
+def anything(rng: Random, place: Path, seeds: Seeds) -> Call:
+    """Whatever a caller may take for a picture."""
+    from blinddps.io import as_picture
+
+    given = odd_array(rng)
+    if rng.random() < 0.3:
+        name, blob = _spoiled(rng, seeds.pictures, 0.7)
+        given = rng.choice((blob, bytearray(blob), memoryview(blob), io.BytesIO(blob), _written(place, name, blob)))
+
+    def call() -> None:
+        read = as_picture(given, max_pixels=PIXELS)
+        _is_image(read.data)
+        _demand(read.alpha is None or read.alpha.shape == read.data.shape[:2], "alpha of another size")
+
+    return call
+
+
 def frames(rng: Random, place: Path, seeds: Seeds) -> Call:
     from blinddps.io import read_frames
 
@@ -532,7 +549,8 @@ def command(rng: Random, place: Path, seeds: Seeds) -> Call:
 
 
 TARGETS: dict[Callable[[Random, Path, Seeds], Call], int] = {
-    picture: 26,
+    picture: 22,
+    anything: 8,
     frames: 12,
     kernel: 6,
     prior: 9,

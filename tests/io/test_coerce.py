@@ -237,7 +237,8 @@ def masked() -> Any:
         ([[1.0], [1.0, 2.0]], "cannot be made an array"),
         (b"", "the file is empty"),
         (b"no picture", "its content is not PNG"),
-        ("no\0name", "a name cannot hold NUL"),
+        ("no\0name", r"cannot read 'no\\x00name': no file can have this name"),
+        ("\ud800.png", r"cannot read '\\ud800.png': no file can have this name"),
         (text_file, "gives str, not bytes; open it in binary mode"),
         (closed_file, "closed file.*; open it in binary mode"),
         (closed_image, "cannot be decoded by Pillow"),
@@ -264,6 +265,12 @@ def test_what_is_no_picture_is_refused_in_a_sentence(given: Any, match: str) -> 
         as_picture(given() if callable(given) and not isinstance(given, torch.Tensor) else given)
     assert "\n" not in str(caught.value)
     assert "; " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.bool_])
+def test_a_broadcast_array_is_refused_before_its_values_are_looked_at(kind: type) -> None:
+    with pytest.raises(InputError, match="it has 1000000 x 1000000 = 1000000000000 pixels"):
+        as_picture(np.broadcast_to(np.ones((), kind), (10**6, 10**6)))
 
 
 def test_the_number_of_pixels_is_limited() -> None:

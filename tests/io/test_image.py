@@ -813,3 +813,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_image(path, np.ones((4, 5, 3)))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no Linux")
+def test_a_file_that_cannot_be_read_though_it_is_there():
+    with pytest.raises(InputError, match="cannot read '/proc/self/mem': Input/output error; get a fresh copy"):
+        read_image("/proc/self/mem")

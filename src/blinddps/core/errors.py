@@ -9,7 +9,14 @@ __all__ = ["BlinddpsError", "InputError", "PriorError", "SolverError", "unknown_
 
 
 class BlinddpsError(Exception):
-    """Base of all errors that blinddps raises on purpose; the command line prints its message and exits non-zero."""
+    """Base of all errors that blinddps raises on purpose; the command line prints its message and exits non-zero.
+
+    Names and values of others are quoted in messages: what no terminal shows (line ends, escapes, half characters) is
+    written as Python writes it, so that a sentence is one line whatever a file is called or holds.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 class InputError(BlinddpsError, ValueError):

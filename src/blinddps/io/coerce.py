@@ -123,6 +123,10 @@ def _checked_shape(array: np.ndarray, shape: tuple[int, ...], wanted: str) -> np
 
 
 def _from_array(array: np.ndarray, max_pixels: int) -> Picture:
+    try:
+        check_size(array.shape[1], array.shape[0], max_pixels)
+    except InputError as error:
+        raise InputError(f"cannot use the picture: {error}") from error
     kind = array.dtype.kind
     if kind == "b":
         array = array.astype(np.uint8) * np.uint8(255)
@@ -137,8 +141,4 @@ def _from_array(array: np.ndarray, max_pixels: int) -> Picture:
                 f"the picture has values that are not finite or not in [0, 1], from {low:.6g} to {high:.6g}; scale or "
                 "repair it first"
             )
-    try:
-        check_size(array.shape[1], array.shape[0], max_pixels)
-    except InputError as error:
-        raise InputError(f"cannot use the picture: {error}") from error
     return picture_of(Decoded(array), "ARRAY")

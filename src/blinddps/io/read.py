@@ -49,7 +49,10 @@ def read_image(
     name, path, opened = open_file(source)
     try:
         with opened as file:
-            form = sniff(file)
+            try:
+                form = sniff(file)
+            except OSError as error:
+                raise InputError(f"{error.strerror or error}; get a fresh copy") from error
             try:
                 decoded = form.read(file, max_pixels) if not page else tiff.read(file, max_pixels, page)
             except (InputError, MemoryError):
@@ -90,8 +93,6 @@ def open_file(
         return "<stream>", None, nullcontext(source)
     path = Path(source)
     try:
-        if "\0" in str(path):
-            raise InputError(f"cannot read {str(path)!r}: a name cannot hold NUL; check its name")
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise InputError(f"cannot read '{path}': it is a folder; give an image file")
@@ -100,6 +101,10 @@ def open_file(
         return str(path), path, open(path, "rb")
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}; check its name and permissions") from error
+    except InputError:
+        raise
+    except ValueError as error:  # NUL, half a character
+        raise InputError(f"cannot read '{path}': no file can have this name; check it") from error
 
 
 def sniff(file: BinaryIO) -> Format:

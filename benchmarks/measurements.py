@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from blinddps.metrics import aligned_psnr, kernel_mse, mnc, psnr, ssim
+from blinddps.metrics import align, kernel_mse, mnc, psnr, ssim
 from blinddps.simulate import gaussian_kernels, motion_kernels, simulate_blur
 from blinddps.training import read_pictures
 
@@ -25,11 +25,20 @@ def measurements(tar: str, start: int, count: int, size: int, seed: int) -> tupl
 
 
 def score(x: Tensor, k: Tensor | None, truth: Tensor, kernels: Tensor) -> dict[str, Tensor]:
-    values = {"psnr": psnr(x, truth), "psnr_aligned": aligned_psnr(x, truth, max_shift=8), "ssim": ssim(x, truth)}
+    """Measures under the names that ``blinddps.evaluation`` gives them: ``_sub`` and ``_whole`` after a translation."""
+    moved, whole = align(x, truth), align(x, truth, subpixel=False)
+    values = {
+        "psnr_sub": psnr(moved.x, moved.ref),
+        "psnr_whole": psnr(whole.x, whole.ref),
+        "psnr": psnr(x, truth),
+        "ssim_sub": ssim(moved.x, moved.ref),
+        "ssim": ssim(x, truth),
+    }
     if k is not None:
         values |= {
             "kernel_mse_sum_one": kernel_mse(k, kernels, "sum"),
             "kernel_mse_max_one": kernel_mse(k, kernels, "max"),
-            "mnc": mnc(k, kernels),
+            "mnc_sub": mnc(k, kernels),
+            "mnc_whole": mnc(k, kernels, subpixel=False),
         }
     return values

@@ -11,6 +11,9 @@ steps there and here; ``coarse4-50``: with four starts of each solution there. E
 pictures of full size: one at half the size is a quarter. Methods run one after the other: on a busy machine compare
 their seconds only where the load was even. ``studies/kernel_updates.py`` adds two methods.
 
+PSNR where the picture lies, then after the best translation by whole pixels and between them ("sub-px", which SSIM and
+"worse" are of, too); MNC likewise, sub-pixel first.
+
 "told" is how many of the items worse than their input a limit of 1.05 times the expected noise on the residual would
 have told (the noise level is stated exactly here), "alarm" how many of the better ones it would have called worse.
 """
@@ -171,22 +174,23 @@ def _write(out: Path, records: list[dict[str, Any]], few: set[str], sigma_y: flo
         lines += [
             "",
             title,
-            "blur     method        n   eval    PSNR aligned   SSIM    MNC MSE sum-one  worse told alarm  s/image",
+            "blur     method        n   eval    PSNR  whole sub-px   SSIM    MNC  whole MSE sum-one  worse told alarm "
+            " s/image",
         ]
         for blur in dict.fromkeys(r["item"].split()[0] for r in records):
             rows = [r for r in records if r["item"].startswith(blur) and (keep is None or r["item"] in keep)]
-            before = {r["item"]: r["psnr_aligned"] for r in rows if r["method"] == "input"}
+            before = {r["item"]: r["psnr_sub"] for r in rows if r["method"] == "input"}
             for method in dict.fromkeys(r["method"] for r in rows):
                 of = [r for r in rows if r["method"] == method]
                 mean: Callable[[str], float] = lambda key, of=of: sum(r.get(key, float("nan")) for r in of) / len(of)  # type: ignore[misc] # noqa: E731
-                bad = [r["psnr_aligned"] < before[r["item"]] for r in of]
+                bad = [r["psnr_sub"] < before[r["item"]] for r in of]
                 over = [r.get("residual", 0.0) > LIMIT for r in of]
                 worse, told = sum(bad), sum(b and o for b, o in zip(bad, over, strict=True))
                 seconds = sorted(r["seconds"] for r in of)[len(of) // 2]
                 lines.append(
                     f"{blur:8s} {method:10s} {len(of):4d} {mean('evaluations'):6.1f} {mean('psnr'):7.2f} "
-                    f"{mean('psnr_aligned'):7.2f} "
-                    f"{mean('ssim'):6.3f} {mean('mnc'):6.3f} {mean('kernel_mse_sum_one'):11.2e} {worse:6d} "
+                    f"{mean('psnr_whole'):6.2f} {mean('psnr_sub'):6.2f} {mean('ssim_sub'):6.3f} "
+                    f"{mean('mnc_sub'):6.3f} {mean('mnc_whole'):6.3f} {mean('kernel_mse_sum_one'):11.2e} {worse:6d} "
                     f"{told:4d} {sum(over) - told:5d} "
                     f"{seconds:8.2f}"
                 )

@@ -68,7 +68,7 @@ def rows(text: str, data: Path, told: str, sigma: float, size: int, weights: tup
                 s = pan_l0(m.y * 2 - 1, kernel_weight=weight, kernel_size=size, sigma_y=2 * sigma)
                 image = ((s.estimate["image"][0] + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy()
                 values, _ = score(m, Restored("converged", image=image, kernel=s.estimate["kernel"][0, 0].numpy()))
-                found.append((values.get("psnr_quarter", values["psnr_aligned"]), values["mnc"]))
+                found.append((values.get("psnr_quarter", values["psnr_sub"]), values["mnc_sub"]))
             psnr, mnc = (sum(v) / len(v) for v in zip(*found, strict=True))
             lines.append(f"{told:16} {d.name:9} {sigma:7.4f} {weight:8g} {psnr:7.2f} {mnc:6.3f}")
             print(lines[-1], flush=True)
@@ -83,7 +83,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = Path(args.data)
-    lines = [*header(0), "", "PSNR: aligned; of Levin's pictures in quarters of a pixel.", ""]
+    lines = [*header(0), "", "PSNR: aligned, sub-pixel; of Levin's pictures in quarters of a pixel.", ""]
     lines.append(f"{'data':16} {'blur':9} {'noise':>7} {'weight':>8} {'PSNR':>7} {'MNC':>6}")
     print("\n".join(lines))
     for told, source in (("faces", FACES), ("photos", PHOTOS)):

@@ -52,11 +52,11 @@ def main() -> None:
     priors = load_prior(args.prior, dtype=dtype), load_prior(args.kernel_prior, dtype=dtype)
     print("\n".join(header(0)))
     print(f"faces {args.start} to {args.start + args.count - 1}, {args.steps} steps; motion / Gaussian\n")
-    print(f"{'setting':66s} {'PSNR':>13s} {'aligned':>13s} {'MNC':>13s} {'residual':>8s}")
+    print(f"{'setting':66s} {'PSNR':>13s} {'sub-px':>13s} {'MNC':>13s} {'residual':>8s}")
 
     def row(name: str, values: dict[str, torch.Tensor], residual: float) -> None:
         cells = []
-        for metric in ("psnr", "psnr_aligned", "mnc"):
+        for metric in ("psnr", "psnr_sub", "mnc_sub"):
             v = values.get(metric, torch.full((len(y),), float("nan")))
             motion, gaussian = float(v[: args.count].mean()), float(v[args.count :].mean())
             cells.append(f"{motion:6.3f}/{gaussian:6.3f}")

@@ -23,7 +23,8 @@ import blinddps
 from blinddps.core import InputError
 from blinddps.evaluation import LearnedWeights, make_report, parse_spec, run_bench
 from blinddps.evaluation.curves import COLOURS, Curve, chart, mean_curves
-from blinddps.evaluation.store import Store
+from blinddps.evaluation.learned import lpips_scores
+from blinddps.evaluation.store import Job, Store
 from blinddps.io import write_image
 from blinddps.metrics import FidInception, Lpips
 
@@ -77,7 +78,7 @@ def test_items_are_what_the_means_are_of(run: Path) -> None:
     means = list(csv.DictReader((run / "tables.csv").read_text().splitlines()))
     assert len(lines) == len(json.loads((run / "plan.json").read_text()))
     assert {line["status"] for line in lines if line["method"] == "wild"} == {"diverged"}
-    for mean in (m for m in means if m["metric"] in ("psnr", "mnc") and m["n"]):
+    for mean in (m for m in means if m["metric"] in ("psnr", "psnr_sub", "mnc_sub") and m["n"]):
         found = [
             float(line[mean["metric"]])
             for line in lines
@@ -124,6 +125,68 @@ def test_page(run: Path) -> None:
     )  # none wider than the page
     assert 'name="viewport"' in content
     assert report.text == (run / "tables.txt").read_text()
+
+
+def test_records_of_an_earlier_version_are_told_apart(run: Path, tmp_path: Path) -> None:
+    """They were aligned in whole pixels, and called that psnr_aligned and mnc."""
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    now = list(csv.DictReader((run / "tables.csv").read_text().splitlines()))
+    for path in (old / "records").rglob("*.json"):
+        record = json.loads(path.read_text())
+        earlier = {"psnr_whole": "psnr_aligned", "mnc_whole": "mnc"}
+        kept = {earlier.get(k, k): v for k, v in record["metrics"].items() if not k.endswith("_sub")}
+        path.write_text(json.dumps(record | {"metrics": kept}))
+    text = make_report(old).text
+    assert "12 records are of an earlier version, which aligned in whole pixels: they have no sub-pixel" in text
+    assert "worse" in text
+    rows = list(csv.DictReader((old / "tables.csv").read_text().splitlines()))
+    assert [r for r in rows if "_sub" in r["metric"] or r["metric"] == "error_over_ceiling"] == []
+    for name in ("psnr_whole", "mnc_whole", "error_over_ceiling_whole", "psnr"):
+        expected = [
+            (r["degradation"], r["method"], r["mean"]) for r in now if r["metric"] == name and r["source"] == ""
+        ]
+        assert expected
+        assert [(r["degradation"], r["method"], r["mean"]) for r in rows if r["metric"] == name] == expected
+    items = (old / "items.csv").read_text().splitlines()[0]
+    assert "psnr_whole" in items
+    assert "psnr_aligned" not in items
+    make_report(run)
+    assert "earlier version" not in (run / "tables.txt").read_text()
+
+
+def test_lpips_after_alignment(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    alex = Lpips("alex")
+    for module in alex.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    torch.save({k: v for k, v in alex.state_dict().items() if k.startswith("features")}, tmp_path / "alexnet.pth")
+    y, x = np.mgrid[:64, :64]
+
+    def waves(down: float, right: float) -> np.ndarray:
+        a, b = y + down, x + right
+        return np.stack([np.sin(0.9 * a + 0.3 * b + n) + np.cos(0.7 * b - 0.5 * a * n) for n in range(3)], -1) / 5 + 0.5
+
+    job, small = (Job(name, "motion", "fast", 0, "key") for name in ("wide", "small"))
+    for name, size in (("wide", 64), ("small", 40)):  # a frame of 24 pixels is too small for the network
+        for kind, shift in (("result", (0.4, -2.5)), ("truth", (0, 0))):
+            write_image(tmp_path / f"{name}.{kind}.png", waves(*shift)[:size, :size].astype(np.float32), dtype=np.uint8)
+
+    class Files:
+        folder = tmp_path
+
+        def result(self, job: Job, record: dict[str, Any], kind: str) -> Path:
+            return tmp_path / f"{job.item}.result.png"
+
+        def picture(self, job: Job, record: dict[str, Any], kind: str) -> Path:
+            return tmp_path / f"{job.item}.truth.png"
+
+    store: Any = Files()
+    scores, _ = lpips_scores(store, {job: {}, small: {}}, "alex", tmp_path / "alexnet.pth")
+    assert scores[job]["_sub"] < 0.05 * scores[job][""]
+    assert set(scores[small]) == {""}
+    assert lpips_scores(store, {job: {}, small: {}}, "alex", tmp_path / "alexnet.pth")[0] == scores
 
 
 def test_learned_measures_by_the_real_path(run: Path, tmp_path: Path) -> None:

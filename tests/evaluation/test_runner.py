@@ -40,9 +40,12 @@ def test_records_pictures_and_what_the_folder_tells(spec_text: Text, data: Path,
     assert fast["status"] in ("converged", "rejected")
     assert {
         "psnr",
-        "psnr_aligned",
+        "psnr_sub",
+        "psnr_whole",
         "ssim",
-        "mnc",
+        "ssim_sub",
+        "mnc_sub",
+        "mnc_whole",
         "kernel_mse_sum",
         "kernel_mse_max",
         "seconds",
@@ -202,7 +205,7 @@ def test_a_score_that_fails_keeps_the_restoration(
     assert record["status"] in ("converged", "rejected")
     assert record["unscored"] == ["image not scored: no score"]
     assert (tmp_path / "pictures/motion/fast" / record["files"]["image"]).exists()
-    assert {"mnc", "seconds"} <= set(record["metrics"])
+    assert {"mnc_sub", "mnc_whole", "seconds"} <= set(record["metrics"])
     assert "psnr" not in record["metrics"]
     text = make_report(tmp_path).text
     assert "1 unscored" in text
@@ -306,13 +309,17 @@ def test_a_call_that_cannot_begin_leaves_the_folder_as_it_was(spec_text: Text, d
 
 def test_a_solver_without_a_blur_has_no_kernel_to_score(spec_text: Text, data: Path, tmp_path: Path) -> None:
     run(spec_text({"input": "", "low": 'solver = "ilvr", num_steps = 3'}, count=1), tmp_path, data)
-    assert not {"mnc", "kernel_mse_max"} & set(records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"])
+    assert not {"mnc_sub", "mnc_whole", "kernel_mse_max"} & set(
+        records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"]
+    )
 
 
 def test_so_it_is_where_the_solver_is_everyones_default(spec_text: Text, data: Path, tmp_path: Path) -> None:
     text = spec_text({"input": "", "low": "num_steps = 3"}, count=1)
     run(text.replace("[defaults]", '[defaults]\nsolver = "ilvr"'), tmp_path, data)
-    assert not {"mnc", "kernel_mse_max"} & set(records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"])
+    assert not {"mnc_sub", "mnc_whole", "kernel_mse_max"} & set(
+        records(tmp_path)["motion/low/00000-p0.s0.json"]["metrics"]
+    )
 
 
 def test_the_kernel_of_a_resized_picture_is_not_scored(
@@ -330,5 +337,5 @@ def test_the_kernel_of_a_resized_picture_is_not_scored(
     record = records(tmp_path / "run")["motion/fast/00000-p0.s0.json"]
     assert record["status"] != "failed"
     assert "psnr" in record["metrics"]
-    assert not {"mnc", "kernel_mse_max"} & set(record["metrics"])
+    assert not {"mnc_sub", "mnc_whole", "kernel_mse_max"} & set(record["metrics"])
     assert not record["unscored"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from ..core import InputError
 from ..io import atomic_write, read_image
-from ..metrics import load_inception, load_lpips
+from ..metrics import align, load_inception, load_lpips
+from .scores import reach
 from .store import Job, Store
 
 __all__ = ["Features", "LearnedWeights", "inception_features", "lpips_scores"]
@@ -56,8 +58,11 @@ def lpips_scores(
     network: Literal["vgg", "alex"],
     weights: str | os.PathLike[str],
     device: str = "cpu",
-) -> tuple[dict[Job, float], str]:
+) -> tuple[dict[Job, dict[str, float]], str]:
     """LPIPS of every result against its truth, both as the 8-bit files of the run; and a sentence on the weights.
+
+    By suffix of the measure's name: where it lies, and ``_sub`` at the translation of PSNR sub-px, inside its frame.
+    What is too small for the network has none.
 
     Raises:
         InputError: weights that cannot be used.
@@ -65,25 +70,23 @@ def lpips_scores(
     metric, files = load_lpips(network, weights)
     metric.to(device)
     cache = _Cache(store, f"lpips-{network}-{files[0].sha256[:12]}-{files[1].sha256[:12] if len(files) > 1 else 'own'}")
-    scores = {}
+    scores: dict[Job, dict[str, float]] = {}
     for job, record in records.items():
-        path = store.result(job, record, "image")
-        if path is None:
-            continue
-        truth_path = store.picture(job, record, "truth")
-        if truth_path is None:  # outdated; the next run makes it anew
+        path, truth_path = store.result(job, record, "image"), store.picture(job, record, "truth")
+        if path is None or truth_path is None:  # outdated; the next run makes it anew
             continue
         name = f"{_hash(path)}/{_hash(truth_path)}"
-        if name not in cache.values:
+        if not {name, f"{name}_sub"} <= cache.values.keys():
             x, truth = _picture(path), _picture(truth_path)
             if x.shape[-2:] != truth.shape[-2:]:
                 continue  # the record says so
-            x, truth = (v.expand(-1, max(x.shape[1], truth.shape[1]), -1, -1).to(device) for v in (x, truth))
-            try:
-                cache.values[name] = metric(x, truth).cpu().numpy()
-            except InputError:  # too small for the network: the others have their score
-                continue
-        scores[job] = float(cache.values[name][0])
+            x, truth = (v.expand(-1, max(x.shape[1], truth.shape[1]), -1, -1) for v in (x, truth))
+            moved = align(x, truth, reach(truth))
+            for key, a, b in ((name, x, truth), (f"{name}_sub", moved.x, moved.ref)):
+                with suppress(InputError):  # too small for the network: the others have their score
+                    cache.values[key] = metric(a.float().to(device), b.float().to(device)).cpu().numpy()
+        found = {suffix: cache.values.get(name + suffix) for suffix in ("", "_sub")}
+        scores[job] = {suffix: float(value[0]) for suffix, value in found.items() if value is not None}
     cache.save()
     return scores, _sentence(f"LPIPS ({network})", files)
 

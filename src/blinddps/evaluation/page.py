@@ -200,8 +200,8 @@ def _pictures(spec: Spec, store: Store, records: dict[Job, dict[str, Any]]) -> s
 
 def _score(found: tuple[Job, dict[str, Any]] | None) -> str:
     metrics = {} if found is None else found[1]["metrics"]
-    told = [f"{metrics['psnr_aligned']:.2f} dB"] if "psnr_aligned" in metrics else []
-    told += [f"MNC {metrics['mnc']:.3f}"] if "mnc" in metrics else []
+    told = [f"{metrics[name]:.2f} dB" for name in ("psnr_sub", "psnr_whole") if name in metrics][:1]
+    told += [f"MNC {metrics[name]:.3f}" for name in ("mnc_sub", "mnc_whole") if name in metrics][:1]
     return ", ".join(told)
 
 

@@ -14,6 +14,7 @@ from ..io import atomic_write
 from .learned import LearnedWeights, inception_features, lpips_scores
 from .page import as_html
 from .render import as_csv, as_items, as_latex, as_markdown, as_text
+from .scores import of_this_version
 from .spec import Spec
 from .store import Job, Store, read_json
 from .tables import make_tables
@@ -50,6 +51,8 @@ def make_report(
     # a run that was killed at its beginning has the plan of an earlier spec
     plan = [job for job in planned if job.method in known[0] and job.degradation in known[1]]
     records = {job: record for job in plan if (record := store.record(job)) is not None}
+    for record in records.values():
+        record["metrics"] = of_this_version(record["metrics"])
     remarks = [*_calls(store), *_facts(spec, plan, records)]
     features = None
     for name, what, file in (
@@ -67,8 +70,8 @@ def make_report(
             network: Any = name.removeprefix("lpips_")
             scores, told = lpips_scores(store, records, network, file, device)
             remarks.append(told)
-            for job, value in scores.items():
-                records[job]["metrics"][name] = value
+            for job, found in scores.items():
+                records[job]["metrics"] |= {f"{name}{suffix}": value for suffix, value in found.items()}
     tables = make_tables(spec, plan, records, features)
     text = as_text(spec, tables, remarks)
     contents = {
@@ -128,6 +131,12 @@ def _facts(spec: Spec, plan: list[Job], records: dict[Job, dict[str, Any]]) -> l
         f"{len(records)} of {len(plan)} jobs done.",
         "Means with 95 % bootstrap intervals over items; differences are paired.",
     ]
+    earlier = sum("psnr_whole" in r["metrics"] and "psnr_sub" not in r["metrics"] for r in found)
+    if earlier:
+        remarks.append(
+            f"{earlier} records are of an earlier version, which aligned in whole pixels: they have no sub-pixel "
+            "measures but LPIPS."
+        )
     for key, what in (
         ("commit", "Commit"),
         ("source", "Source files' hash"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,13 +12,15 @@ from torch import Tensor
 
 from blinddps.core import InputError
 
-from ..metrics import align_kernel, aligned_psnr, kernel_mse, levin_psnr, mnc, psnr, ssim, tilt_epe
+from ..metrics import align, align_kernel, kernel_mse, levin_psnr, mnc, psnr, ssim, tilt_epe
 from .measure import Measurement
 from .methods import Restored
 
-__all__ = ["METRICS", "Metric", "kernel_error", "score"]
+__all__ = ["METRICS", "Metric", "kernel_error", "of_this_version", "reach", "score"]
 
-MAX_SHIFT = 8  # pixels; of the aligned PSNR, or a quarter of a small picture's side
+MAX_SHIFT = 8  # pixels
+SSIM_SIDE = 11  # pixels of its window
+_EARLIER = {"psnr_aligned": "psnr_whole", "mnc": "mnc_whole"}
 PSNR_CAP = 100.0  # dB; of equal pictures, whose own is infinite, and counts as this in means
 
 
@@ -36,15 +39,24 @@ class Metric:
     ratio: bool = False
 
 
+_SUB = "after the best translation, sub-pixel (Fourier shift)"
+
 METRICS = {
-    "psnr": Metric("PSNR", "PSNR", ".2f", "more", "dB, where it lies"),
-    "psnr_aligned": Metric(
-        "PSNR al.",
-        "PSNR (aligned)",
+    "psnr_sub": Metric(
+        "PSNR sub-px",
+        "PSNR (sub-pixel)",
         ".2f",
         "more",
-        f"dB, after the best shift of up to {MAX_SHIFT} pixels, inside them",
+        f"dB, {_SUB}, of up to {MAX_SHIFT} pixels, inside them: the measure of blind results",
     ),
+    "psnr_whole": Metric(
+        "PSNR whole-px",
+        "PSNR (whole pixels)",
+        ".2f",
+        "more",
+        "dB, after the best shift by whole pixels, on the same pixels",
+    ),
+    "psnr": Metric("PSNR", "PSNR", ".2f", "more", "dB, where it lies, all pixels"),
     "psnr_quarter": Metric(
         "PSNR 1/4",
         "PSNR (quarter pixels)",
@@ -52,23 +64,52 @@ METRICS = {
         "more",
         "dB, Levin's evaluation: the best shift of up to 5 pixels in quarters, 15 pixels of border left out",
     ),
+    "ssim_sub": Metric(
+        "SSIM sub-px", "SSIM (sub-pixel)", ".3f", "more", "structural similarity at the translation of PSNR sub-px"
+    ),
     "ssim": Metric("SSIM", "SSIM", ".3f", "more", "structural similarity, where it lies"),
-    "lpips_vgg": Metric("LPIPS-V", "LPIPS (VGG)", ".3f", "less", "distance in features of VGG-16"),
-    "lpips_alex": Metric("LPIPS-A", "LPIPS (Alex)", ".3f", "less", "distance in features of AlexNet"),
+    **{
+        f"lpips_{network}{suffix}": Metric(f"LPIPS-{letter}{label}", f"LPIPS ({title}{latex})", ".3f", "less", about)
+        for network, letter, title, what in (("vgg", "V", "VGG", "VGG-16"), ("alex", "A", "Alex", "AlexNet"))
+        for suffix, label, latex, about in (
+            ("_sub", " sub-px", ", sub-pixel", f"distance in features of {what} at the translation of PSNR sub-px"),
+            ("", "", "", f"distance in features of {what}, where it lies"),
+        )
+    },
     "fid": Metric("FID", "FID", ".1f", "less", "of the set; compare sets of one size alone"),
-    "mnc": Metric("MNC", "MNC", ".3f", "more", "of the kernel, maximum normalised correlation"),
+    "mnc_sub": Metric(
+        "MNC sub-px", "MNC (sub-pixel)", ".3f", "more", f"of the kernel, normalised correlation {_SUB} of its own"
+    ),
+    "mnc_whole": Metric("MNC", "MNC", ".3f", "more", "of the kernel, maximum normalised correlation, whole pixels"),
     "kernel_mse_sum": Metric(
-        "k-MSE sum", "MSE (sum 1)", ".2e", "less", "of aligned kernels of sum one, over the true kernel's pixels"
+        "k-MSE sum",
+        "MSE (sum 1)",
+        ".2e",
+        "less",
+        "of kernels of sum one, aligned in whole pixels, over the true kernel's pixels",
     ),
     "kernel_mse_max": Metric(
-        "k-MSE max", "MSE (max 1)", ".4f", "less", "of aligned kernels of maximum one, over the true kernel's pixels"
+        "k-MSE max",
+        "MSE (max 1)",
+        ".4f",
+        "less",
+        "of kernels of maximum one, aligned in whole pixels, over the true kernel's pixels",
     ),
     "error_over_ceiling": Metric(
         "error/ceiling",
         "error over the ceiling's",
         ".2f",
         "less",
-        "squared error (aligned) over that of 'known-kernel', which for most methods is another solver; geometric mean",
+        "squared error (sub-pixel) over that of 'known-kernel', which for most methods is another solver; geometric "
+        "mean",
+        ratio=True,
+    ),
+    "error_over_ceiling_whole": Metric(
+        "error/ceiling whole-px",
+        "error over the ceiling's (whole pixels)",
+        ".2f",
+        "less",
+        "of PSNR whole-px",
         ratio=True,
     ),
     "tilt_epe": Metric("EPE", "tilt EPE", ".3f", "less", "end-point error of the tilt in pixels, its mean left out"),
@@ -109,8 +150,20 @@ def score(m: Measurement, result: Restored) -> tuple[dict[str, float], list[str]
     return {name: value for name, value in values.items() if math.isfinite(value)}, missing
 
 
+def reach(truth: Tensor) -> int:
+    """Pixels that a result is moved by at most, and that are left out at each border of the aligned measures:
+    ``MAX_SHIFT``, or a quarter of a small picture's side."""
+    return min(MAX_SHIFT, min(truth.shape[-2:]) // 4)
+
+
+def of_this_version(metrics: Mapping[str, float]) -> dict[str, float]:
+    """A record's measures under the names they have now: earlier versions aligned in whole pixels alone, and called
+    that ``psnr_aligned`` and ``mnc``."""
+    return {_EARLIER.get(name, name): value for name, value in metrics.items()}
+
+
 def kernel_error(k: Tensor, ref: Tensor, normalise: Literal["sum", "max"] = "sum") -> float:
-    """Squared error of ``k``, aligned, with all of it: what lies outside the frame of ``ref`` counts, too.
+    """Squared error of ``k``, aligned in whole pixels: all of it counts, also what lies outside the frame of ``ref``.
 
     Both are divided by their whole sum or maximum first. The sum of squares is over the frame that holds both and is
     divided by the pixels of ``ref``, so that it does not depend on the size that a solver was told.
@@ -126,21 +179,23 @@ def _of_image(m: Measurement, result: Restored) -> dict[str, float]:
     truth = m.truth.expand(-1, x.shape[1] if m.truth.shape[1] == 1 else -1, -1, -1)
     if x.shape != truth.shape:
         raise InputError(f"the restored picture is {tuple(x.shape)}, its truth {tuple(m.truth.shape)}")
-    shift = min(MAX_SHIFT, min(truth.shape[-2:]) // 4)
-    values = {
-        "psnr": psnr(x, truth, data_range=1),
-        "psnr_aligned": aligned_psnr(x, truth, max_shift=shift, data_range=1, subpixel=False),
-    }
+    moved = {name: align(x, truth, reach(truth), subpixel=name == "sub") for name in ("sub", "whole")}
+    values = {f"psnr_{name}": psnr(pair.x, pair.ref, data_range=1) for name, pair in moved.items()}
+    values["psnr"] = psnr(x, truth, data_range=1)
     if m.own:
         values["psnr_quarter"] = levin_psnr(x, truth, data_range=1)
-    capped = {name: min(float(value), PSNR_CAP) for name, value in values.items()}  # NaN stays
-    return capped | {"ssim": float(ssim(x, truth, data_range=1))}
+    found = {name: min(float(value), PSNR_CAP) for name, value in values.items()}  # NaN stays
+    found["ssim"] = float(ssim(x, truth, data_range=1))
+    if min(moved["sub"].ref.shape[-2:]) >= SSIM_SIDE:
+        found["ssim_sub"] = float(ssim(moved["sub"].x, moved["sub"].ref, data_range=1))
+    return found
 
 
 def _of_kernel(m: Measurement, result: Restored) -> dict[str, float]:
     k = torch.from_numpy(result.kernel)[None, None]
     return {
-        "mnc": float(mnc(k, m.kernel, subpixel=False)),
+        "mnc_sub": float(mnc(k, m.kernel)),
+        "mnc_whole": float(mnc(k, m.kernel, subpixel=False)),
         "kernel_mse_sum": kernel_error(k, m.kernel, "sum"),
         "kernel_mse_max": kernel_error(k, m.kernel, "max"),
     }

@@ -21,7 +21,8 @@ __all__ = ["Row", "Table", "make_tables"]
 
 STATUSES = ("converged", "rejected", "diverged", "failed")
 _PER_ITEM = [name for name in METRICS if name != "fid"]
-_OF_PICTURE = ("psnr", "psnr_aligned", "psnr_quarter", "ssim", "lpips_vgg", "lpips_alex")
+_OF_PICTURE = tuple(name for name in METRICS if name.startswith(("psnr", "ssim", "lpips")))
+_RATIOS = {"error_over_ceiling": "psnr_sub", "error_over_ceiling_whole": "psnr_whole"}
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,16 @@ def _table(
     if known is not None:
         for own in per_item.values():
             for i, found in own.items():
-                if "psnr_aligned" in found and "psnr_aligned" in per_item[known].get(i, {}):
-                    pair = (torch.tensor(p["psnr_aligned"]) for p in (found, per_item[known][i]))
-                    found["error_over_ceiling"] = float(error_ratio(*pair))
+                for ratio, measure in _RATIOS.items():
+                    ceiling = per_item[known].get(i, {})
+                    if measure in found.keys() & ceiling:
+                        pair = (torch.tensor(p[measure]) for p in (found, ceiling))
+                        found[ratio] = float(error_ratio(*pair))
     groups = {i: group_of(spec.data.layout, i) for i in items}
     reference = spec.reference if spec.reference in with_pictures else None
     scored = [i for i in items if any("psnr" in own.get(i, {}) for own in per_item.values())]
+    # records of earlier versions are aligned in whole pixels alone
+    aligned = "psnr_sub" if any("psnr_sub" in f for own in per_item.values() for f in own.values()) else "psnr_whole"
     rows = []
     for method in methods:
         own = per_item[method.name]
@@ -174,7 +179,7 @@ def _table(
         worse = None
         if given is not None and mine and method.name != given:
             pairs = [(own[i], per_item[given].get(i, {})) for i in mine]
-            both_psnr = [(a["psnr_aligned"], b["psnr_aligned"]) for a, b in pairs if "psnr_aligned" in a.keys() & b]
+            both_psnr = [(a[aligned], b[aligned]) for a, b in pairs if aligned in a.keys() & b]
             worse = sum(a < b for a, b in both_psnr), len(both_psnr)
         here = [r for j, r in of_method[method.name].items() if j.item in items]
         counts = {s: sum(r["status"] == s for r in here) for s in STATUSES}

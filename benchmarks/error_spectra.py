@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from blinddps.core import from_simplex, simplex
-from blinddps.priors import load_prior, measure_error_spectrum
+from blinddps.priors import load_prior, measure_error
 from blinddps.priors.folder import find_prior
 from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, tilt_set
 from blinddps.training import read_pictures
@@ -59,7 +59,7 @@ def main() -> None:
     for name in args.only:
         x = data[name]()
         prior = load_prior(name, dtype=torch.bfloat16)
-        spectrum = measure_error_spectrum(prior, x, to_physical=simplex if name == "kernel" else None, seed=SEED)
+        spectrum = measure_error(prior, x, to_physical=simplex if name == "kernel" else None, seed=SEED)
         card = prior.card.model_copy(update={"error_spectrum": asdict(spectrum)})
         (find_prior(name) / "blinddps.json").write_text(card.model_dump_json(indent=2) + "\n")
         print(name, "rmse by level:", [round((sum(r) / len(r)) ** 0.5, 4) for r in spectrum.power])

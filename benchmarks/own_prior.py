@@ -23,7 +23,7 @@ import blinddps
 from blinddps.core import generator_for, normal_like
 from blinddps.io import write_image
 from blinddps.metrics import aligned_psnr
-from blinddps.priors import load_prior, measure_error_spectrum, save_prior
+from blinddps.priors import load_prior, measure_error, save_prior
 from blinddps.simulate import motion_kernels, simulate_blur
 from blinddps.training import ImageData, read_pictures
 from common import header
@@ -59,7 +59,7 @@ def main() -> None:
     lines.append(f"trained  {' '.join(command)}\n         {time.perf_counter() - begun:.0f} s")
     prior = load_prior(out / "prior")
     pieces = ImageData(read_pictures([args.runs / "kept-back"]), seed=0).batch(range(16), 96)
-    error = measure_error_spectrum(prior, pieces)
+    error = measure_error(prior, pieces)
     told = replace(prior, card=prior.card.model_copy(update={"error_spectrum": asdict(error)}))
     save_prior(told, args.runs / "mine-told")
     names = {"photos": "photos", "mine, not told its error": str(out / "prior"), "mine": str(args.runs / "mine-told")}

@@ -9,7 +9,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .core import Unknown
     from .operators import Blur, Composed, Frames, Tilt
-    from .priors import load_prior
+    from .priors import as_prior, load_prior
     from .restore import Deblurred, DeblurSettings, Turbulence, TurbulenceSettings, deblur, restore_turbulence
     from .samplers import blind_dps, blind_proximal
 
@@ -24,6 +24,7 @@ __all__ = [
     "TurbulenceSettings",
     "Unknown",
     "__version__",
+    "as_prior",
     "blind_dps",
     "blind_proximal",
     "deblur",
@@ -41,6 +42,7 @@ _HOME = {
     "Turbulence": "restore",
     "TurbulenceSettings": "restore",
     "Unknown": "core",
+    "as_prior": "priors",
     "blind_dps": "samplers",
     "blind_proximal": "samplers",
     "deblur": "restore",

@@ -85,7 +85,7 @@ class NoiseSchedule:
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """Fractional index at which the schedule has level ``sigma``: linear in ``log sigma``, held at the ends."""
-        table = self.sigmas.log().to(sigma.device, torch.float32)
+        table = self._table(sigma.device)
         value = sigma.to(torch.float32).clamp_min(1e-12).log()
         hi = (
             torch.searchsorted(table, value).clamp(1, len(self) - 1)
@@ -95,6 +95,14 @@ class NoiseSchedule:
         lo = (hi - 1).clamp_min(0)
         gap = (table[hi] - table[lo]).clamp_min(1e-12)
         return (lo + (value - table[lo]) / gap).clamp(0, len(self) - 1)
+
+    def _table(self, device: torch.device) -> Tensor:
+        """``log sigma`` in float32 on ``device``, put there once."""
+        tables: dict[torch.device, Tensor] = self.__dict__.setdefault("_tables", {})
+        if device not in tables:
+            with torch.inference_mode(False):  # it is kept, and may meet gradients later
+                tables[device] = self.sigmas.log().float().to(device)
+        return tables[device]
 
 
 def linear_schedule(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:

@@ -2,24 +2,28 @@
 
 from .card import PriorCard
 from .diffusion import DiffusionPrior
-from .error import measure_error_spectrum
-from .folder import find_prior, load_prior, read_card, save_prior, shipped_priors
+from .error import measure_error
+from .folder import find_prior, load_prior, save_prior, shipped_priors
 from .framewise import Framewise
 from .gaussian import GaussianPrior
+from .given import AnyPrior, OwnPrior, as_prior, read_card
 from .sampling import sample_prior
 from .stationary import StationaryTilt
 from .tiled import Tiled
 
 __all__ = [
+    "AnyPrior",
     "DiffusionPrior",
     "Framewise",
     "GaussianPrior",
+    "OwnPrior",
     "PriorCard",
     "StationaryTilt",
     "Tiled",
+    "as_prior",
     "find_prior",
     "load_prior",
-    "measure_error_spectrum",
+    "measure_error",
     "read_card",
     "sample_prior",
     "save_prior",

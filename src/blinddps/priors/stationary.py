@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -41,19 +41,19 @@ class StationaryTilt:
     def schedule(self) -> NoiseSchedule:
         return linear_schedule()
 
-    @property
+    @cached_property
     def error_spectrum(self) -> ErrorSpectrum:
         """Mean over the components of ``S sigma^2 / (S + sigma^2)``, along the diagonal of a 128-pixel frame."""
         levels = [10 ** (-2 + 0.25 * i) for i in range(15)]
         places = [i * 2**0.5 / 128 for i in range(1, 65)]
-        power = self._powers((128, 128))
+        power = _powers(self, (128, 128), torch.device("cpu"), torch.float32)
         line = torch.stack([power[:, i, i] for i in range(1, 65)], -1)
         table = [(line * s * s / (line + s * s)).mean(0).clamp_min(1e-10).tolist() for s in levels]
         return ErrorSpectrum(levels, places, table)
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
         size = (x.shape[-2], x.shape[-1])
-        power = self._powers(size).to(x)  # (n, H, W)
+        power = _powers(self, size, x.device, x.dtype)  # (n, H, W)
         spectrum = torch.fft.fft2(x, norm="ortho")
         seen = power + sigma.reshape(-1, 1, 1, 1).square()  # (B, n, H, W)
         energy = spectrum.abs().square().sum(1, keepdim=True)
@@ -62,12 +62,10 @@ class StationaryTilt:
         gain = (weight * power / seen).sum(1, keepdim=True)
         return torch.fft.ifft2(gain * spectrum, norm="ortho").real
 
-    def _powers(self, size: tuple[int, int]) -> Tensor:
-        return _powers(self, size)
-
 
 @lru_cache(maxsize=8)
-def _powers(prior: StationaryTilt, size: tuple[int, int]) -> Tensor:
+@torch.inference_mode(False)  # it is kept, and may meet gradients later
+def _powers(prior: StationaryTilt, size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Tensor:
     """``S_i`` in the prior's units, ``(n, H, W)``; nowhere zero, so that evidence and precision stay finite."""
     fy, fx = (torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
     f = (fy[:, None] ** 2 + fx[None] ** 2).sqrt()
@@ -82,4 +80,4 @@ def _powers(prior: StationaryTilt, size: tuple[int, int]) -> Tensor:
 
     power = torch.stack(list(fields())) / prior.scale**2
     floor: Tensor = 1e-5 * power.mean((-2, -1), keepdim=True)
-    return power.maximum(floor).float()
+    return power.maximum(floor).float().to(device, dtype)

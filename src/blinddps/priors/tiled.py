@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,8 +58,7 @@ class Tiled:
                     done = checkpoint(self.prior, part, sigma, use_reentrant=False)
                 else:
                     done = self.prior(part, sigma)
-                ramp = self._ramp(top, part.shape[-2], h)[:, None] * self._ramp(left, part.shape[-1], w)
-                ramp = ramp.to(x)
+                ramp = _ramp(self.overlap, (top, left), (part.shape[-2], part.shape[-1]), (h, w), x.device, x.dtype)
                 before = (left, w - left - part.shape[-1], top, h - top - part.shape[-2])
                 total = total + torch.nn.functional.pad(done * ramp, before)
                 weight = weight + torch.nn.functional.pad(ramp[None, None], before)
@@ -70,12 +71,20 @@ class Tiled:
         count = -(-(size - self.overlap) // stride)
         return [min(i * stride, size - self.tile) for i in range(count)]
 
-    def _ramp(self, start: int, length: int, size: int) -> Tensor:
-        """1 inside, rising linearly over the overlap at borders that another tile shares."""
-        place = torch.arange(length, dtype=torch.float32)
-        ramp = torch.ones(length)
-        if start > 0:
-            ramp = ramp.minimum((place + 1) / (self.overlap + 1))
-        if start + length < size:
-            ramp = ramp.minimum((length - place) / (self.overlap + 1))
-        return ramp
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # it is kept, and may meet gradients later
+def _ramp(
+    overlap: int, start: tuple[int, int], length: tuple[int, int], size: tuple[int, int], device: Any, dtype: Any
+) -> Tensor:
+    """1 inside, rising linearly over the overlap at borders that another tile shares."""
+    lines = []
+    for i in range(2):
+        place = torch.arange(length[i], dtype=torch.float32)
+        line = torch.ones(length[i], dtype=torch.float32)
+        if start[i] > 0:
+            line = line.minimum((place + 1) / (overlap + 1))
+        if start[i] + length[i] < size[i]:
+            line = line.minimum((length[i] - place) / (overlap + 1))
+        lines.append(line)
+    return torch.outer(*lines).to(device, dtype)

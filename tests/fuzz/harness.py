@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import warnings
 from collections import Counter
@@ -40,13 +41,15 @@ class TooLong(BaseException):
 
 @dataclass(frozen=True)
 class Ending:
-    """``kind`` is ``result``, ``refused`` (both fine) or ``fault``; ``place`` is the innermost line of the package."""
+    """``kind`` is ``result``, ``refused`` (both fine) or ``fault``; ``place`` is the innermost line of the package,
+    ``seconds`` are of the processor."""
 
     case: int
     target: str
     kind: str
     what: str = ""
     place: str = ""
+    seconds: float = 0.0
 
 
 def judge(case: int, seeds: Any, home: Path, keep: Path | None = None) -> Ending:
@@ -59,8 +62,9 @@ def judge(case: int, seeds: Any, home: Path, keep: Path | None = None) -> Ending
     os.chdir(place)
     try:
         call = target(rng, place, seeds)
-        before = _state(place)
+        before, begun = _state(place), time.process_time()
         kind, what, where = _ending(call)
+        seconds = time.process_time() - begun
         if kind != "fault":
             changed = [name for name, value in _state(place).items() if value != before.get(name)]
             if changed:
@@ -69,7 +73,7 @@ def judge(case: int, seeds: Any, home: Path, keep: Path | None = None) -> Ending
         os.chdir(home)
     if keep is not None:
         shutil.copytree(place, keep, symlinks=True, dirs_exist_ok=True)
-    return Ending(case, target.__name__, kind, what, where)
+    return Ending(case, target.__name__, kind, what, where, round(seconds, 4))
 
 
 def drawn(rng: random.Random) -> Any:
@@ -273,8 +277,11 @@ def summary(endings: list[Ending]) -> str:
     kinds = ("result", "refused", "fault")
     targets = sorted({e.target for e in endings})
     counted = Counter((e.target, e.kind) for e in endings)
-    lines = [f"{'target':14}" + "".join(f"{k:>9}" for k in kinds)]
-    lines += [f"{t:14}" + "".join(f"{counted[t, k]:9}" for k in kinds) for t in targets]
+    lines = [f"{'target':14}" + "".join(f"{k:>9}" for k in kinds) + "   seconds of the processor, mean and most"]
+    for t in targets:
+        seconds = [e.seconds for e in endings if e.target == t]
+        numbers = "".join(f"{counted[t, k]:9}" for k in kinds)
+        lines.append(f"{t:14}{numbers}{sum(seconds) / len(seconds):10.3f}{max(seconds):8.2f}")
     lines.append(f"{'all':14}" + "".join(f"{sum(e.kind == k for e in endings):9}" for k in kinds))
     faults: dict[tuple[str, str, str], list[Ending]] = {}
     for e in endings:

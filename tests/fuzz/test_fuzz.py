@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -63,7 +64,7 @@ def _raises(error: Exception) -> Callable[[], None]:
 FAULTS: list[tuple[Callable[[], object], str]] = [
     (_raises(KeyError("shape")), "KeyError: 'shape'"),
     (_raises(MemoryError()), "MemoryError"),
-    (_raises(InputError("first line; remedy\nsecond line")), "an error of several lines"),
+    (_raises(InputError("<object object at 0x7f>; remedy")), "an error with Python's insides"),
     (_raises(InputError("it is damaged")), "an error without a remedy"),
     (_raises(InputError("")), "an error of 0 characters"),
     (_changes_the_generator, "changed: torch random"),
@@ -104,7 +105,7 @@ def test_what_is_right_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     first, again, other = (judge(case, None, tmp_path) for case in (1, 1, 2))
     assert first.kind == "refused"
-    assert first == again  # the case alone decides the damage
+    assert replace(first, seconds=again.seconds) == again  # the case alone decides the damage
     assert first.what != other.what
     assert "1 x target" not in summary([first])
     assert "1 x target, no place: it broke" in summary([Ending(3, "target", "fault", "it broke")])

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,9 +46,28 @@ def blinddps() -> Callable[..., Done]:
 
 
 @pytest.fixture(scope="session")
-def several() -> Callable[[Sequence[Sequence[object]]], list[Done]]:
-    """Several calls of the entry point in one process: importing torch takes longer than all of them."""
-    return _several
+def several() -> Iterator[Callable[[Sequence[Sequence[object]]], list[Done]]]:
+    """Several calls of the entry point in one process, forked from one that has only imported: importing torch takes
+    longer than all of them."""
+    call = [sys.executable, "-c", _SERVER]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def ask(calls: Sequence[Sequence[object]]) -> list[Done]:
+            asked = {"folder": os.getcwd(), "calls": [[str(a) for a in call] for call in calls]}
+            late = threading.Timer(120, server.kill)
+            late.start()
+            try:
+                print(json.dumps(asked), file=server.stdin, flush=True)
+                answers = [json.loads(server.stdout.readline() or "null") for _ in (*calls, "end")]
+            finally:
+                late.cancel()
+            assert answers[-1] == 0, answers  # how the process ended
+            return [Done(*answer) for answer in answers[:-1]]
+
+        yield ask
+        server.stdin.close()
 
 
 def _one(*arguments: object) -> Done:
@@ -56,28 +76,29 @@ def _one(*arguments: object) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-_MANY = """
-import contextlib, io, json, sys
+_SERVER = """
+import contextlib, io, json, os, sys
+import diffusers.models.unets.unet_2d, diffusers.schedulers.scheduling_ddpm, tifffile, torch
+import blinddps.evaluation, blinddps.restore, blinddps.training
 from blinddps.cli import main
-for arguments in json.load(sys.stdin):
-    sys.argv[1:] = arguments
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(asked["folder"])
+        for arguments in asked["calls"]:
+            sys.argv[1:] = arguments
+            out, err, code = io.StringIO(), io.StringIO(), 0
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    main()
+                except SystemExit as end:
+                    code = end.code or 0
+            print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
-
-
-def _several(calls: Sequence[Sequence[object]]) -> list[Done]:
-    asked = json.dumps([[str(a) for a in call] for call in calls])
-    done = subprocess.run(
-        [sys.executable, "-c", _MANY], input=asked, capture_output=True, text=True, env=ENVIRONMENT, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return [Done(*json.loads(line)) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture(scope="session")

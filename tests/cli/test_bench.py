@@ -84,7 +84,7 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
     assert "1 done, 0 of them failed, 0 were there already" in first.out
     assert "3 done, 0 of them failed, 1 were there already" in rest.out
     assert again.out == ""
-    assert "PSNR al." in report.out
+    assert "PSNR sub-px" in report.out
     assert "0 done, 0 of them failed, 0 were there already, 4 taken from other runs" in taken.out
     assert report.out.splitlines()[-1] == str(out / "report.html")
     assert {p.name for p in out.iterdir() if p.is_file()} == {

@@ -542,7 +542,7 @@ def command(rng: Random, place: Path, seeds: Seeds) -> Call:
             sys.argv = before
         said = err.getvalue()
         _demand(code in (0, 1, 2), f"exit code {code}")
-        _demand("Traceback" not in said and "unexpected" not in said, f"{argv}: {said[-300:]}")
+        _demand("Traceback" not in said and "error: unexpected " not in said, f"{argv}: {said[-300:]}")
         _demand(code == 0 or bool(said.strip()), f"{argv}: exit code {code} without a word")
 
     return call

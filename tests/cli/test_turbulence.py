@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from blinddps.io import read_image
 
@@ -91,3 +91,25 @@ def test_folders_keep_their_names_and_wrong_usage_is_named(
     assert (out / "a.scene_restored.png").exists()
     assert "--frames" in done[1].err
     assert "did you mean 'stationary'" in done[2].err
+
+
+def test_alpha_and_profile_are_kept(tmp_path: Path, several: Call, tiny: list[object]) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    x = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+    Image.fromarray(x).save(tmp_path / "a.png", icc_profile=profile)
+    made, out = tmp_path / "made", tmp_path / "out"
+    simulate = ["simulate", "turbulence", tmp_path / "a.png", "--kernel-size", 8, "--out"]
+    restore = ["--out", out, "--kernel-size", 8, *tiny]
+    done = several(
+        [
+            [*simulate, made],
+            [*simulate, tmp_path / "many", "--frames", 2],
+            ["turbulence", made / "a_turbulent.png", tmp_path / "many" / "a_turbulent", *restore],
+        ]
+    )
+    assert [d.code for d in done] == [0, 0, 0], [d.err for d in done]
+    written = [made / "a_turbulent.png", tmp_path / "many/a_turbulent/002.png"]
+    for path in [*written, out / "a_turbulent_restored.png", out / "a_turbulent-2_restored.png"]:
+        picture = read_image(path)
+        assert picture.icc_profile == profile
+        np.testing.assert_array_equal(picture.alpha, x[..., 3])

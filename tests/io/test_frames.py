@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import socket
+import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from blinddps.core import InputError
-from blinddps.io import read_frames, sharpest
+from blinddps.io import frames as module
+from blinddps.io import read_frames, read_image, sharpest
 
 
 def frames(count: int, height: int = 20, width: int = 24) -> list[np.ndarray]:
@@ -110,13 +116,270 @@ def test_pages_are_read_as_a_single_picture_is(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.stack(read)[..., 0], (255 - grey) / 255, atol=1e-6)
 
 
-def test_a_video(tmp_path: Path) -> None:
+# ------------------------------------------------------------------------------------------------ stacks, memory
+
+
+@pytest.mark.parametrize("options", [{"imagej": True}, {"truncate": True}, {"imagej": True, "truncate": True}])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_a_stack_with_one_directory_keeps_all_frames(tmp_path: Path, options: dict[str, Any], dtype: str) -> None:
+    stack = np.random.default_rng(0).random((5, 20, 24)).astype("f4")
+    stack = stack if dtype == "f4" else np.rint(stack * np.iinfo(dtype).max).astype(dtype)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack, photometric="minisblack", **options)
+    scene = read_frames(path)
+    top = 1 if dtype == "f4" else np.iinfo(dtype).max
+    np.testing.assert_allclose(np.stack(scene.frames)[..., 0], stack.astype("f4") / top, rtol=1e-6)
+    assert scene.names == [f"page {i + 1}" for i in range(5)]
+    picture = read_image(path, warn=False)
+    np.testing.assert_array_equal(picture.data, scene.frames[0])
+    assert picture.notes == ("the file holds 5 pages; only the first is used",)
+    np.testing.assert_array_equal(read_image(path, warn=False, page=3).data, scene.frames[3])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot read"):
+        read_frames(path)
+
+
+def test_a_colour_stack_with_one_directory(tmp_path: Path) -> None:
+    stack = np.stack(frames(3))
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, truncate=True)
+    np.testing.assert_array_equal(np.rint(np.stack(seen(tmp_path / "a.tif")[0]) * 255), stack)
+
+
+def test_pages_are_walked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of reads grows with the pages, not with their square."""
+    reads = {}
+    for count in (20, 80):
+        path = tmp_path / f"{count}.tif"
+        tifffile.imwrite(path, np.zeros((count, 8, 8), np.uint8), photometric="minisblack", compression="zlib")
+
+        class Counted(io.FileIO):
+            calls = 0
+
+            def readinto(self, buffer: Any) -> int:
+                Counted.calls += 1
+                return super().readinto(buffer)  # type: ignore[return-value]
+
+        monkeypatch.setattr(module, "open_file", lambda path: (str(path), path, io.BufferedReader(Counted(path), 16)))
+        assert len(read_frames(path).frames) == count
+        reads[count] = Counted.calls
+    assert reads[80] < 5 * reads[20]
+
+
+def moving(path: Path, count: int) -> None:
+    """A sharp frame at 3, blurred ones elsewhere."""
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400), dtype=np.uint8)
+    with tifffile.TiffWriter(path) as tiff:
+        for i in range(count):
+            tiff.write(noise if i == 3 else noise // 2, photometric="minisblack", compression="zlib")
+
+
+def test_no_more_is_held_than_is_kept(tmp_path: Path) -> None:
+    moving(tmp_path / "a.tif", 40)
+    tracemalloc.start()
+    scene = read_frames(tmp_path / "a.tif", count=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scene.names == ["page 1", "page 4"]
+    assert peak < 12 * 4 * 400 * 400  # of 40 frames in float32
+
+
+def test_what_does_not_fit_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving(tmp_path / "a.tif", 8)
+    monkeypatch.setattr(module, "_free_memory", lambda: 5 * 4 * 400 * 400)
+    with pytest.raises(InputError, match=r"do not fit in the free memory, of 0.0 GB, after 5; keep fewer"):
+        read_frames(tmp_path / "a.tif")
+    assert len(read_frames(tmp_path / "a.tif", count=3).frames) == 3
+
+    def starved(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "picture_of", starved)
+    with pytest.raises(InputError, match="do not fit in the free memory"):
+        read_frames(tmp_path / "a.tif")
+
+
+def test_the_system_tells_its_free_memory() -> None:
+    assert module._free_memory() > 2**20
+
+
+def test_the_content_tells_the_format(tmp_path: Path) -> None:
+    given = frames(3)
+    tifffile.imwrite(tmp_path / "a.png", np.stack(given), photometric="rgb")
+    assert len(read_frames(tmp_path / "a.png").frames) == 3
+    Image.fromarray(given[0]).save(tmp_path / "b.png")
+    (tmp_path / "b.png").rename(tmp_path / "b.gif")
+    assert read_frames(tmp_path / "b.gif").names == ["b.gif"]
+
+
+def test_an_animation_cut_between_its_frames_is_noted(tmp_path: Path) -> None:
+    first, *others = (Image.fromarray(f) for f in frames(4))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others, duration=50)
+    assert read_frames(tmp_path / "a.gif").notes == ()
+    whole = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(whole[:-1])
+    assert read_frames(tmp_path / "a.gif").notes == ("its end is missing; it may be cut",)
+
+
+# ------------------------------------------------------------------------------------------------ alpha, profile
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_alpha_and_profile_that_all_frames_share_are_kept(tmp_path: Path) -> None:
+    alpha = np.arange(480, dtype=np.uint16).astype(np.uint8).reshape(20, 24)
+    for i, frame in enumerate(frames(3)):
+        Image.fromarray(np.dstack([frame, alpha])).save(tmp_path / f"{i}.png", icc_profile=SRGB)
+    scene = read_frames(tmp_path)
+    assert scene.like is not None
+    np.testing.assert_array_equal(scene.like.alpha, alpha)
+    assert scene.like.icc_profile == SRGB
+    assert scene.notes == ()
+    Image.fromarray(frames(1)[0]).save(tmp_path / "3.png")
+    scene = read_frames(tmp_path)
+    assert scene.like is not None
+    assert (scene.like.alpha, scene.like.icc_profile) == (None, None)
+    assert scene.notes == tuple(f"the frames differ in their {w}, which is left out" for w in ("alpha", "ICC profile"))
+
+
+# ------------------------------------------------------------------------------------------------ videos
+
+
+def film(path: Path, given: list[np.ndarray], codec: str = "ffv1", pixel: str = "bgr0", **options: Any) -> None:
     av = pytest.importorskip("av")
-    with av.open(str(tmp_path / "a.mkv"), "w") as video:
-        stream = video.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 24, 20, "bgr0"
-        for frame in frames(3):
-            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="bgr0")))
+    with av.open(str(path), "w", **options) as video:
+        stream = video.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = *given[0].shape[:2], pixel
+        for frame in given:
+            kind = "rgb48le" if frame.dtype == np.uint16 else "rgb24"
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format=kind).reformat(format=pixel)))
         video.mux(stream.encode())
-    read, _ = seen(tmp_path / "a.mkv")
-    np.testing.assert_array_equal(np.rint(np.stack(read) * 255), np.stack(frames(3)))
+
+
+def test_a_video(tmp_path: Path) -> None:
+    film(tmp_path / "a.mkv", frames(3))
+    scene = read_frames(tmp_path / "a.mkv")
+    np.testing.assert_array_equal(np.rint(np.stack(scene.frames) * 255), np.stack(frames(3)))
+    assert (scene.names, scene.dtype, scene.notes) == (["frame 1", "frame 2", "frame 3"], np.uint8, ())
+
+
+def test_a_deep_video_keeps_its_depth(tmp_path: Path) -> None:
+    deep = [np.random.default_rng(i).integers(0, 65536, (20, 24, 3)).astype(np.uint16) for i in range(2)]
+    film(tmp_path / "a.mkv", deep, pixel="gbrp16le")
+    scene = read_frames(tmp_path / "a.mkv")
+    assert scene.dtype == np.uint16
+    np.testing.assert_array_equal(np.rint(np.stack(scene.frames) * 65535), np.stack(deep))
+
+
+# Display matrices (a b c d) as a phone writes them, and what they do: held upright, turned left, on its head, turned
+# right, and the mirrored picture of a front camera. ISO 14496-12, 8.3.2: (x, y) is shown at (a x + c y, b x + d y).
+MATRICES = {
+    (1, 0, 0, 1): lambda x: x,
+    (0, 1, -1, 0): lambda x: np.rot90(x, -1),
+    (-1, 0, 0, -1): lambda x: np.rot90(x, 2),
+    (0, -1, 1, 0): lambda x: np.rot90(x),
+    (-1, 0, 0, 1): lambda x: x[:, ::-1],
+    (1, 0, 0, -1): lambda x: x[::-1],
+    (0, 1, 1, 0): lambda x: x.swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_a_video_is_turned_upright(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+    corners = np.zeros((32, 48, 3), np.uint8)
+    corners[:16, :24] = 255, 0, 0
+    corners[:16, 24:] = 0, 255, 0
+    corners[16:, :24] = 0, 0, 255
+    film(tmp_path / "a.mp4", [corners] * 2, "mpeg4", "yuv420p")
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    place = content.index(b"tkhd") + 44  # type, version and flags, 5 numbers, 4 small ones: ISO 14496-12, 8.3.2
+    a, b, c, d = (value << 16 for value in matrix)
+    assert content[place : place + 36] == struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    (tmp_path / "a.mp4").write_bytes(content)
+    np.testing.assert_allclose(read_frames(tmp_path / "a.mp4").frames[1], MATRICES[matrix](corners) / 255, atol=0.3)
+
+
+@pytest.mark.parametrize("name", ["http:a.mkv", "concat:a.mkv", "file:a.mkv", "tcp:a.mkv"])
+def test_a_name_is_no_address(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(tmp_path / "a.mkv", frames(3))
+    (tmp_path / "a.mkv").rename(tmp_path / name)
+    film(tmp_path / "a.mkv", frames(1))  # what FFmpeg would open for two of the names
+    monkeypatch.chdir(tmp_path)
+    assert len(read_frames(name).frames) == 3
+
+
+def test_nothing_is_fetched(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    film(tmp_path / "a.mkv", frames(2))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"
+        playlists = {
+            "named.mp4": None,
+            "concat.mp4": f"ffconcat version 1.0\nfile '{tmp_path / 'a.mkv'}'\n",
+            "hls.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{address}\n#EXT-X-ENDLIST\n",
+            "sdp.mp4": f"v=0\nc=IN IP4 127.0.0.1\nm=video {server.getsockname()[1]} RTP/AVP 96\n",
+        }
+        for name, content in playlists.items():
+            source: Any = address
+            if content is not None:
+                source = tmp_path / name
+                source.write_text(content)
+            with pytest.raises(InputError, match="cannot"):
+                read_frames(source)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixel", "options"),
+    [
+        (".mkv", "ffv1", "bgr0", {}),
+        (".mkv", "mpeg4", "yuv420p", {}),
+        (".avi", "mpeg4", "yuv420p", {}),
+        (".mov", "mpeg4", "yuv420p", {}),
+        (".mov", "mpeg4", "yuv420p", {"options": {"movflags": "faststart"}}),
+        (".ogv", "libvpx", "yuv420p", {"format": "ogg"}),
+    ],
+)
+def test_a_cut_video_does_not_pass_for_a_whole_one(
+    tmp_path: Path, suffix: str, codec: str, pixel: str, options: dict[str, Any]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 32, 48, 3), dtype=np.uint8)
+    path = tmp_path / f"a{suffix}"
+    try:
+        film(path, list(noise), codec, pixel, **options)
+    except ValueError as error:  # FFmpeg may come without an encoder
+        pytest.skip(str(error))
+    scene = read_frames(path)
+    assert (len(scene.frames), scene.notes) == (30, ())
+    whole = path.read_bytes()
+    for share in (0.5, 0.7, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with contextlib.suppress(InputError):  # which is as good as a note
+            scene = read_frames(path)
+            assert len(scene.frames) < 30
+            assert "may be cut" in scene.notes[-1]
+
+
+def test_damaged_videos_end_in_a_sentence_or_in_frames(tmp_path: Path) -> None:
+    film(tmp_path / "a.mkv", frames(4))
+    film(tmp_path / "b.mp4", [np.zeros((32, 48, 3), np.uint8)] * 4, "mpeg4", "yuv420p")
+    for name in ("a.mkv", "b.mp4"):
+        path, whole = tmp_path / name, (tmp_path / name).read_bytes()
+        for seed in range(120):
+            rng = np.random.default_rng(seed)
+            content = bytearray(whole)
+            for place in rng.integers(0, len(whole) if seed % 2 else 400, 1 + seed % 8):
+                content[place] = rng.integers(256)
+            path.write_bytes(content)
+            with contextlib.suppress(InputError):
+                read_frames(path, max_pixels=100_000)
+
+
+def test_text_that_is_not_utf_8_does_not_stop_a_video(tmp_path: Path) -> None:
+    film(tmp_path / "a.mkv", frames(3))
+    content = (tmp_path / "a.mkv").read_bytes()
+    assert content.count(b"Lavf") >= 1
+    (tmp_path / "a.mkv").write_bytes(content.replace(b"Lavf", b"\xff\xfe\xfd\xfc"))
+    assert len(read_frames(tmp_path / "a.mkv").frames) == 3

@@ -264,6 +264,14 @@ def test_tiff_palette(tmp_path):
         assert_holds(read_image(tmp_path / "x.tif"), table.T[indices].astype(np.uint8))
 
 
+def test_tiff_palette_of_8_bit_values(tmp_path):
+    """As some programs write it; libtiff takes a map without a value above 255 so, too."""
+    indices = pixels(np.uint8, 1)[..., 0]
+    table = np.random.default_rng(1).integers(0, 256, (3, 256), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", indices, photometric="palette", colormap=table)
+    assert_holds(read_image(tmp_path / "x.tif"), table.T[indices].astype(np.uint8))
+
+
 def test_tiff_of_12_bit_is_stretched_to_16(tmp_path):
     x = pixels(np.uint16, 1) >> 4
     tifffile.imwrite(tmp_path / "x.tif", x[..., 0], photometric="minisblack", bitspersample=12)
@@ -362,6 +370,42 @@ def test_damaged_metadata_do_not_stop_the_pixels(tmp_path, capfd):
 
 def to_8bit(x):
     return (x >> 8).astype(np.uint8)
+
+
+LINEAR, USUAL = struct.pack(">I", 100000), struct.pack(">I", 45455)
+PRIMARIES = {
+    "sRGB": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+    "P3": struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
+}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "notes"),
+    [
+        ({b"gAMA": LINEAR}, ["gamma 1, which is neither applied nor kept"]),
+        ({b"gAMA": USUAL}, []),
+        ({b"gAMA": bytes(4)}, []),
+        ({b"gAMA": USUAL, b"cHRM": PRIMARIES["sRGB"]}, []),
+        ({b"gAMA": USUAL, b"cHRM": PRIMARIES["P3"]}, ["primaries other than sRGB's"]),
+        ({b"gAMA": LINEAR, b"cHRM": PRIMARIES["P3"]}, ["gamma 1", "primaries other than sRGB's"]),
+        ({b"gAMA": LINEAR, b"sRGB": b"\0"}, []),
+        ({b"gAMA": LINEAR, b"iCCP": b"name\0\0" + zlib.compress(SRGB)}, []),
+        ({b"cICP": bytes((1, 13, 0, 1))}, []),
+        ({b"cICP": bytes((9, 16, 0, 1)), b"iCCP": b"name\0\0" + zlib.compress(SRGB)}, ["coded as cICP 9-16-0-1"]),
+    ],
+    ids=lambda x: "+".join(k.decode() for k in x) if isinstance(x, dict) else None,
+)
+def test_png_colours_that_are_not_srgb_are_said(tmp_path, chunks, notes):
+    """PNG, third edition, 4.3: cICP before iCCP, this before sRGB, this before gAMA and cHRM."""
+    x = pixels(np.uint16, 3)
+    blob = imagecodecs.png_encode(x)
+    extra = b"".join(png_chunk(kind, payload) for kind, payload in chunks.items())
+    (tmp_path / "x.png").write_bytes(blob[:33] + extra + blob[33:])
+    picture = read_image(tmp_path / "x.png", warn=False)
+    assert_holds(picture, x)
+    assert len(picture.notes) == len(notes)
+    for said, expected in zip(picture.notes, notes, strict=True):
+        assert expected in said
 
 
 def test_profile_bomb_is_bounded(tmp_path):

@@ -292,7 +292,8 @@ def _turbulence(
         folder.mkdir(exist_ok=True)
         seen = [folder / f"{j + 1:03d}.png" for j in range(len(y))]
     for frame, target in zip(y, seen, strict=True):
-        write_image(target, from_tensor(frame[None]), dtype=np.uint8 if picture.dtype.kind == "f" else picture.dtype)
+        depth = np.uint8 if picture.dtype.kind == "f" else picture.dtype
+        write_image(target, from_tensor(frame[None]), like=picture, dtype=depth)
     array = out / f"{name}_truth_tilt.npy"
     with atomic_write(array) as temporary:
         np.save(temporary, tilt.numpy(), allow_pickle=False)

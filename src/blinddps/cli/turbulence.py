@@ -89,7 +89,8 @@ def turbulence(
     Each INPUT leaves in DIR, with NAME its name:
 
     \b
-      NAME_restored.png   the picture, 16 bit where the input is deeper than 8 (_sample2, ... with --samples)
+      NAME_restored.png   the picture, 16 bit where the input is deeper than 8 (_sample2, ... with --samples), with the
+                          alpha and profile that all frames share
       NAME_kernel.npy     the kernel, sum one, and NAME_kernel.png; per frame (frames, h, w), the picture of the first
       NAME_tilt.npy       the tilts: float32 (frames, 2, H, W), to the right and down, in pixels of the size that was
                           solved (a prior of fixed size resizes the picture); NAME_tilt.png: the first
@@ -191,7 +192,8 @@ def _write(path: Path, out: Path, name: str, scene: Scene, result: Turbulence, o
             continue
         number = f"_sample{j + 1}" if j else ""
         picture = out / f"{name}_restored{number}.png"
-        write_image(picture, result.images[j], dtype=np.uint8 if scene.dtype.itemsize == 1 else np.uint16)
+        depth = np.uint8 if scene.dtype.itemsize == 1 else np.uint16
+        write_image(picture, result.images[j], like=scene.like, dtype=depth)
         kernels, tilt = result.kernels[j], result.tilts[j]
         files += [picture, *write_kernel(out / f"{name}_kernel{number}", kernels[0])]
         array = out / f"{name}_tilt{number}.npy"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -21,22 +21,22 @@ class Format:
         read: decodes a file of at most so many pixels.
         suffixes: by which it is looked for in folders, in lower case.
         signatures: what its content begins with; a ``.`` stands for any byte.
-        holds_frames: a file may be a scene.
+        read_frames: decodes all frames, one after the other, where a file may hold several, each with a name.
     """
 
     name: str
     read: Callable[[BinaryIO, int], Decoded]
     suffixes: tuple[str, ...]
     signatures: tuple[bytes, ...]
-    holds_frames: bool = False
+    read_frames: Callable[[BinaryIO, int], Iterator[tuple[str, Decoded]]] | None = None
 
 
 FORMATS = (
     Format("PNG", png.read, (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("JPEG", pillow.read_jpeg, (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
     Format("WEBP", webp.read, (".webp",), (b"RIFF....WEBP",)),
-    Format("TIFF", tiff.read, (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), holds_frames=True),
-    Format("GIF", pillow.read_gif, (".gif",), (b"GIF87a", b"GIF89a"), holds_frames=True),
+    Format("TIFF", tiff.read, (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.read_frames),
+    Format("GIF", pillow.read_gif, (".gif",), (b"GIF87a", b"GIF89a"), pillow.read_gif_frames),
     Format("BMP", pillow.read_bmp, (".bmp",), (b"BM",)),
     Format("NPY", npy.read, (".npy",), (b"\x93NUMPY",)),
 )
@@ -51,7 +51,7 @@ DATASET_SUFFIXES = PICTURE_SUFFIXES - {".gif", ".npy"}
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"})
 
 #: Suffixes of files that may hold several frames of one scene.
-FRAME_SUFFIXES = VIDEO_SUFFIXES | {suffix for one in FORMATS if one.holds_frames for suffix in one.suffixes}
+FRAME_SUFFIXES = VIDEO_SUFFIXES | {suffix for one in FORMATS if one.read_frames for suffix in one.suffixes}
 
 
 def format_of(head: bytes) -> Format | None:

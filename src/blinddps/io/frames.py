@@ -1,10 +1,12 @@
-"""Frames of one scene: a folder, a multi-page TIFF, an animated GIF or a video."""
+"""Frames of one scene: a folder, a multi-page TIFF, an animated GIF or a video, read one at a time."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
+from .decode.common import undecodable
 from .formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from .picture import Picture, to_float
-from .read import read_image
+from .picture import MAX_PIXELS, Picture
+from .read import open_file, picture_of, read_image, sniff
+from .video import read_video
 
 __all__ = ["Scene", "read_frames", "sharpest"]
 
@@ -28,59 +32,69 @@ class Scene:
     Attributes:
         frames: ``(H, W, C)`` float32 in [0, 1], of one size, in their order.
         names: what each is called: a file's name, ``page 3``, ``frame 3``.
-        dtype: deepest type of the files: uint8, uint16, or a float type.
+        dtype: deepest type of the frames: uint8, uint16, or a float type.
         notes: sentences on what reading left out, each once.
+        like: the first frame, with the alpha and the ICC profile that all frames share: for
+            :func:`~blinddps.io.write_image`.
     """
 
     frames: list[np.ndarray]
     names: list[str]
     dtype: np.dtype[Any]
     notes: tuple[str, ...] = ()
+    like: Picture | None = None
 
 
-def read_frames(source: str | os.PathLike[str], *, count: int | None = None) -> Scene:
+def read_frames(source: str | os.PathLike[str], *, count: int | None = None, max_pixels: int = MAX_PIXELS) -> Scene:
     """The frames of a scene.
 
     A folder's pictures come in natural order of their names (``2.png`` before ``10.png``), without those named like our
-    own results (``..._restored.png``). A TIFF gives its pages, a
-    GIF its frames, a video (``pip install 'blinddps[video]'``) its pictures; any other file is a single frame.
+    own results (``..._restored.png``). A TIFF gives its pages, a GIF its frames, a video
+    (``pip install 'blinddps[video]'``) its pictures; any other file is a single frame. One frame is decoded at a time,
+    and no more than ``count`` and one are held.
 
     Args:
         source: file or folder.
         count: keep the so many :func:`sharpest`, in their order; all by default.
+        max_pixels: of a frame.
 
     Raises:
-        InputError: nothing to read, a damaged file, frames of different sizes, or a video without the extra installed.
+        InputError: nothing to read, a damaged file, frames of different sizes, frames that do not fit in memory, or a
+            video without the extra installed.
     """
     path = Path(source)
     if count is not None and count < 1:
         raise InputError(f"count is {count}; give at least 1 frame")
-    named: list[tuple[str, Picture]] | list[tuple[str, np.ndarray]]
-    if path.is_dir():
-        named = _folder(path)
-    elif path.suffix.lower() in VIDEO_SUFFIXES:
-        named = _video(path)
-    elif path.suffix.lower() in (".tif", ".tiff"):
-        named = _tiff(path)
-    elif path.suffix.lower() == ".gif":
-        named = _gif(path)
-    else:
-        named = [(path.name, read_image(path, warn=False))]
-    names = [name for name, _ in named]
-    frames = [one.data if isinstance(one, Picture) else one for _, one in named]
-    notes = tuple(dict.fromkeys(note for _, one in named if isinstance(one, Picture) for note in one.notes))
-    types = [one.dtype if isinstance(one, Picture) else np.dtype(np.uint8) for _, one in named]
-    for name, frame in zip(names, frames, strict=True):
-        if frame.shape != frames[0].shape:
-            (h, w, c), (h0, w0, c0) = frame.shape, frames[0].shape
-            raise InputError(
-                f"frame '{name}' of '{source}' is {w} x {h} pixels of {c} channels and '{names[0]}' {w0} x {h0} of "
-                f"{c0}; give frames of one size"
-            )
-    if count is not None and count < len(frames):
-        kept = sharpest(frames, count)
-        frames, names = [frames[i] for i in kept], [names[i] for i in kept]
-    return Scene(frames, names, max(types, key=lambda t: (t.kind == "f", t.itemsize)), notes)
+    notes: list[str] = []
+    held: list[tuple[str, Picture, float]] = []  # with its sharpness, where that decides
+    types: set[np.dtype[Any]] = set()
+    first: tuple[str, Picture] | None = None
+    seen, room = 0, _free_memory()
+    try:
+        for seen, (name, picture) in enumerate(_frames(path, notes, max_pixels), 1):
+            first = first or (name, picture)
+            _require_size(source, name, picture.data, first[0], first[1].data)
+            notes += picture.notes
+            types.add(picture.dtype)
+            held.append((name, picture, 0.0 if count is None else _sharpness(picture.data)))
+            if count is not None and seen > count:  # of equal ones the last goes
+                held.pop(min(range(len(held)), key=lambda i: (held[i][2], -i)))
+            if picture.data.nbytes * (len(held) + 1) > room:
+                raise MemoryError
+    except MemoryError:
+        raise InputError(
+            f"the frames of '{source}' do not fit in the free memory, of {room / 1e9:.1f} GB, after {seen}; keep fewer "
+            "(count, --frames), or make them smaller"
+        ) from None
+    pictures = _grey_where_all_are([picture for _, picture, _ in held])
+    like = _like(pictures, notes)
+    return Scene(
+        frames=[one.data for one in pictures],
+        names=[path.name] if seen == 1 else [name for name, _, _ in held],
+        dtype=max(types, key=lambda t: (t.kind == "f", t.itemsize)),
+        notes=tuple(dict.fromkeys(notes)),
+        like=like,
+    )
 
 
 def sharpest(frames: list[np.ndarray], count: int) -> list[int]:
@@ -105,80 +119,89 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name.casefold())]
 
 
-def _folder(path: Path) -> list[tuple[str, Picture]]:
+def _frames(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[str, Picture]]:
+    if path.is_dir():
+        for one in _folder(path):
+            yield one.name, read_image(one, warn=False, max_pixels=max_pixels)
+        return
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        yield from read_video(path, notes, max_pixels)
+        return
+    _, _, opened = open_file(path)
+    what = "file's"
+    try:
+        with opened as file:
+            form = sniff(file)
+            what = form.name
+            if form.read_frames is None:
+                yield path.name, read_image(path, warn=False, max_pixels=max_pixels)
+                return
+            for name, decoded in form.read_frames(file, max_pixels):
+                yield name, picture_of(decoded, form.name, path)
+    except (InputError, MemoryError) as error:
+        if str(error).startswith("cannot read") or isinstance(error, MemoryError):
+            raise
+        raise InputError(f"cannot read '{path}': {error}") from error
+    except Exception as error:  # tifffile and Pillow raise anything on bad bytes
+        raise InputError(f"cannot read '{path}': {undecodable(what, error)}") from error
+
+
+def _folder(path: Path) -> list[Path]:
     found = [
-        p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file() and not p.name.startswith(".")
+        p
+        for p in path.iterdir()
+        if p.suffix.lower() in PICTURE_SUFFIXES
+        and p.is_file()
+        and not p.name.startswith(".")
+        and not _OWN.search(p.stem)
     ]
-    found = [p for p in found if not _OWN.search(p.stem)]
     if not found:
         raise InputError(f"folder '{path}' has no pictures; give one with {', '.join(sorted(PICTURE_SUFFIXES))} files")
-    return [(p.name, read_image(p, warn=False)) for p in sorted(found, key=lambda p: natural(p.name))]
+    return sorted(found, key=lambda p: natural(p.name))
 
 
-def _tiff(path: Path) -> list[tuple[str, Picture]]:
-    import tifffile
-
-    first = read_image(path, warn=False)  # refuses what is damaged, of unknown range or too large
-    try:
-        with tifffile.TiffFile(path) as file:
-            numbers = [i for i, page in enumerate(file.pages) if not page.is_reduced]
-            whole = not _next_page(file)
-    except Exception as error:  # tifffile raises anything on bad bytes
-        raise _damaged(path, error) from error
-    if not whole:
-        raise _damaged(path, f"it ends after page {len(numbers)}")
-    if len(numbers) < 2:
-        return [(path.name, first)]
-    pages = [read_image(path, warn=False, page=i) for i in numbers]
-    alone = {note for note in first.notes if "only the first" in note}  # true of a single picture, here all are read
-    return [
-        (f"page {i + 1}", replace(page, notes=tuple(n for n in page.notes if n not in alone)))
-        for i, page in zip(numbers, pages, strict=True)
-    ]
-
-
-def _next_page(file: Any) -> int:
-    """Where a TIFF says that the page after the last one found lies; 0: there is none (TIFF 6.0, section 2)."""
-    form, handle, last = file.tiff, file.filehandle, file.pages[len(file.pages) - 1]
-    handle.seek(last.offset)
-    (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-    handle.seek(last.offset + form.tagnosize + tags * form.tagsize)
-    (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
-    return int(offset)
-
-
-def _damaged(path: Path, reason: object) -> InputError:
-    return InputError(f"cannot read '{path}': {' '.join(str(reason).split())[:120]}; get a fresh copy")
-
-
-def _gif(path: Path) -> list[tuple[str, np.ndarray]]:
-    from PIL import Image, ImageSequence
-
-    read_image(path, warn=False)
-    try:
-        with Image.open(path) as animation:
-            frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
-    except Exception as error:  # Pillow raises anything on bad bytes
-        raise _damaged(path, error) from error
-    if all(np.ptp(f, axis=2).max() == 0 for f in frames):
-        frames = [f[..., :1] for f in frames]
-    return [(f"frame {i + 1}", to_float(f)) for i, f in enumerate(frames)]
-
-
-def _video(path: Path) -> list[tuple[str, np.ndarray]]:
-    try:
-        import av
-    except ImportError:
+def _require_size(source: Any, name: str, frame: np.ndarray, first_name: str, first: np.ndarray) -> None:
+    if frame.shape != first.shape:
+        (h, w, c), (h0, w0, c0) = frame.shape, first.shape
         raise InputError(
-            f"'{path}' is a video and PyAV is not installed; pip install 'blinddps[video]', or give a folder of frames"
-        ) from None
-    try:
-        with av.open(str(path)) as video:
-            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise InputError(
-            f"video '{path}' cannot be read ({error}); check the path, or give a folder of frames"
-        ) from None
-    if not frames:
-        raise InputError(f"video '{path}' has no pictures; give another file")
-    return [(f"frame {i + 1}", to_float(f)) for i, f in enumerate(frames)]
+            f"frame '{name}' of '{source}' is {w} x {h} pixels of {c} channels and '{first_name}' {w0} x {h0} of "
+            f"{c0}; give frames of one size"
+        )
+
+
+def _grey_where_all_are(pictures: list[Picture]) -> list[Picture]:
+    """Frames of a GIF, whose palette is of colours, with one channel if these are all grey."""
+    if pictures[0].format != "GIF" or any(np.ptp(one.data, axis=2).any() for one in pictures):
+        return pictures
+    return [replace(one, data=np.ascontiguousarray(one.data[..., :1])) for one in pictures]
+
+
+def _like(pictures: list[Picture], notes: list[str]) -> Picture:
+    """The first picture; its alpha and its profile only if those of the others are the same."""
+    first = pictures[0]
+    alike = {"alpha": all(_same(one.alpha, first.alpha) for one in pictures)}
+    alike["ICC profile"] = all(one.icc_profile == first.icc_profile for one in pictures)
+    for what, same in alike.items():
+        if not same:
+            notes.append(f"the frames differ in their {what}, which is left out")
+    return replace(
+        first,
+        alpha=first.alpha if alike["alpha"] else None,
+        icc_profile=first.icc_profile if alike["ICC profile"] else None,
+    )
+
+
+def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return a is b if a is None or b is None else bool(np.array_equal(a, b))
+
+
+def _free_memory() -> float:
+    """Bytes that this process can still have; infinite where the system does not tell."""
+    free = [math.inf]
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    with suppress(OSError, ValueError):  # of a container; "max" is no number
+        group = Path("/sys/fs/cgroup")
+        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(free)

@@ -14,7 +14,7 @@ from ..picture import AlphaKind
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Decoded", "cmyk_to_rgb", "count_note", "exif_orientation", "orientation_of", "undecodable"]
+__all__ = ["Decoded", "cmyk_to_rgb", "count_note", "exif_orientation", "gamma_note", "orientation_of", "undecodable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,16 @@ def orientation_of(tag: Any) -> int:
 
 def count_note(count: int, what: str, used: str = "only the first is used") -> tuple[str, ...]:
     return (f"the file holds {count} {what}; {used}",) if count > 1 else ()
+
+
+def gamma_note(gamma: float) -> tuple[str, ...]:
+    """What is said of a file's encoding exponent; 1 / 2.2 is near enough to sRGB's curve, and 0 is none."""
+    if gamma <= 0 or abs(gamma - 1 / 2.2) < 0.005:
+        return ()
+    return (
+        f"its values have the gamma {gamma:.4g}, which is neither applied nor kept: they are taken for sRGB; convert "
+        "it to sRGB first where its colours matter",
+    )
 
 
 def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, str]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ...core.errors import InputError
 from ..picture import check_size
-from .common import Decoded, cmyk_to_rgb, count_note, orientation_of
+from .common import Decoded, cmyk_to_rgb, count_note, gamma_note, orientation_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["from_image", "read_bmp", "read_gif", "read_jpeg", "read_with"]
+__all__ = ["from_image", "read_bmp", "read_gif", "read_gif_frames", "read_jpeg", "read_with"]
 
 
 def read_jpeg(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -27,6 +28,24 @@ def read_gif(file: BinaryIO, max_pixels: int) -> Decoded:
     from PIL.GifImagePlugin import GifImageFile
 
     return read_with(GifImageFile, file, max_pixels)
+
+
+def read_gif_frames(file: BinaryIO, max_pixels: int) -> Iterator[tuple[str, Decoded]]:
+    """Every frame as it is shown, in colours, with a note if the file lacks its end mark (GIF89a, 27)."""
+    from PIL.GifImagePlugin import GifImageFile
+
+    file.seek(-min(64, file.seek(0, 2)), 2)
+    whole = file.read().rstrip(b"\0").endswith(b";")  # some writers pad
+    file.seek(0)
+    image = GifImageFile(file)
+    check_size(*image.size, max_pixels)
+    for i in itertools.count():
+        try:
+            image.seek(i)
+        except EOFError:
+            break
+        shown = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        yield f"frame {i + 1}", Decoded(shown, notes=() if whole else ("its end is missing; it may be cut",))
 
 
 def read_bmp(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -57,6 +76,8 @@ def from_image(image: Image.Image, max_pixels: int, frames: str) -> Decoded:
         orientation = 1
     profile = image.info.get("icc_profile")
     profile = profile if isinstance(profile, bytes) else None
+    if not profile and "srgb" not in image.info and isinstance(image.info.get("gamma"), float):
+        notes += gamma_note(image.info["gamma"])
     mode = image.mode
     if mode == "CMYK":
         pixels, note = cmyk_to_rgb(image, profile)

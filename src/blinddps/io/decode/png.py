@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from ..picture import check_size
-from .common import Decoded, count_note, exif_orientation
+from .common import Decoded, count_note, exif_orientation, gamma_note
 
 __all__ = ["read"]
+
+_CICP_SRGB = bytes((1, 13))  # primaries and transfer function (ITU-T H.273)
+_SRGB_PRIMARIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # white, red, green, blue as x, y
 
 
 def read(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -28,11 +31,12 @@ def read(file: BinaryIO, max_pixels: int) -> Decoded:
     # Only what the pixels need is decoded: libpng prints its warnings about other chunks to standard output.
     pixels = imagecodecs.png_decode(b"".join(pixel_chunks))
     frames = struct.unpack_from(">I", chunks[b"acTL"])[0] if b"acTL" in chunks else 1
+    profile = _profile(chunks.get(b"iCCP"))
     return Decoded(
         pixels,
-        icc_profile=_profile(chunks.get(b"iCCP")),
+        icc_profile=profile,
         orientation=exif_orientation(chunks.get(b"eXIf", b"")),
-        notes=count_note(frames, "frames"),
+        notes=(*count_note(frames, "frames"), *_colour_notes(chunks, profile)),
     )
 
 
@@ -57,3 +61,26 @@ def _profile(payload: bytes | None) -> bytes | None:
         return zlib.decompressobj().decompress(rest[1:], 1 << 26)  # bounded: a few bytes can unpack to gigabytes
     except zlib.error:
         return None
+
+
+def _colour_notes(chunks: dict[bytes, bytes], profile: bytes | None) -> tuple[str, ...]:
+    """What is not sRGB by cICP, or without it by a profile or sRGB, or without these by gAMA and cHRM (PNG 3, 4.3)."""
+    code = chunks.get(b"cICP", b"")
+    if len(code) == 4:
+        if code[:2] == _CICP_SRGB:
+            return ()
+        return (
+            f"its colours are coded as cICP {'-'.join(map(str, code))} (ITU-T H.273), which is neither applied nor "
+            "kept: they are taken for sRGB; convert it to sRGB first where its colours matter",
+        )
+    if profile or b"sRGB" in chunks:
+        return ()
+    notes = gamma_note(int.from_bytes(chunks[b"gAMA"], "big") / 1e5) if len(chunks.get(b"gAMA", b"")) == 4 else ()
+    if len(chunks.get(b"cHRM", b"")) == 32:
+        primaries = struct.unpack(">8I", chunks[b"cHRM"])
+        if max(abs(a / 1e5 - b) for a, b in zip(primaries, _SRGB_PRIMARIES, strict=True)) > 0.01:
+            notes += (
+                "it names primaries other than sRGB's (cHRM), which are neither applied nor kept; convert it to sRGB "
+                "first where its colours matter",
+            )
+    return notes

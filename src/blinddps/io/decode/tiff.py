@@ -14,7 +14,7 @@ from ...core.errors import InputError
 from ..picture import DTYPE_REMEDY, AlphaKind, check_size, from_float
 from .common import Decoded, cmyk_to_rgb, count_note, orientation_of
 
-__all__ = ["read", "read_pages"]
+__all__ = ["read", "read_frames"]
 
 # tifffile reports damage through logging as well as by raising; with no handler configured that would reach the
 # terminal.
@@ -36,8 +36,8 @@ def read(file: BinaryIO, max_pixels: int, number: int = 0) -> Decoded:
         return _decode(page, max_pixels, place, count_note(count, "pages"))
 
 
-def read_pages(file: BinaryIO, max_pixels: int) -> Iterator[tuple[int, Decoded]]:
-    """Every page but thumbnails and the like, with its number from 0, each decoded when it is asked for.
+def read_frames(file: BinaryIO, max_pixels: int) -> Iterator[tuple[str, Decoded]]:
+    """Every page but thumbnails and the like, named by its number from 1, each decoded when it is asked for.
 
     Raises:
         InputError, or anything of tifffile's: a page that is damaged or no picture, or a file that ends before its
@@ -47,11 +47,11 @@ def read_pages(file: BinaryIO, max_pixels: int) -> Iterator[tuple[int, Decoded]]
         stacked = _stacked(tiff)
         if stacked > 1:
             for i in range(stacked):
-                yield i, _decode(tiff.pages[0], max_pixels, i)
+                yield f"page {i + 1}", _decode(tiff.pages[0], max_pixels, i)
             return
         for i, page in enumerate(tiff.pages):
             if i == 0 or not page.is_reduced:
-                yield i, _decode(page, max_pixels)
+                yield f"page {i + 1}", _decode(page, max_pixels)
         if _next_page(tiff):
             raise EOFError(f"it ends after page {len(tiff.pages)}")
 

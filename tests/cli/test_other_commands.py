@@ -216,13 +216,13 @@ def test_demo(cases: Path, diverges: bool, monkeypatch: pytest.MonkeyPatch, caps
         assert f"{name}: {numbers['outcome']}, PSNR {numbers['psnr_input']:.2f} dB -> " in out
         if diverges:
             assert numbers["outcome"] == "diverged"
-            assert numbers["psnr"] is numbers["psnr_aligned"] is numbers["kernel_mnc"] is None
+            assert numbers["psnr"] is numbers["psnr_sub"] is numbers["mnc_sub"] is None
             assert [path.name for path in cases.iterdir()] == ["result.json"]
             continue
         assert numbers["outcome"] in ("converged", "rejected")
         restored = np.asarray(Image.open(cases / f"{name}_restored.png")) / 255
         assert numbers["psnr"] == pytest.approx(-10 * np.log10(np.mean((restored - truth) ** 2)), abs=0.01)
-        assert 0 < numbers["kernel_mnc"] <= 1
+        assert 0 < numbers["mnc_sub"] <= 1
         assert numbers["seconds"] > 0
         for kind in ("kernel.npy", "kernel.png", "figure.png"):
             assert (cases / f"{name}_{kind}").exists()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import InputError, Outcome, Solution, Step, residual_norm
+from ..core import InputError, Solution, Step, judge, residual_norm
 from ..operators import Blur
 
 __all__ = ["Listener", "check_measurement", "finish", "luminance", "odd", "tell", "widen"]
@@ -89,23 +89,18 @@ def finish(y: Tensor, image01: Tensor, kernel: Tensor, sigma_y: float | None) ->
         sigma_y: noise on the scale of ``y``; ``None`` judges nothing.
     """
     image = image01.clamp(0, 1) * 2 - 1
-    residual, per_picture = _residual(y, image, kernel), math.sqrt(y[0].numel())
-    outcomes = []
-    for r in residual.tolist():
-        if not math.isfinite(r):
-            outcomes.append(Outcome("diverged", "the estimate became non-finite; choose another solver", 1))
-        elif sigma_y is None:
-            outcomes.append(Outcome("converged", f"residual {r:.4g}; no noise level was stated to compare it with"))
-        else:
-            ratio = r / max(sigma_y * per_picture, 1e-12)
-            text = f"residual is {ratio:.2f} times the expected noise"
-            if ratio <= TOLERANCE:
-                outcomes.append(Outcome("converged", text))
-            else:
-                remedy = "try another kernel size, noise level or solver"
-                text += f" (limit {TOLERANCE:g}): the measurement is not explained; {remedy}"
-                outcomes.append(Outcome("rejected", text))
-    return Solution({"image": image, "kernel": kernel}, residual, tuple(outcomes), {"image": 0}, backward=False)
+    residual = _residual(y, image, kernel)
+    outcomes = judge(
+        residual,
+        None,
+        None,
+        y,
+        None if sigma_y is None else [sigma_y] * len(y),
+        TOLERANCE,
+        if_diverged="choose another solver",
+        if_rejected="try another kernel size, noise level or solver",
+    )
+    return Solution({"image": image, "kernel": kernel}, residual, outcomes, {"image": 0}, backward=False)
 
 
 def _residual(y: Tensor, image: Tensor, kernel: Tensor) -> Tensor:

@@ -85,13 +85,13 @@ def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[s
     outcome = result.outcome[0]
     record: dict[str, Any] = {"outcome": outcome.status, "message": outcome.message}
     y, x = to_tensor(blurred), to_tensor(sharp)
-    numbers = {"psnr_input": psnr(y, x), "psnr_input_aligned": aligned_psnr(y, x)}
+    numbers = {"psnr_input": psnr(y, x), "psnr_input_sub": aligned_psnr(y, x)}
     if outcome.status != "diverged":
         restored = torch.from_numpy(result.image.transpose(2, 0, 1)[None] * 2 - 1)
         numbers |= {
             "psnr": psnr(restored, x),
-            "psnr_aligned": aligned_psnr(restored, x),
-            "kernel_mnc": mnc(torch.from_numpy(result.kernel)[None, None], torch.from_numpy(true_kernel)[None, None]),
+            "psnr_sub": aligned_psnr(restored, x),
+            "mnc_sub": mnc(torch.from_numpy(result.kernel)[None, None], torch.from_numpy(true_kernel)[None, None]),
         }
         write_image(out / f"{case.name}_restored.png", result.image, like=blurred)
         write_kernel(out / f"{case.name}_kernel", result.kernel)
@@ -103,14 +103,14 @@ def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[s
             ("kernel, truth", true_kernel),
         ]
         comparison_figure(columns, out / f"{case.name}_figure.png")
-    record |= {"psnr": None, "psnr_aligned": None, "kernel_mnc": None} | {
+    record |= {"psnr": None, "psnr_sub": None, "mnc_sub": None} | {
         key: round(float(value), 4) for key, value in numbers.items()
     }
     record |= {"seconds": round(result.seconds, 2), "settings": asdict(result.settings), "noise": result.noise}
     typer.echo(
         f"{case.name}: {outcome.status}, PSNR {_db(record['psnr_input'])} -> {_db(record['psnr'])}, shift-aligned "
-        f"{_db(record['psnr_input_aligned'])} -> {_db(record['psnr_aligned'])}, "
-        f"kernel MNC {'-' if record['kernel_mnc'] is None else format(record['kernel_mnc'], '.3f')}, "
+        f"{_db(record['psnr_input_sub'])} -> {_db(record['psnr_sub'])}, "
+        f"kernel MNC {'-' if record['mnc_sub'] is None else format(record['mnc_sub'], '.3f')}, "
         f"{record['seconds']:.1f} s"
     )
     return record

@@ -10,7 +10,7 @@ from .penalties import L0, L1, Penalty
 from .random import generator_for, normal_like
 from .schedule import NoiseSchedule, ancestral_step, linear_schedule
 from .similarity import structural_similarity
-from .solution import Outcome, Solution, Step, residual_norm
+from .solution import Outcome, Solution, Step, judge, residual_norm
 from .spectrum import ErrorSpectrum, natural_spectrum, radial_frequency, white_spectrum
 from .unknown import Unknown, identity
 
@@ -38,6 +38,7 @@ __all__ = [
     "generator_for",
     "identity",
     "isolated",
+    "judge",
     "linear_schedule",
     "natural_spectrum",
     "normal_like",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Outcome", "Solution", "Step", "residual_norm"]
+__all__ = ["Outcome", "Solution", "Step", "judge", "residual_norm"]
 
 
 def residual_norm(y: Tensor, prediction: Tensor) -> Tensor:
@@ -61,3 +62,47 @@ class Solution:
     outcome: tuple[Outcome, ...]
     nfe: Mapping[str, int] = field(default_factory=dict)
     backward: bool = True
+
+
+def judge(
+    residual: Tensor,
+    diverged_at: Tensor | None,
+    num_steps: int | None,
+    y: Tensor,
+    noise: Sequence[float] | None,
+    tolerance: float,
+    *,
+    if_diverged: str,
+    if_rejected: str,
+) -> tuple[Outcome, ...]:
+    """How each sample ended, by its residual alone.
+
+    Args:
+        residual: ``||y - A(estimate)||``, ``(B,)``.
+        diverged_at: index of the step at which a sample became non-finite, -1 where it did not, ``(B,)``; None where
+            steps are not watched.
+        num_steps: of the solver; None likewise.
+        y: the measurements: noise alone leaves ``noise * sqrt(y[0].numel())``.
+        noise: standard deviation for each sample; None: not stated, so nothing finite is rejected.
+        tolerance: largest residual that is called converged, in units of what noise alone leaves.
+        if_diverged, if_rejected: the remedies.
+    """
+    outcomes = []
+    steps = [-1] * len(residual) if diverged_at is None else diverged_at.tolist()
+    for b, (r, at) in enumerate(zip(residual.tolist(), steps, strict=True)):
+        if at >= 0 or not math.isfinite(r):
+            where = at + 1 if at >= 0 else num_steps
+            when = "" if where is None else f" at step {where} of {num_steps}"
+            outcomes.append(Outcome("diverged", f"the residual became non-finite{when}; {if_diverged}", where))
+            continue
+        if noise is None:
+            outcomes.append(Outcome("converged", f"residual {r:.4g}; no noise level was stated to compare it with"))
+            continue
+        ratio = r / max(noise[b] * y[0].numel() ** 0.5, 1e-12)
+        text = f"residual is {ratio:.2f} times the expected noise"
+        if ratio <= tolerance:
+            outcomes.append(Outcome("converged", text))
+        else:
+            text += f" (limit {tolerance:g}): the measurement is not explained; {if_rejected}"
+            outcomes.append(Outcome("rejected", text))
+    return tuple(outcomes)

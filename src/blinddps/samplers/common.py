@@ -1,4 +1,4 @@
-"""What every sampler checks, starts from and says at the end."""
+"""What every sampler checks and starts from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from blinddps.core import InputError, Outcome, Unknown, normal_like
+from blinddps.core import InputError, Unknown, judge, normal_like
 
 __all__ = ["check_call", "check_prediction", "clip_mean", "judge", "noise_of_rows", "start_state"]
 
@@ -85,37 +85,3 @@ def check_prediction(y: Tensor, prediction: Tensor) -> None:
             f"the operator gives shape {tuple(prediction.shape)}, the measurement has {tuple(y.shape)}; "
             "check the shapes of the unknowns and the boundary"
         )
-
-
-def judge(
-    residual: Tensor,
-    diverged_at: Tensor,
-    num_steps: int,
-    y: Tensor,
-    noise: list[float] | None,
-    tolerance: float,
-    *,
-    if_diverged: str,
-    if_rejected: str,
-) -> tuple[Outcome, ...]:
-    n = y[0].numel()
-    outcomes = []
-    for b, (r, at) in enumerate(zip(residual.tolist(), diverged_at.tolist(), strict=True)):
-        if at >= 0 or r != r or r == float("inf"):
-            where = at + 1 if at >= 0 else num_steps
-            message = f"the residual became non-finite at step {where} of {num_steps}; {if_diverged}"
-            outcomes.append(Outcome("diverged", message, where))
-            continue
-        if noise is None:
-            outcomes.append(Outcome("converged", f"residual {r:.4g}; no noise level was stated to compare it with"))
-            continue
-        ratio = r / max(noise[b] * n**0.5, 1e-12)
-        if ratio <= tolerance:
-            outcomes.append(Outcome("converged", f"residual is {ratio:.2f} times the expected noise"))
-        else:
-            message = (
-                f"residual is {ratio:.2f} times the expected noise (limit {tolerance:g}): the measurement is not "
-                f"explained; {if_rejected}"
-            )
-            outcomes.append(Outcome("rejected", message))
-    return tuple(outcomes)

@@ -28,7 +28,7 @@ SHORTER = (
 
 def blocks(text: str) -> list[tuple[str, str]]:
     """Language and content of each fenced block."""
-    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```(\w+)(?: [^\n]*)?\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_every_command_of_the_page_works(

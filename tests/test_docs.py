@@ -1,0 +1,131 @@
+"""The pages say what is so: every block runs as written, every link and option exists, sentences are short.
+
+A fence may carry a word after its language: ``no-test: REASON``, or the name of the file that a TOML block is.
+A ``text`` block is what the Python block before it prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "src" / "blinddps" / "assets"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [
+    *PAGES,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "benchmarks").rglob("*.md")),
+    *sorted((ROOT / "src").rglob("README.md")),
+]
+FENCE = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's folder: the shipped pictures, under the names that the pages use."""
+    shutil.copy(ASSETS / "face_blurred.png", tmp_path / "portrait.png")
+    shutil.copy(ASSETS / "face_sharp.png", tmp_path / "sharp.png")
+    shutil.copy(ASSETS / "photo_kernel.npy", tmp_path / "kernel.npy")
+    Image.open(ASSETS / "photo_blurred.png").crop((48, 48, 144, 144)).save(tmp_path / "photo.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_runs_as_written(page: Path, folder: Path) -> None:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
+    names: dict[str, object] = {}
+    printed = ""
+    for language, note, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if note.startswith("no-test"):
+            assert re.fullmatch(r"no-test: \S.*", note), f"no reason is given for:\n{block}"
+        elif language == "sh":
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{block}\n{done.stdout[-1000:]}\n{done.stderr[-1000:]}"
+        elif language == "python":
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                exec(compile(block, f"{page.name}, a block", "exec"), names)
+            printed = out.getvalue()
+        elif language == "toml":
+            assert note, f"a TOML block without the name of its file:\n{block}"
+            (folder / note).write_text(block, encoding="utf-8")
+        elif language == "text":
+            assert block == printed, f"the page shows\n{block}\nand the block before it prints\n{printed}"
+        else:
+            raise AssertionError(f"{page.name}: a block of '{language}', which nothing here can run")
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_every_block_is_fenced_and_every_fence_has_a_language(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    rest = FENCE.sub("", text)
+    assert "```" not in rest, "a fence without a language, or one that is indented"
+    commands = re.findall(r"^(?: {4}|\t)(?:\$ )?(?:blinddps|python|pip|make|git) .*", rest, flags=re.MULTILINE)
+    assert page.name == "CONTRIBUTING.md" or commands == [], "commands outside a fence, which no test runs"
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_every_internal_link_resolves(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}, which is not there"
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_option_that_a_page_names_exists(page: Path) -> None:
+    import typer
+
+    from blinddps.cli.app import app
+
+    def options(command: object) -> set[str]:
+        own = {o for p in getattr(command, "params", []) for o in (*p.opts, *p.secondary_opts)}
+        return own.union(*(options(c) for c in getattr(command, "commands", {}).values()))
+
+    known = options(typer.main.get_command(app)) | {"--help", "--version"}
+    foreign = {"--prefix"}
+    code = re.findall(r"`[^`]+`", page.read_text(encoding="utf-8"))
+    blocks = [block for language, _, block in FENCE.findall(page.read_text(encoding="utf-8")) if language == "sh"]
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("blinddps ")]
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", "\n".join([*code, *lines])))
+    assert sorted(named - known - foreign) == []
+
+
+def test_no_sentence_of_the_readme_is_over_30_words() -> None:
+    text = FENCE.sub("", (ROOT / "README.md").read_text(encoding="utf-8"))
+    text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text)
+    long = []
+    for part in re.split(r"\n\s*\n|\n(?=[*#|-])", text):
+        if part.lstrip().startswith("|"):
+            continue
+        for sentence in re.split(r"(?<=[.!?])\s", " ".join(part.split())):
+            if len(sentence.split()) > 30:
+                long.append(sentence)
+    assert long == []

@@ -113,7 +113,7 @@ def _sentence(text: str) -> str | None:
         return "an error of several lines, or with characters that no terminal shows"
     if "Traceback" in text or "object at 0x" in text:
         return "an error with Python's insides"
-    if not any(remedy in text for remedy in ("; ", "known: ", "should be", "must be")):
+    if not any(remedy in text for remedy in ("; ", "known: ", "should ", "must ", "is missing", "needs ", ": give ")):
         return "an error without a remedy"
     return None
 

@@ -243,6 +243,11 @@ def test_a_missing_folder(tmp_path: Path) -> None:
     assert refuses(path).endswith("give one of these or a pipeline folder")
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "\ud800", "~nobody-here", "x\0y"])
+def test_names_that_no_folder_can_have(name: str) -> None:
+    assert refuses(Path(name)).endswith("give one of these or a pipeline folder")
+
+
 def test_a_misspelt_name() -> None:
     assert refuses("kernal").startswith("unknown prior 'kernal'; did you mean 'kernel'? (known: ")
 

@@ -229,7 +229,9 @@ class TestReading:
             read_pictures([tmp_path / "none"])
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=re.escape(f"training data '{tmp_path}' have no pictures (.bmp, .jpeg")):
+        with pytest.raises(
+            InputError, match=re.escape(f"training data '{tmp_path}' have no pictures; give some of .bmp, .jpeg")
+        ):
             read_pictures([tmp_path])
 
     def test_a_tar_without_pictures(self, tmp_path: Path) -> None:

@@ -75,3 +75,19 @@ def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.M
 def test_without_tensorboard_nothing_but_the_log_is_written(tmp_path: Path) -> None:
     RunLog(tmp_path, 0).write(line(1))
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"step": 2}\n{"step" 4}\n', "it is no JSON"),
+        (b'{"step": 2}\n{"step": "4"}\n', "a line has no step"),
+        (b"\xff\xfe{}\n", "it is not UTF-8 text"),
+        (b'{"step": ' + b"9" * 5000 + b"}\n", "more than 64 bits"),
+    ],
+)
+def test_a_damaged_log_is_told_and_left(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "log.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match=f"log .*log.jsonl.*{message}.*; mend it or move it away, then resume"):
+        RunLog(tmp_path, 4)
+    assert (tmp_path / "log.jsonl").read_bytes() == content

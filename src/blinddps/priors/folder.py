@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import uuid
@@ -39,10 +40,14 @@ def find_prior(name: str | Path, others: tuple[str, ...] = ()) -> Path:
     shipped = shipped_priors()
     if str(name) in shipped:
         return shipped[str(name)]
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
+    path, there = Path(name), False
+    # a name that is too long, half a character, a user who is none: nothing is there
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        path = path.expanduser()
+        if path.is_dir():
+            return path
+        there = path.exists()
+    if there:
         raise PriorError(
             f"prior '{name}' is a file; give a diffusers pipeline folder (model_index.json, unet/, scheduler/) "
             "with safetensors weights: pickled checkpoints are not loaded"

@@ -236,7 +236,9 @@ def _files(sources: Sequence[str | Path]) -> Iterator[tuple[str, Callable[[], by
     for source in map(Path, sources):
         found = files_in(source, lambda path: path.suffix.lower() in DATASET_SUFFIXES, what="training data")
         if not found:
-            raise InputError(f"training data '{source}' have no pictures ({', '.join(sorted(DATASET_SUFFIXES))})")
+            raise InputError(
+                f"training data '{source}' have no pictures; give some of {', '.join(sorted(DATASET_SUFFIXES))}"
+            )
         between = "/" if source.is_dir() else ":"
         yield from (
             (f"{source}{between}{name}", found[name]) for name in sorted(found, key=lambda n: PurePath(n).parts)

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from blinddps.core import InputError
+from blinddps.core.reading import parse_json, read_text
 from blinddps.io.atomic import atomic_write
 
 __all__ = ["RunLog", "loss_summary"]
+
+_REMEDY = "mend it or move it away, then resume"
 
 
 class RunLog:
@@ -20,16 +23,15 @@ class RunLog:
     dropped first. With ``tensorboard`` the same numbers also go to ``tensorboard/``.
 
     Raises:
-        InputError: ``tensorboard`` is asked for and not installed.
+        InputError: ``tensorboard`` is asked for and not installed, or ``log.jsonl`` is damaged.
     """
 
     def __init__(self, folder: Path, step: int, *, tensorboard: bool = False) -> None:
         self.path = folder / "log.jsonl"
         if self.path.exists():
-            # a line cut short by a kill does not end in the closing bracket
-            lines = [line for line in self.path.read_text().splitlines() if line.endswith("}")]
+            kept = "".join(f"{line}\n" for line in _lines(self.path) if _step(line, self.path) <= step)
             with atomic_write(self.path) as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+                temporary.write_text(kept, encoding="utf-8")
         self._board = _summary_writer(folder / "tensorboard", step) if tensorboard else None
 
     def write(self, line: dict[str, Any]) -> None:
@@ -45,6 +47,18 @@ class RunLog:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def _lines(path: Path) -> list[str]:
+    """Whole lines: one that was cut short by a kill does not end in the closing bracket."""
+    return [line for line in read_text(path, "log", remedy=_REMEDY, limit=2**30).split("\n") if line.endswith("}")]
+
+
+def _step(line: str, path: Path) -> float:
+    found = parse_json(line, f"log '{path}'", remedy=_REMEDY, kind=dict).get("step")
+    if not isinstance(found, (int, float)):
+        raise InputError(f"cannot read log '{path}': a line has no step; {_REMEDY}")
+    return found
 
 
 def loss_summary(loss: Tensor, sigma: Tensor) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def test_a_folder_comes_in_natural_order(tmp_path: Path) -> None:
         Image.fromarray(frame).save(tmp_path / name)
     read, names = seen(tmp_path)
     assert names == ["Frame1.png", "frame2.png", "frame10.png"]
+    assert sorted(("1²2", "1a", "01²1"), key=module.natural) == ["1a", "01²1", "1²2"]  # ² is a digit, but no number
     for got, expected in zip(read, reversed(given), strict=True):
         np.testing.assert_array_equal(np.rint(got * 255), expected)
 
@@ -77,8 +78,9 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match=r"cannot be read|blinddps\[video\]"):
         read_frames(tmp_path / "a.mp4")
-    with pytest.raises(InputError, match="cannot read"):
-        read_frames(tmp_path / "missing.png")
+    for name in ("missing.png", "x" * 300 + ".png", "x\0.png", "x" * 300 + ".mp4"):
+        with pytest.raises(InputError, match="cannot read"):
+            read_frames(tmp_path / name)
 
 
 def test_our_own_results_in_a_folder_are_no_frames(tmp_path: Path) -> None:
@@ -137,6 +139,15 @@ def test_a_stack_with_one_directory_keeps_all_frames(tmp_path: Path, options: di
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="cannot read"):
         read_frames(path)
+
+
+def test_channels_and_slices_of_imagej_are_said(tmp_path: Path) -> None:
+    stack = np.zeros((4, 3, 20, 24), np.uint8)
+    for axes, said in (("TCYX", "3 channels"), ("TZYX", "3 slices")):
+        tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": axes})
+        scene = read_frames(tmp_path / "a.tif")
+        assert len(scene.frames) == 12
+        assert scene.notes == (f"its pages are of {said}, and each is taken for a frame",)
 
 
 def test_a_colour_stack_with_one_directory(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Real files of every format and depth: what is read is what was stored, and what is written reads back the same."""
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -142,6 +143,30 @@ def test_reads_low_bit_png(tmp_path, depth):
     palette += png_chunk(b"tRNS", opacity[:2].tobytes())
     (tmp_path / "transparent.png").write_bytes(png_file(16, 5, depth, 3, rows, palette))
     assert_holds(read_image(tmp_path / "transparent.png"), np.dstack([table[values], opacity[values]]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_interlaced_png_is_read_in_silence(tmp_path, dtype, capfd, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest; without any, warnings go to the terminal
+    x = pixels(dtype, 3)
+    rows = b""
+    for top, left, down, across in (  # PNG, 8.2: Adam7
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ):
+        for row in x[top::down, left::across]:
+            rows += b"\0" + row.astype(x.dtype.newbyteorder(">")).tobytes()
+    blob = bytearray(png_file(17, 13, 8 * x.itemsize, 2, rows))
+    blob[28] = 1  # of IHDR: interlaced
+    blob[29:33] = struct.pack(">I", zlib.crc32(blob[12:29]))
+    (tmp_path / "x.png").write_bytes(blob)
+    assert_holds(read_image(tmp_path / "x.png"), x)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_png_transparent_colour_becomes_alpha(tmp_path):
@@ -846,6 +871,24 @@ def test_what_cannot_be_written(tmp_path):
         np.zeros((8, 8)),
         like=like,
     )
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".png", ".tif", ".webp", ".jpg"])
+def test_a_link_to_a_name_without_suffix_is_followed(tmp_path, suffix):
+    (tmp_path / f"x{suffix}").symlink_to("plain")
+    write_image(tmp_path / f"x{suffix}", np.full((8, 9, 3), 0.2))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["plain", f"x{suffix}"]
+    np.testing.assert_allclose(read_image(tmp_path / "plain").data, 0.2, atol=0.01)
+
+
+def test_what_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
+    write_image(tmp_path / "x.npy", np.zeros((4, 5, 3)))
+
+    def starved(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", starved)
+    refused(tmp_path / "x.npy", "there is not enough memory for its pixels")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -116,11 +116,11 @@ def _sharpness(frame: np.ndarray) -> float:
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """Key that sorts numbers in names by value."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name.casefold())]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name.casefold())]
 
 
 def _frames(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[str, Picture]]:
-    if path.is_dir():
+    if os.path.isdir(path):  # as a Path, a name that is too long raises
         for one in _folder(path):
             yield one.name, read_image(one, warn=False, max_pixels=max_pixels)
         return
@@ -147,14 +147,11 @@ def _frames(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[str
 
 
 def _folder(path: Path) -> list[Path]:
-    found = [
-        p
-        for p in path.iterdir()
-        if p.suffix.lower() in PICTURE_SUFFIXES
-        and p.is_file()
-        and not p.name.startswith(".")
-        and not _OWN.search(p.stem)
-    ]
+    try:
+        inside = [p for p in path.iterdir() if p.is_file() and p.suffix.lower() in PICTURE_SUFFIXES]
+    except OSError as error:
+        raise InputError(f"cannot read folder '{path}': {error.strerror}; check its permissions") from error
+    found = [p for p in inside if not p.name.startswith(".") and not _OWN.search(p.stem)]
     if not found:
         raise InputError(f"folder '{path}' has no pictures; give one with {', '.join(sorted(PICTURE_SUFFIXES))} files")
     return sorted(found, key=lambda p: natural(p.name))

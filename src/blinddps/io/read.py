@@ -55,8 +55,10 @@ def read_image(
                 raise InputError(f"{error.strerror or error}; get a fresh copy") from error
             try:
                 decoded = form.read(file, max_pixels) if not page else tiff.read(file, max_pixels, page)
-            except (InputError, MemoryError):
+            except InputError:
                 raise
+            except MemoryError as error:
+                raise InputError("there is not enough memory for its pixels; give a smaller one") from error
             except Exception as error:  # decoders raise anything from SyntaxError to struct.error on bad bytes
                 raise undecodable(form.name, error) from error
         picture = picture_of(decoded, form.name, path)

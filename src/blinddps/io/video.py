@@ -44,6 +44,7 @@ def read_video(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[
                 raise InputError("it has no pictures; give another file")
             stream = video.streams.video[0]
             check_size(stream.width, stream.height, max_pixels)
+            stream.codec_context.thread_count = 1  # measuring the frames takes longer than to decode them
             for frame in video.decode(stream):
                 count += 1
                 end = max(end, _seconds(frame.pts, frame) + _seconds(frame.duration, frame))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from ..picture import check_size
 from .common import Decoded, count_note, exif_orientation, gamma_note
 
 __all__ = ["read"]
+
+_LOG_SINK = logging.NullHandler()  # warnings of libpng would reach the terminal, as one for every interlaced file
 
 _CICP_SRGB = bytes((1, 13))  # primaries and transfer function (ITU-T H.273)
 _SRGB_PRIMARIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # white, red, green, blue as x, y
@@ -28,6 +31,7 @@ def read(file: BinaryIO, max_pixels: int) -> Decoded:
         chunks.setdefault(kind, payload)
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             pixel_chunks.append(chunk)
+    logging.getLogger("imagecodecs").addHandler(_LOG_SINK)
     # Only what the pixels need is decoded: libpng prints its warnings about other chunks to standard output.
     pixels = imagecodecs.png_decode(b"".join(pixel_chunks))
     frames = struct.unpack_from(">I", chunks[b"acTL"])[0] if b"acTL" in chunks else 1

@@ -44,14 +44,14 @@ def read_frames(file: BinaryIO, max_pixels: int) -> Iterator[tuple[str, Decoded]
             last page.
     """
     with _opened(file) as tiff:
-        stacked = _stacked(tiff)
+        stacked, notes = _stacked(tiff), _planes_note(tiff)
         if stacked > 1:
             for i in range(stacked):
-                yield f"page {i + 1}", _decode(tiff.pages[0], max_pixels, i)
+                yield f"page {i + 1}", _decode(tiff.pages[0], max_pixels, i, notes)
             return
         for i, page in enumerate(tiff.pages):
             if i == 0 or not page.is_reduced:
-                yield f"page {i + 1}", _decode(page, max_pixels)
+                yield f"page {i + 1}", _decode(page, max_pixels, notes=notes)
         if _next_page(tiff):
             raise EOFError(f"it ends after page {len(tiff.pages)}")
 
@@ -75,6 +75,13 @@ def _stacked(tiff: Any) -> int:
     if first.is_imagej:  # of a file that was cut, the series counts what is left
         count = max(count, int((tiff.imagej_metadata or {}).get("images", 1)))
     return max(count, 1)
+
+
+def _planes_note(tiff: Any) -> tuple[str, ...]:
+    """What is said of ImageJ's stacks of more than time."""
+    meta = (tiff.imagej_metadata if tiff.pages[0].is_imagej else None) or {}
+    planes = [f"{meta[name]} {name}" for name in ("channels", "slices") if meta.get(name, 1) > 1]
+    return (f"its pages are of {' and '.join(planes)}, and each is taken for a frame",) if planes else ()
 
 
 def _next_page(tiff: Any) -> int:

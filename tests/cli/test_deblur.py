@@ -173,7 +173,7 @@ def test_the_result_says_everything(formats: tuple[Any, Path, Path, Any], image_
     assert sample["residual_over_noise"] > 0
     assert f"{sample['residual_over_noise']:.2f} times" in sample["message"]
     assert sample["files"] == ["rgb16-2_restored.tif", "rgb16-2_kernel.npy", "rgb16-2_kernel.png"]
-    assert result["files"] == ["rgb16-2_figure.png"]
+    assert result["files"] == [*sample["files"], "rgb16-2_figure.png"]
     assert result["nfe"] == {"image": 3, "kernel": 2}
     assert result["priors"]["kernel"] == {"name": "tiny-kernel", "licence": "CC0-1.0", "trained": 0}
     assert (result["attempts"], result["seed"], result["device"], result["notes"]) == (1, 0, "cpu", [])
@@ -189,9 +189,14 @@ def test_the_seed_alone_decides(
     _, inputs, together, _ = formats
     alone, other = tmp_path / "alone", tmp_path / "other"
     alone.mkdir()
-    for stale in ("rgb8_restored_sample7.png", "rgb8_restored.tif", "rgb8_frames.gif"):
-        (alone / stale).write_bytes(b"of an earlier call")
-    (alone / "rgb8.png").write_bytes(b"mine")
+    stale = ["rgb8_restored_sample7.png", "rgb8_restored.tif", "rgb8_frames.gif"]
+    for name in stale:
+        (alone / name).write_bytes(b"of an earlier call")
+    record = {"samples": [{"files": stale[:2]}], "files": stale[2:], "environment": {"blinddps": "0.1.0"}}
+    (alone / "rgb8_result.json").write_text(json.dumps(record))
+    users = ["rgb8.png", "rgb8_restored.psd", "rgb8_frames.mp4", "rgb8_result.csv", "rgb8_kernel_sample2.npy"]
+    for name in users:
+        (alone / name).write_bytes(b"mine")
     refused, replaced, reseeded = several(
         [
             ["deblur", inputs / "rgb8.png", "--out", alone, *tiny],
@@ -205,7 +210,8 @@ def test_the_seed_alone_decides(
     assert (replaced.code, reseeded.code) == (0, 0), replaced.err + reseeded.err
     kinds = ("restored.png", "kernel.npy", "kernel.png", "figure.png", "result.json")
     mine = {path.name for path in alone.iterdir() if not path.name.startswith("grey")}
-    assert mine == {"rgb8.png"} | {f"rgb8_{kind}" for kind in kinds}  # what was stale is gone, what is not ours stays
+    assert mine == {*users} | {f"rgb8_{kind}" for kind in kinds}  # what was stale is gone, what is not ours stays
+    assert all((alone / name).read_bytes() == b"mine" for name in users)
     for kind in kinds[:4]:
         assert (alone / f"rgb8_{kind}").read_bytes() == (together / f"rgb8_{kind}").read_bytes()
     for kind in ("restored.png", "kernel.npy"):
@@ -381,7 +387,7 @@ def test_bad_priors_options_and_outputs(
         (["--prior", damaged], 1, "damaged"),
         (["--prior", pickled], 1, "a pickle, which is not loaded"),
         (["--prior", tmp_path / "weights.ckpt"], 1, "pickled checkpoints are not loaded"),
-        (["--prior", tmp_path], 1, "is missing"),
+        (["--prior", tmp_path], 1, "it does not exist; a prior is"),
         (["--prior", kernel_prior], 1, "models the kernel, not an image"),
         (["--kernel-prior", image_prior], 1, "models the image, not a kernel"),
         (["--kernel-size", "21"], 1, "larger than the picture (24 x 20)"),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from blinddps.cli.files import claim, expand
+from blinddps.cli.files import expand, restored
 from blinddps.core import InputError
+from blinddps.core.outputs import Outputs
 
 
 def test_a_path_that_cannot_be_looked_at_leaves_the_others(
@@ -38,8 +39,11 @@ def test_a_path_that_cannot_be_looked_at_leaves_the_others(
 @pytest.mark.parametrize("samples", [1, 12])
 def test_results_whose_names_are_too_long_are_refused_at_once(tmp_path: Path, samples: int) -> None:
     """``_restored.tiff`` are 14 of the 255 bytes of a name."""
-    kinds = "restored|kernel|figure|frames|result"
     fits = 255 - len("_restored.tiff" if samples == 1 else "_restored_sample12.tiff")
-    assert claim(tmp_path, "n" * fits, kinds, False, samples) == []
+
+    def of(length: int) -> Outputs:
+        return restored(tmp_path, tmp_path / "x", "n" * length, ["kernel.npy"], samples, ["figure.png"], ".tiff")
+
+    of(fits).check(overwrite=False)
     with pytest.raises(InputError, match=r"^cannot name results like 'n+_restored.*\.tiff': .*; rename the input$"):
-        claim(tmp_path, "n" * (fits + 1), kinds, False, samples)
+        of(fits + 1).check(overwrite=False)

@@ -201,6 +201,8 @@ def test_demo(cases: Path, diverges: bool, monkeypatch: pytest.MonkeyPatch, caps
         cases.mkdir()
         for kind in ("restored.png", "kernel.npy", "kernel.png", "figure.png"):
             (cases / f"face_{kind}").write_bytes(b"of an earlier run")
+        earlier = {"psnr_input": 20, "environment": {"blinddps": "0.1.0"}}  # which named no files
+        (cases / "result.json").write_text(json.dumps(earlier))
         wild = tuple(
             module.Case(case.name, case.options | {"solver": "paper", "step_size": 1e38}) for case in module.CASES
         )

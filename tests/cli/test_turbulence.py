@@ -62,12 +62,17 @@ def test_frames_of_an_earlier_simulation_do_not_stay(tmp_path: Path, several: Ca
     Image.fromarray(np.full((24, 24), 99, np.uint8)).save(tmp_path / "a.png")
     made, folder = tmp_path / "made", tmp_path / "made" / "a_turbulent"
     folder.mkdir(parents=True)
-    Image.fromarray(np.full((24, 24), 9, np.uint8)).save(folder / "004.png")
+    Image.fromarray(np.full((24, 24), 9, np.uint8)).save(folder / "007.png")
     (folder / "notes.txt").write_text("mine")
     simulate = ["simulate", "turbulence", tmp_path / "a.png", "--out", made, "--kernel-size", 8]
     done = several([[*simulate, "--frames", 3], [*simulate, "--frames", 5, "--overwrite"]])
-    assert [d.code for d in done] == [1, 0], [d.err for d in done]
+    assert [d.code for d in done] == [1, 1], [d.err for d in done]  # it would pass for a frame, and is not ours
     assert "results are there already" in done[0].err
+    assert f"'{folder / '007.png'}' is there and no record of an earlier result names it" in done[1].err
+    assert [p.name for p in made.iterdir()] == ["a_turbulent"]
+    (folder / "007.png").unlink()
+    done = several([[*simulate, "--frames", 5], [*simulate, "--frames", 5]])
+    assert [d.code for d in done] == [0, 1], [d.err for d in done]
     assert len(list(folder.glob("*.png"))) == 5
     done = several([[*simulate, "--frames", 3, "--overwrite"]])
     assert sorted(p.name for p in folder.iterdir()) == ["001.png", "002.png", "003.png", "notes.txt"]

@@ -12,11 +12,12 @@ import typer
 from typer import Option
 
 from .errors import note, report, usage
-from .files import claim, expand, file_hash, output_names, write_json, write_kernel
+from .files import expand, file_hash, output_names, restored, write_kernel
 from .progress import Frames, progress_bar
 
 if TYPE_CHECKING:
     from ..core import Step
+    from ..core.outputs import Outputs
     from ..io import Picture
     from ..restore import Deblurred, DeblurSettings
 
@@ -133,6 +134,7 @@ def deblur(
     NAME_result.json, and the exit code is 1). An input that fails leaves the others to be done; the exit code is
     then 1.
     """
+    from ..core.outputs import refuse_conflicts
     from ..io import ensure_output_dir
     from ..priors import load_prior
     from ..restore import DeblurSettings
@@ -174,9 +176,15 @@ def deblur(
     for name in settings.networks():
         load_prior(name)
     paths, failures = expand(inputs)
-    for path, name in zip(paths, output_names(paths), strict=True):
+    once = ["figure.png", *(["frames.png", "frames.gif"] if frames else [])]
+    outputs = [
+        restored(out, path, name, ["kernel.npy", "kernel.png"], settings.samples, once)
+        for path, name in zip(paths, output_names(paths), strict=True)
+    ]
+    refuse_conflicts(outputs, paths if known_kernel is None else [*paths, known_kernel], overwrite)
+    for path, results in zip(paths, outputs, strict=True):
         try:
-            failures += not _restore(path, out, name, settings, frames, overwrite, quiet)
+            failures += not _restore(path, results, settings, frames, overwrite, quiet)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -193,13 +201,13 @@ def _number(text: str, kind: type[int] | type[float]) -> Any:
 
 
 def _restore(
-    path: Path, out: Path, name: str, settings: DeblurSettings, frames: bool, overwrite: bool, quiet: bool
+    path: Path, results: Outputs, settings: DeblurSettings, frames: bool, overwrite: bool, quiet: bool
 ) -> bool:
     """Restore one input and write its results; false if a sample diverged."""
     from ..io import read_image
     from ..restore import deblur as solve
 
-    old = claim(out, name, "restored|kernel|figure|frames|result", overwrite, settings.samples)
+    results.check(overwrite)
     picture = read_image(path, warn=False)
     for sentence in picture.notes:
         note("note", sentence, path)
@@ -214,7 +222,7 @@ def _restore(
         result = solve(picture.data, settings, on_step=on_step)
     for sentence in result.notes:
         note("note", sentence, path)
-    written = _write(path, out, name, picture, result, evolution, old)
+    written = _write(path, results, picture, result, evolution)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
         if outcome.status == "diverged":
@@ -230,47 +238,37 @@ def _restore(
 
 
 def _write(
-    path: Path,
-    out: Path,
-    name: str,
-    picture: Picture,
-    result: Deblurred,
-    evolution: Frames | None,
-    old: list[Path],
+    path: Path, results: Outputs, picture: Picture, result: Deblurred, evolution: Frames | None
 ) -> dict[int, Path]:
     """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
     from ..io import comparison_figure, output_suffix, strip_and_gif, write_image
 
-    report_path = out / f"{name}_result.json"
-    report_path.unlink(missing_ok=True)  # it says that all results are there and belong together
-    pictures: dict[int, Path] = {}
-    files: dict[int, list[Path]] = {}
-    shared: list[Path] = []
+    files: dict[int, list[str]] = {}
     for j, outcome in enumerate(result.outcome):
-        if outcome.status == "diverged":
-            continue
-        number = f"_sample{j + 1}" if j else ""
-        pictures[j] = out / f"{name}_restored{number}{output_suffix(picture)}"
-        write_image(pictures[j], result.images[j], like=picture)
-        files[j] = [pictures[j], *write_kernel(out / f"{name}_kernel{number}", result.kernels[j])]
-    if pictures:
-        first = min(pictures)
-        shared = [out / f"{name}_figure.png"]
+        if outcome.status != "diverged":
+            number = f"_sample{j + 1}" if j else ""
+            kinds = f"restored{number}{output_suffix(picture)}", f"kernel{number}.npy", f"kernel{number}.png"
+            files[j] = [results.name(kind) for kind in kinds]
+    shared = [results.name("figure.png")] if files else []
+    if files and evolution is not None and evolution.frames:
+        shared += [results.name("frames.png"), results.name("frames.gif")]
+    every = [name for names in [*files.values(), shared] for name in names]
+    results.begin(every)
+    for j, (image, kernel, _) in files.items():
+        write_image(results.folder / image, result.images[j], like=picture)
+        write_kernel(results.folder / kernel, result.kernels[j])
+    if shared:
+        first = min(files)
         columns = [("input", picture.data), ("restored", result.images[first]), ("kernel", result.kernels[first])]
-        comparison_figure(columns, shared[0])
-        if evolution is not None and evolution.frames:
-            strip, animation = out / f"{name}_frames.png", out / f"{name}_frames.gif"
-            strip_and_gif(evolution.frames, strip, animation)
-            shared += [strip, animation]
-    for stale in {*old} - {report_path, *shared, *(f for group in files.values() for f in group)}:
-        stale.unlink()
-    write_json(report_path, _record(path, picture, result, files, shared))
-    return pictures
+        figure, *animation = (results.folder / name for name in shared)
+        comparison_figure(columns, figure)
+        if animation and evolution is not None:
+            strip_and_gif(evolution.frames, *animation)
+    results.end(every, _record(path, picture, result, files))
+    return {j: results.folder / names[0] for j, names in files.items()}
 
 
-def _record(
-    path: Path, picture: Picture, result: Deblurred, files: dict[int, list[Path]], shared: list[Path]
-) -> dict[str, Any]:
+def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]]) -> dict[str, Any]:
     from ..provenance import environment
 
     height, width, channels = picture.data.shape
@@ -292,11 +290,10 @@ def _record(
                 "message": outcome.message,
                 "step": outcome.step,
                 "residual_over_noise": residual if math.isfinite(residual) else None,
-                "files": [file.name for file in files.get(j, [])],
+                "files": files.get(j, []),
             }
             for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
         ],
-        "files": [file.name for file in shared],
         "noise": result.noise,
         "agreement": result.agreement,
         "notes": [*picture.notes, *result.notes],

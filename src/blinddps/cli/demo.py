@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from typer import Option
 
 from .errors import note, usage
-from .files import write_json, write_kernel
+from .files import write_kernel
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def demo(
     the face's numbers at its top, the photograph's under "photo". It measures and does not judge: the exit code is 0
     whatever the numbers are.
     """
+    from ..core.outputs import Outputs, files_of_record
     from ..io import ensure_output_dir
     from ..priors import read_card
     from ..provenance import environment
@@ -57,14 +59,25 @@ def demo(
     for case in CASES:
         read_card(case.options["prior"])  # a missing one is told before the first case has run for minutes
     ensure_output_dir(out)
-    for old in ("result.json", *(f"{case.name}_{kind}" for case in CASES for kind in _KINDS)):
+    names = [f"{case.name}_{kind}" for case in CASES for kind in _KINDS]
+
+    def of_record(content: Any) -> list[str] | None:
+        """Version 0.1 named no files."""
+        known = isinstance(content, dict) and "psnr_input" in content
+        return files_of_record({"files": names} | content if known else content)
+
+    results = Outputs(out, "result.json", names, "|".join(map(re.escape, names)), of_record)
+    results.check(overwrite=True)
+    results.begin(names)
+    for old in results.old:
         (out / old).unlink(missing_ok=True)  # a case that diverges writes none
     record: dict[str, Any] = {}
     for case in CASES:
         options = case.options | {"seed": seed, "device": device} | ({} if steps is None else {"num_steps": steps})
         numbers = _run(case, usage(DeblurSettings, **options), out, quiet)
         record |= numbers if case is CASES[0] else {case.name: numbers}
-    write_json(out / "result.json", record | {"environment": environment(where)})
+    there = [name for name in names if (out / name).exists()]
+    results.end(there, record | {"environment": environment(where)})
     typer.echo(f"results in {out}")
 
 
@@ -94,7 +107,7 @@ def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[s
             "mnc_sub": mnc(torch.from_numpy(result.kernel)[None, None], torch.from_numpy(true_kernel)[None, None]),
         }
         write_image(out / f"{case.name}_restored.png", result.image, like=blurred)
-        write_kernel(out / f"{case.name}_kernel", result.kernel)
+        write_kernel(out / f"{case.name}_kernel.npy", result.kernel)
         columns = [
             ("blurred", blurred.data),
             ("restored", result.image),

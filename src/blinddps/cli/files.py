@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import note, report
 
-__all__ = ["claim", "expand", "file_hash", "output_names", "write_json", "write_kernel"]
+if TYPE_CHECKING:
+    from ..core.outputs import Outputs
+
+__all__ = ["expand", "file_hash", "output_names", "picture_suffix", "restored", "write_kernel"]
 
 _OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")
 
@@ -75,49 +77,55 @@ def output_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def claim(out: Path, name: str, kinds: str, overwrite: bool, samples: int = 1) -> list[Path]:
-    """Results that earlier calls left for ``name``; ``kinds``, separated by ``|``, are what follows ``name_``.
+def restored(
+    out: Path, path: Path, name: str, kinds: Sequence[str], samples: int, once: Sequence[str], suffix: str | None = None
+) -> Outputs:
+    """Results of ``deblur`` and ``turbulence`` for the input ``path``.
 
-    Raises:
-        InputError: there are some and ``overwrite`` is false; or a result's name is too long for the file system.
+    Args:
+        out: their folder.
+        path: the input.
+        name: what their names begin with.
+        kinds: ends of the names of what each sample has, beside the picture.
+        samples: how many.
+        once: ends of the names of what all samples share.
+        suffix: of the picture; by default what ``blinddps.io.output_suffix`` gives ``path``.
     """
-    from ..core import InputError
+    from ..core.outputs import Outputs
 
-    longest = f"{name}_{max(kinds.split('|'), key=len)}{f'_sample{samples}' if samples > 1 else ''}.tiff"
+    numbers = ["", *(f"_sample{j}" for j in range(2, samples + 1))]
+    per_sample = [f"restored{suffix or picture_suffix(path)}", *kinds]
+    names = [f"{name}_{Path(kind).stem}{n}{Path(kind).suffix}" for n in numbers for kind in per_sample]
+    own = rf"{re.escape(name)}_(restored|kernel|tilt|figure|frames)(_sample\d+)?\.\w+"
+    return Outputs(out, f"{name}_result.json", [*names, *(f"{name}_{kind}" for kind in once)], own)
+
+
+def picture_suffix(path: Path) -> str:
+    """What ``blinddps.io.output_suffix`` will say, from the file's first bytes; one that cannot be read fails later."""
     try:
-        (out / longest).lstat()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise InputError(f"cannot name results like '{longest}': {error.strerror}; rename the input") from None
-    own = re.compile(rf"{re.escape(name)}_({kinds})(_sample\d+)?\.\w+")
-    old = sorted(p for p in out.iterdir() if own.fullmatch(p.name))
-    if old and not overwrite:
-        raise InputError(f"results are there already ('{old[0]}'); give --overwrite or another --out")
-    return old
+        with open(path, "rb") as file:
+            head = file.read(6)
+    except (OSError, ValueError):
+        return ".png"
+    if head.startswith(b"\x93NUMPY"):
+        return ".npy"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return path.suffix if path.suffix.lower() in (".tif", ".tiff") else ".tif"
+    return ".png"
 
 
 def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Strict JSON, whole or not at all."""
-    from ..io import atomic_write
-
-    text = json.dumps(value, indent=2, allow_nan=False, default=str) + "\n"
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_kernel(stem: Path, kernel: Any) -> list[Path]:
-    """``stem.npy``, exact, and ``stem.png``, divided by its maximum and enlarged to about 256 pixels, for the eye."""
+def write_kernel(array: Path, kernel: Any) -> None:
+    """A ``.npy``, exact, and beside it a ``.png``, divided by the maximum and enlarged to about 256 pixels for the eye;
+    of several kernels ``(n, h, w)``, the first."""
     import numpy as np
 
-    from ..io import atomic_write, kernel_picture, write_image
+    from ..io import atomic_open, kernel_picture, write_image
 
-    array, picture = stem.with_name(f"{stem.name}.npy"), stem.with_name(f"{stem.name}.png")
-    with atomic_write(array) as temporary:
-        np.save(temporary, kernel.astype(np.float32), allow_pickle=False)
-    write_image(picture, kernel_picture(kernel, scale=max(1, 256 // max(kernel.shape))))
-    return [array, picture]
+    with atomic_open(array) as file:
+        np.save(file, kernel.astype(np.float32), allow_pickle=False)
+    seen = kernel[0] if kernel.ndim == 3 else kernel
+    write_image(array.with_suffix(".png"), kernel_picture(seen, scale=max(1, 256 // max(seen.shape))))

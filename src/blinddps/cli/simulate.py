@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
 from .errors import note, report
-from .files import claim, expand, file_hash, output_names, write_json, write_kernel
+from .files import expand, file_hash, output_names, picture_suffix, write_kernel
+
+if TYPE_CHECKING:
+    from ..core.outputs import Outputs
 
 __all__ = ["simulate"]
 
@@ -52,14 +55,21 @@ def blur(
     The noisy picture is clipped to black and white and rounded to the input's depth: 8 bit adds an error of standard
     deviation 0.0011, which is not part of --noise.
     """
+    from ..core.outputs import Outputs, refuse_conflicts
     from ..io import ensure_output_dir
 
     ensure_output_dir(out)
     make_kernel = _kernels(kernel, kernel_size, intensity, std, radius, seed)
     paths, failures = expand(inputs)
-    for i, (path, name) in enumerate(zip(paths, output_names(paths), strict=True), start):
+    outputs = []
+    for path, name in zip(paths, output_names(paths), strict=True):
+        names = f"{name}_blurred{picture_suffix(path)}", f"{name}_truth_kernel.npy", f"{name}_truth_kernel.png"
+        own = rf"{re.escape(name)}_(blurred|truth_kernel)\.\w+"
+        outputs.append(Outputs(out, f"{name}_truth.json", names, own))
+    refuse_conflicts(outputs, paths, overwrite)
+    for i, (path, results) in enumerate(zip(paths, outputs, strict=True), start):
         try:
-            old = claim(out, name, "blurred|truth|truth_kernel", overwrite)
+            results.check(overwrite)
             truth = {
                 "kernel": {"kind": kernel} | _option_of(kernel, intensity, std, radius),
                 "kernel_size": kernel_size,
@@ -69,7 +79,7 @@ def blur(
                 "seed": seed,
                 "number": i,
             }
-            _blur(path, out, name, make_kernel(i), truth, old)
+            _blur(path, results, make_kernel(i), truth)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -89,7 +99,7 @@ def kernels(
     """Write a database of kernels; the defaults are the paper's: 60,000 of 64 x 64, motion to Gaussian 5 : 1."""
     from ..simulate import write_kernel_database
 
-    _claim_file(out, overwrite)
+    _check_database(out, overwrite, "kernel")
     typer.echo(write_kernel_database(out, count, size, seed=seed, progress=not quiet))
 
 
@@ -123,6 +133,7 @@ def turbulence(
       NAME_truth_kernel.npy, NAME_truth_kernel.png, NAME_truth.json
     """
     from ..core import InputError
+    from ..core.outputs import refuse_conflicts
     from ..io import ensure_output_dir
     from ..simulate import atmospheric_tilts, gaussian_kernels, patch_tilts, tilt_rms
 
@@ -143,15 +154,11 @@ def turbulence(
     ensure_output_dir(out)
     kernel = gaussian_kernels(1, kernel_size, std=std)
     paths, failures = expand(inputs)
-    for i, (path, name) in enumerate(zip(paths, output_names(paths), strict=True)):
+    outputs = [_turbulent(out, name, frames) for name in output_names(paths)]
+    refuse_conflicts(outputs, paths, overwrite)
+    for i, (path, results) in enumerate(zip(paths, outputs, strict=True)):
         try:
-            old = claim(out, name, "turbulent|truth|truth_kernel|truth_tilt", overwrite)
-            folder = out / f"{name}_turbulent"
-            if folder.is_dir():
-                there = sorted(folder.iterdir())
-                if there and not overwrite:
-                    raise InputError(f"results are there already ('{there[0]}'); give --overwrite or another --out")
-                old += [p for p in there if re.fullmatch(r"\d{3,}\.png", p.name)]
+            results.check(overwrite)
             truth = {
                 "tilt": {"kind": kind} | options,
                 "kernel": {"kind": "gaussian", "std": std},
@@ -163,7 +170,7 @@ def turbulence(
                 "seed": seed,
                 "number": i * frames,
             }
-            _turbulence(path, out, name, kernel, makers[kind], truth, old)
+            _turbulence(path, results, kernel, makers[kind], truth)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -184,7 +191,7 @@ def tilts(
     """Write a database of tilt fields; the defaults are the paper's: 50,000 of 256 x 256, 256 KiB each."""
     from ..simulate import write_tilt_database
 
-    _claim_file(out, overwrite)
+    _check_database(out, overwrite, "tilt")
     mixture = None if kind == "both" else {kind: 1.0}
     typer.echo(write_tilt_database(out, count, size, seed=seed, mixture=mixture, progress=not quiet))
 
@@ -209,7 +216,28 @@ def _kernels(kernel: str, size: int, intensity: float, std: float, radius: float
     return lambda number: makers[kernel](1, size, seed=seed, start=number, **option)
 
 
-def _blur(path: Path, out: Path, name: str, kernel: Any, truth: dict[str, Any], old: list[Path]) -> None:
+def _turbulent(out: Path, name: str, frames: int) -> Outputs:
+    """Results of ``simulate turbulence``; of a scene, a numbered picture that is none would be taken for a frame."""
+    from ..core.outputs import Outputs
+
+    folder = out / f"{name}_turbulent"
+    if frames == 1:
+        seen = [f"{folder.name}.png"]
+    elif folder.is_dir():
+        there = (p.name for p in folder.iterdir() if re.fullmatch(r"\d{3,}\.png", p.name))
+        seen = [f"{folder.name}/{frame}" for frame in sorted({*there, *_frame_names(frames)})]
+    else:
+        seen = [f"{folder.name}", *(f"{folder.name}/{frame}" for frame in _frame_names(frames))]
+    truth = [f"{name}_truth_{kind}" for kind in ("tilt.npy", "tilt.png", "kernel.npy", "kernel.png")]
+    own = rf"{re.escape(name)}_(turbulent\.png|turbulent/\d{{3,}}\.png|truth_(tilt|kernel)\.(npy|png))"
+    return Outputs(out, f"{name}_truth.json", [*seen, *truth], own)
+
+
+def _frame_names(frames: int) -> list[str]:
+    return [f"{j:03d}.png" for j in range(1, frames + 1)]
+
+
+def _blur(path: Path, results: Outputs, kernel: Any, truth: dict[str, Any]) -> None:
     import torch
 
     from ..io import from_tensor, output_suffix, read_image, to_display, to_linear, to_tensor, write_image
@@ -235,36 +263,26 @@ def _blur(path: Path, out: Path, name: str, kernel: Any, truth: dict[str, Any], 
         h, w = kernel.shape[-2:]
         top, left = h - 1 - h // 2, w - 1 - w // 2
         picture = replace(picture, alpha=picture.alpha[top : top + y.shape[-2], left : left + y.shape[-1]])
-    report_path = out / f"{name}_truth.json"
-    report_path.unlink(missing_ok=True)
-    blurred = out / f"{name}_blurred{output_suffix(picture)}"
+    kinds = f"blurred{output_suffix(picture)}", "truth_kernel.npy", "truth_kernel.png"
+    files = [results.name(kind) for kind in kinds]
+    results.begin(files)
+    blurred = results.folder / files[0]
     write_image(blurred, from_tensor(seen), like=picture)
-    files = [blurred, *write_kernel(out / f"{name}_truth_kernel", kernel[0, 0].numpy())]
-    for stale in {*old} - {report_path, *files}:
-        stale.unlink()
+    write_kernel(results.folder / files[1], kernel[0, 0].numpy())
     record = truth | {
         "input": {"path": os.fspath(path.absolute()), "sha256": file_hash(path)},
-        "files": [file.name for file in files],
         "dtype": picture.dtype.name,
         "clipped_share": clipped,
         "environment": environment(),
     }
-    write_json(report_path, record)
+    results.end(files, record)
     typer.echo(f"{path}: {blurred}" + (f", {clipped:.1%} of the values were clipped" if clipped > 0.001 else ""))
 
 
-def _turbulence(
-    path: Path,
-    out: Path,
-    name: str,
-    kernel: Any,
-    make: Callable[..., Any],
-    truth: dict[str, Any],
-    old: list[Path],
-) -> None:
+def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., Any], truth: dict[str, Any]) -> None:
     import numpy as np
 
-    from ..io import atomic_write, from_tensor, read_image, tilt_picture, to_tensor, write_image
+    from ..io import atomic_open, ensure_output_dir, from_tensor, read_image, tilt_picture, to_tensor, write_image
     from ..provenance import environment
     from ..simulate import simulate_turbulence
 
@@ -283,40 +301,47 @@ def _turbulence(
         seed=truth["seed"],
         start=truth["number"],
     )
-    report_path = out / f"{name}_truth.json"
-    report_path.unlink(missing_ok=True)
     if len(y) == 1:
-        seen = [out / f"{name}_turbulent.png"]
+        seen = [results.name("turbulent.png")]
     else:
-        folder = out / f"{name}_turbulent"
-        folder.mkdir(exist_ok=True)
-        seen = [folder / f"{j + 1:03d}.png" for j in range(len(y))]
+        seen = [f"{results.name('turbulent')}/{frame}" for frame in _frame_names(len(y))]
+    truths = [results.name(f"truth_{kind}") for kind in ("tilt.npy", "tilt.png", "kernel.npy", "kernel.png")]
+    results.begin([*seen, *truths])
+    if len(y) > 1:
+        ensure_output_dir(results.folder / results.name("turbulent"))
     for frame, target in zip(y, seen, strict=True):
-        depth = np.uint8 if picture.dtype.kind == "f" else picture.dtype
-        write_image(target, from_tensor(frame[None]), like=picture, dtype=depth)
-    array = out / f"{name}_truth_tilt.npy"
-    with atomic_write(array) as temporary:
-        np.save(temporary, tilt.numpy(), allow_pickle=False)
-    write_image(array.with_suffix(".png"), tilt_picture(tilt[0].numpy()))
-    files = [*seen, array, array.with_suffix(".png"), *write_kernel(out / f"{name}_truth_kernel", kernel[0, 0].numpy())]
-    for stale in {*old} - {report_path, *files}:
-        stale.unlink()
+        dtype = np.uint8 if picture.dtype.kind == "f" else picture.dtype
+        write_image(results.folder / target, from_tensor(frame[None]), like=picture, dtype=dtype)
+    array, shown, kernel_file, _ = (results.folder / name for name in truths)
+    with atomic_open(array) as file:
+        np.save(file, tilt.numpy(), allow_pickle=False)
+    write_image(shown, tilt_picture(tilt[0].numpy()))
+    write_kernel(kernel_file, kernel[0, 0].numpy())
     record = truth | {
         "input": {"path": os.fspath(path.absolute()), "sha256": file_hash(path)},
-        "files": [os.fspath(file.relative_to(out)) for file in files],
         "environment": environment(),
     }
-    write_json(report_path, record)
-    typer.echo(f"{path}: {seen[0] if len(seen) == 1 else seen[0].parent}")
+    results.end([*seen, *truths], record)
+    first = results.folder / seen[0]
+    typer.echo(f"{path}: {first if len(seen) == 1 else first.parent}")
 
 
-def _claim_file(out: Path, overwrite: bool) -> None:
-    """Refuse a folder and, without ``overwrite``, an existing file; make the folder that ``out`` goes to."""
+def _check_database(out: Path, overwrite: bool, kind: str) -> None:
+    """Refuse a folder, a file that is no database of that kind and, without ``overwrite``, one that is."""
+    from safetensors import SafetensorError, safe_open
+
     from ..core import InputError
-    from ..io import ensure_output_dir
 
     if out.is_dir():
         raise InputError(f"'{out}' is a folder; give the name of a file")
-    if out.exists() and not overwrite:
+    if not os.path.lexists(out):
+        return
+    if not overwrite:
         raise InputError(f"'{out}' exists; give --overwrite or another name")
-    ensure_output_dir(out.parent)
+    try:
+        with safe_open(out, framework="numpy") as file:
+            ours = f'"blinddps {kind} database"' in (file.metadata() or {}).get("blinddps", "")
+    except (OSError, SafetensorError):
+        ours = False
+    if not ours:
+        raise InputError(f"'{out}' is there and no {kind} database, so it is not replaced; give another name")

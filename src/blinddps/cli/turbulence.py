@@ -13,10 +13,11 @@ from typer import Option
 
 from .deblur import _number
 from .errors import note, report, usage
-from .files import claim, file_hash, output_names, write_json, write_kernel
+from .files import file_hash, output_names, restored, write_kernel
 from .progress import progress_bar
 
 if TYPE_CHECKING:
+    from ..core.outputs import Outputs
     from ..io import Scene
     from ..restore import Turbulence, TurbulenceSettings
 
@@ -100,6 +101,7 @@ def turbulence(
 
     Exit codes as of 'blinddps deblur'.
     """
+    from ..core.outputs import refuse_conflicts
     from ..io import ensure_output_dir
     from ..priors import find_prior, load_prior
     from ..restore import TurbulenceSettings
@@ -139,9 +141,15 @@ def turbulence(
     if tilt_prior != "stationary":
         load_prior(find_prior(tilt_prior, ("stationary",)))
     failures = 0
-    for path, name in zip(inputs, output_names(inputs), strict=True):
+    kinds = ["kernel.npy", "kernel.png", "tilt.npy", "tilt.png"]
+    outputs = [
+        restored(out, path, name, kinds, settings.samples, ["figure.png"], ".png")
+        for path, name in zip(inputs, output_names(inputs), strict=True)
+    ]
+    refuse_conflicts(outputs, inputs, overwrite)
+    for path, results in zip(inputs, outputs, strict=True):
         try:
-            failures += not _restore(path, out, name, settings, frames, overwrite, quiet)
+            failures += not _restore(path, results, settings, frames, overwrite, quiet)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -150,18 +158,18 @@ def turbulence(
 
 
 def _restore(
-    path: Path, out: Path, name: str, settings: TurbulenceSettings, frames: int, overwrite: bool, quiet: bool
+    path: Path, results: Outputs, settings: TurbulenceSettings, frames: int, overwrite: bool, quiet: bool
 ) -> bool:
     from ..io import read_frames
     from ..restore import restore_turbulence
 
-    old = claim(out, name, "restored|kernel|tilt|figure|result", overwrite, settings.samples)
+    results.check(overwrite)
     scene = read_frames(path, count=frames)
     with progress_bar(path.name, settings, quiet) as show:
         result = restore_turbulence(scene.frames, settings, on_step=show)
     for sentence in (*scene.notes, *result.notes):
         note("note", sentence, path)
-    written = _write(path, out, name, scene, result, old)
+    written = _write(path, results, scene, result)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
         if outcome.status != "converged":
@@ -177,42 +185,33 @@ def _restore(
     return all(outcome.status != "diverged" for outcome in result.outcome)
 
 
-def _write(path: Path, out: Path, name: str, scene: Scene, result: Turbulence, old: list[Path]) -> Path | None:
+def _write(path: Path, results: Outputs, scene: Scene, result: Turbulence) -> Path | None:
     """Write all results of an input, ``result.json`` last; returns the picture of the first finite sample."""
     import numpy as np
 
-    from ..io import atomic_write, comparison_figure, tilt_picture, write_image
+    from ..io import atomic_open, comparison_figure, tilt_picture, write_image
     from ..provenance import environment
 
-    report_path = out / f"{name}_result.json"
-    report_path.unlink(missing_ok=True)
-    files: list[Path] = []
-    for j, outcome in enumerate(result.outcome):
-        if outcome.status == "diverged":
-            continue
-        number = f"_sample{j + 1}" if j else ""
-        picture = out / f"{name}_restored{number}.png"
+    kinds = ("restored{}.png", "kernel{}.npy", "kernel{}.png", "tilt{}.npy", "tilt{}.png")
+    finite = [j for j, outcome in enumerate(result.outcome) if outcome.status != "diverged"]
+    files = {j: [results.name(kind.format(f"_sample{j + 1}" if j else "")) for kind in kinds] for j in finite}
+    every = [name for names in files.values() for name in names]
+    every += [results.name("figure.png")] if files else []
+    results.begin(every)
+    for j, names in files.items():
+        picture, kernel, _, array, tilt = (results.folder / name for name in names)
         depth = np.uint8 if scene.dtype.itemsize == 1 else np.uint16
         write_image(picture, result.images[j], like=scene.like, dtype=depth)
-        kernels, tilt = result.kernels[j], result.tilts[j]
-        files += [picture, *write_kernel(out / f"{name}_kernel{number}", kernels[0])]
-        array = out / f"{name}_tilt{number}.npy"
-        with atomic_write(array) as temporary:
-            np.save(temporary, tilt, allow_pickle=False)
-        if len(kernels) > 1:
-            with atomic_write(out / f"{name}_kernel{number}.npy") as temporary:
-                np.save(temporary, kernels, allow_pickle=False)
-        seen = tilt_picture(tilt[0])
-        write_image(array.with_suffix(".png"), seen)
-        if not any(f.name.endswith("_figure.png") for f in files):
-            figure = out / f"{name}_figure.png"
-            longest = float(np.hypot(*tilt[0]).max())
+        kernels, tilts = result.kernels[j], result.tilts[j]
+        write_kernel(kernel, kernels if len(kernels) > 1 else kernels[0])
+        with atomic_open(array) as file:
+            np.save(file, tilts, allow_pickle=False)
+        seen = tilt_picture(tilts[0])
+        write_image(tilt, seen)
+        if j == finite[0]:
+            longest = float(np.hypot(*tilts[0]).max())
             columns = [("input", scene.frames[0]), ("restored", result.images[j]), ("kernel", kernels[0])]
-            comparison_figure([*columns, (f"tilt, up to {longest:.2f} px", seen)], figure)
-            files.append(figure)
-        files += [array, array.with_suffix(".png")]
-    for stale in {*old} - {report_path, *files}:
-        stale.unlink()
+            comparison_figure([*columns, (f"tilt, up to {longest:.2f} px", seen)], results.folder / every[-1])
     record = {
         "input": {
             "path": os.fspath(path.absolute()),
@@ -228,7 +227,6 @@ def _write(path: Path, out: Path, name: str, scene: Scene, result: Turbulence, o
             }
             for outcome, residual in zip(result.outcome, result.residual, strict=True)
         ],
-        "files": [file.name for file in files],
         "noise": result.noise,
         "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,
@@ -238,5 +236,5 @@ def _write(path: Path, out: Path, name: str, scene: Scene, result: Turbulence, o
         "priors": result.priors,
         "environment": environment(result.settings.device),
     }
-    write_json(report_path, record)
-    return files[0] if files else None
+    results.end(every, record)
+    return results.folder / every[0] if every else None

@@ -1,5 +1,6 @@
 """Unknowns, denoiser contract, noise levels, residual, solution, random streams, errors. Imports torch only."""
 
+from .atomic import atomic_open, atomic_write, ensure_output_dir, write_json
 from .cg import conjugate_gradients
 from .constraints import from_simplex, normalise, project_simplex, simplex
 from .correlation import cross_correlation
@@ -32,8 +33,11 @@ __all__ = [
     "Unknown",
     "VarianceDenoiser",
     "ancestral_step",
+    "atomic_open",
+    "atomic_write",
     "conjugate_gradients",
     "cross_correlation",
+    "ensure_output_dir",
     "from_simplex",
     "generator_for",
     "identity",
@@ -50,4 +54,5 @@ __all__ = [
     "structural_similarity",
     "unknown_name",
     "white_spectrum",
+    "write_json",
 ]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..core import InputError
-from ..io import atomic_write, read_image
+from ..core.atomic import atomic_open
+from ..io import read_image
 from ..metrics import align, load_inception, load_lpips
 from .scores import reach
 from .store import Job, Store
@@ -133,7 +134,7 @@ class _Cache:
     def save(self) -> None:
         if len(self.values) > self._before:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._path) as temporary, open(temporary, "wb") as file:
+            with atomic_open(self._path) as file:
                 arrays: dict[str, Any] = {key.replace("/", "|"): value for key, value in self.values.items()}
                 np.savez(file, **arrays)
 

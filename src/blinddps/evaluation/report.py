@@ -10,7 +10,7 @@ from typing import Any
 
 from blinddps.core import InputError
 
-from ..io import atomic_write
+from ..core.atomic import atomic_write
 from .learned import LearnedWeights, inception_features, lpips_scores
 from .page import as_html
 from .render import as_csv, as_items, as_latex, as_markdown, as_text

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from blinddps.core import InputError, unknown_name
 
-from ..io import atomic_write
+from ..core.atomic import atomic_write, write_json
 from ..provenance import commit, device_name, environment, machine, source_hash
 from ..restore.settings import find_device
 from .datasets import Item, items_of
@@ -27,7 +27,7 @@ from .methods import Restored, estimates_kernel, resizes, restore
 from .reuse import Finished
 from .scores import score
 from .spec import Method, Spec
-from .store import FAILED, Job, Store, read_json, write_json
+from .store import FAILED, Job, Store, read_json
 from .trace import Trace
 
 __all__ = ["Summary", "run_bench"]

@@ -28,17 +28,17 @@ import numpy as np
 
 from blinddps.core import InputError
 
-from ..io import atomic_write, ensure_output_dir, kernel_picture, write_image
+from ..core.atomic import atomic_open, atomic_write, ensure_output_dir, remove_partial_files, write_json
+from ..io import kernel_picture, write_image
 from .measure import Measurement
 from .methods import Restored
 
-__all__ = ["FAILED", "Job", "Store", "read_json", "write_json"]
+__all__ = ["FAILED", "Job", "Store", "read_json"]
 
 FAILED = ("failed", "diverged", "rejected")
 """Status of records that are made anew on request: an exception, and the solver's own two."""
 
 MEASURED = "_measured"  # no method is called so: names begin with a letter or digit
-_LEFTOVER = re.compile(r"\.[0-9a-f]{12}(\.\w+)?")  # of atomic_write, in a process that was killed
 _KERNEL_SIDE = 128  # pixels, about, of a kernel's picture
 
 
@@ -84,9 +84,8 @@ class Store:
                 raise InputError(
                     f"cannot lock '{self.folder}' ({error.strerror}); give a folder on a disk that has locks"
                 ) from None
-            for path in self.folder.rglob(".*"):
-                if _LEFTOVER.fullmatch(path.name) and path.is_file():
-                    path.unlink(missing_ok=True)
+            for place, _, _ in os.walk(self.folder):
+                remove_partial_files(place)
             yield
 
     def record_path(self, job: Job) -> Path:
@@ -115,7 +114,7 @@ class Store:
             _write_array(place / f"{job.stem}.tilt.npy", result.tilt)
             files["tilt"] = f"{job.stem}.tilt.npy"
         if trace:
-            with atomic_write(place / f"{job.stem}.trace.npz") as temporary, open(temporary, "wb") as file:
+            with atomic_open(place / f"{job.stem}.trace.npz") as file:
                 np.savez(file, **trace)  # type: ignore[arg-type]  # its keywords are arrays
             files["trace"] = f"{job.stem}.trace.npz"
         self._write_record(job, record, files)
@@ -232,12 +231,6 @@ def _found(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Strict JSON, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False, default=str) + "\n", encoding="utf-8")
-
-
 def _write_kernel(place: Path, stem: str, kernel: np.ndarray) -> dict[str, str]:
     _write_array(place / f"{stem}.kernel.npy", kernel)
     picture = kernel_picture(kernel, scale=max(1, _KERNEL_SIDE // max(kernel.shape)))
@@ -246,8 +239,8 @@ def _write_kernel(place: Path, stem: str, kernel: np.ndarray) -> dict[str, str]:
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    with atomic_write(path) as temporary:
-        np.save(temporary, array.astype(np.float32), allow_pickle=False)
+    with atomic_open(path) as file:
+        np.save(file, array.astype(np.float32), allow_pickle=False)
 
 
 def _escape(stem: str) -> str:

@@ -1,6 +1,6 @@
 """Images and arrays in and out, exactly: files, sRGB and linear light, figures, and writes that are whole or absent."""
 
-from .atomic import atomic_write, ensure_output_dir
+from ..core.atomic import atomic_open, atomic_write, ensure_output_dir, write_json
 from .coerce import as_picture
 from .colour import to_display, to_linear
 from .figure import comparison_figure, grid, kernel_picture, strip_and_gif, tilt_picture
@@ -17,6 +17,7 @@ __all__ = [
     "Picture",
     "Scene",
     "as_picture",
+    "atomic_open",
     "atomic_write",
     "comparison_figure",
     "ensure_output_dir",
@@ -35,4 +36,5 @@ __all__ = [
     "to_linear",
     "to_tensor",
     "write_image",
+    "write_json",
 ]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.atomic import atomic_write
 from ..core.errors import InputError
-from .atomic import atomic_write
 from .picture import from_float
 
 if TYPE_CHECKING:

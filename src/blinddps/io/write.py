@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.atomic import atomic_write
 from ..core.errors import InputError
-from .atomic import atomic_write
 from .encode import jpeg, npy, png, tiff, webp
 from .picture import AlphaKind, Picture, from_float, to_float
 
@@ -38,7 +38,7 @@ def write_image(
     ``dtype`` defaults to ``like``'s, or where the format cannot hold that, to the deepest it can; without
     ``like`` to float32 for TIFF and NPY and to uint8 otherwise. ``like``'s ICC profile is left out where it
     describes another number of channels, and in NPY. The file appears whole or not at all
-    (:func:`blinddps.io.atomic.atomic_write`).
+    (:func:`blinddps.core.atomic.atomic_write`).
 
     Raises
     ------

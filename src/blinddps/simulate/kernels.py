@@ -7,11 +7,9 @@ same part of the whole.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from blinddps.core.atomic import atomic_write, ensure_output_dir
 from blinddps.core.errors import InputError, unknown_name
 
 __all__ = [
@@ -168,12 +167,13 @@ def write_kernel_database(
 ) -> Path:
     """Write ``kernel_set(count, size, seed=seed, mixture=mixture)`` to one safetensors file.
 
-    Kernels are stored as ``round(65535 k / max k)`` in 16 bits: a rounding of at most 1/131070 of the peak. The file
-    is written under a temporary name and renamed, so an interrupted run leaves no half-written ``path``.
+    Kernels are stored as ``round(65535 k / max k)`` in 16 bits: a rounding of at most 1/131070 of the peak. ``path``
+    appears whole or not at all; whether it can be written is told before the work.
 
     Raises:
         InputError: as :func:`kernel_set`; ``count`` is less than 1; or the file cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
     from tqdm import tqdm
 
@@ -181,19 +181,7 @@ def write_kernel_database(
     shape = _shape(size)
     if count < 1:
         raise InputError(f"count is {count}; a database holds at least one kernel.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _told(path):  # before the work, which may take minutes
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary.touch()
-        temporary.unlink()
-    stored = np.empty((count, 1, *shape), dtype=np.uint16)
-    with tqdm(total=count, unit="kernel", disable=not progress) as bar:
-        for first in range(0, count, 4 * _CHUNK):
-            part = kernel_set(min(4 * _CHUNK, count - first), shape, seed=seed, start=first, mixture=mixture).numpy()
-            stored[first : first + len(part)] = np.rint(part / part.max(axis=(2, 3), keepdims=True) * 65535)
-            bar.update(len(part))
+    ensure_output_dir(path.parent)
     about = {
         "format": "blinddps kernel database",
         "generator_version": GENERATOR_VERSION,
@@ -202,27 +190,17 @@ def write_kernel_database(
         "seed": seed,
         "mixture": dict(mixture),
     }
-    with _told(path):
+    with atomic_write(path) as temporary, tqdm(total=count, unit="kernel", disable=not progress) as bar:
+        stored = np.empty((count, 1, *shape), dtype=np.uint16)
+        for first in range(0, count, 4 * _CHUNK):
+            part = kernel_set(min(4 * _CHUNK, count - first), shape, seed=seed, start=first, mixture=mixture).numpy()
+            stored[first : first + len(part)] = np.rint(part / part.max(axis=(2, 3), keepdims=True) * 65535)
+            bar.update(len(part))
         try:
             save_file({"kernels": stored}, temporary, metadata={"blinddps": json.dumps(about)})
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        except SafetensorError as error:  # a full disk, say
+            raise InputError(f"cannot write '{path}': {error}; choose another folder or name") from error
     return path
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn a failure to write ``path`` into a sentence."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"cannot write '{path}': {reason}; choose another folder or name.") from error
 
 
 def read_kernel_database(

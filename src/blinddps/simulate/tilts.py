@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from blinddps.core.atomic import atomic_write, ensure_output_dir
 from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.random import generator_for
 from blinddps.core.turbulence import aperture_phase
@@ -204,38 +205,37 @@ def write_tilt_database(
 ) -> Path:
     """Write ``tilt_set(count, size, seed=seed, mixture=mixture)`` to one safetensors file, ``tilts``, float16 pixels.
 
-    Half precision rounds a pixel of tilt by at most 0.0005. The file is written under a temporary name and renamed.
+    Half precision rounds a pixel of tilt by at most 0.0005. ``path`` appears whole or not at all; whether it can be
+    written is told before the work.
     All fields are held in memory: 256 KiB each at 256 x 256.
 
     Raises:
         InputError: as :func:`tilt_set`; ``count`` is less than 1; or the file cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
     from tqdm import tqdm
 
     path = Path(path)
     if count < 1:
         raise InputError(f"count is {count}; a database holds at least one field")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.touch()  # before the work, which may take hours
+    about = {
+        "format": "blinddps tilt database",
+        "generator_version": GENERATOR_VERSION,
+        "count": count,
+        "size": list(_shape(size)),
+        "seed": seed,
+        "mixture": None if mixture is None else dict(mixture),
+    }
+    ensure_output_dir(path.parent)
+    with atomic_write(path) as temporary:
         stored = torch.empty(count, 2, *_shape(size), dtype=torch.float16)
         for i in tqdm(range(count), unit="field", disable=not progress):
             stored[i] = tilt_set(1, size, seed=seed, start=i, mixture=mixture)[0]
-        about = {
-            "format": "blinddps tilt database",
-            "generator_version": GENERATOR_VERSION,
-            "count": count,
-            "size": list(_shape(size)),
-            "seed": seed,
-            "mixture": None if mixture is None else dict(mixture),
-        }
-        save_file({"tilts": stored}, temporary, metadata={"blinddps": json.dumps(about)})
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write '{path}': {error.strerror or error}; choose another folder or name") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            save_file({"tilts": stored}, temporary, metadata={"blinddps": json.dumps(about)})
+        except SafetensorError as error:  # a full disk, say
+            raise InputError(f"cannot write '{path}': {error}; choose another folder or name") from error
     return path
 
 

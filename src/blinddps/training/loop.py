@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from blinddps.core import InputError
-from blinddps.io.atomic import atomic_write, ensure_output_dir
+from blinddps.core.atomic import atomic_write, ensure_output_dir
 from blinddps.provenance import environment
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from blinddps.io.atomic import atomic_write
+from blinddps.core.atomic import atomic_write
 from blinddps.priors import PriorCard
 
 __all__ = ["write_model_card"]

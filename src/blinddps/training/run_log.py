@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from blinddps.core import InputError
+from blinddps.core.atomic import atomic_write
 from blinddps.core.reading import parse_json, read_text
-from blinddps.io.atomic import atomic_write
 
 __all__ = ["RunLog", "loss_summary"]
 

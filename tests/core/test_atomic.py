@@ -1,11 +1,17 @@
 import errno
+import json
 import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
+from blinddps.core.atomic import atomic_open, atomic_write, ensure_output_dir, write_json
 from blinddps.core.errors import InputError
-from blinddps.io.atomic import atomic_write, ensure_output_dir
 
 
 def names(folder):
@@ -149,3 +155,103 @@ def test_output_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", deny)
     with pytest.raises(InputError, match="Permission denied; give a folder you can write to"):
         ensure_output_dir(folder)
+
+
+def test_an_array_goes_through_a_link_to_a_name_without_suffix(tmp_path):
+    """By path, ``numpy.save`` would write to the temporary name with ``.npy`` added, and leave the target empty."""
+    (tmp_path / "data").mkdir()
+    for name in ("k.npy", "k"):
+        (tmp_path / name).symlink_to("data/array")
+        with atomic_open(tmp_path / name) as file:
+            np.save(file, np.arange(6.0))
+        assert names(tmp_path / "data") == ["array"]
+        assert np.array_equal(np.load(tmp_path / "data" / "array"), np.arange(6.0))
+        assert (tmp_path / name).is_symlink()
+
+
+def test_encoders_see_the_suffix_that_was_asked_for(tmp_path):
+    (tmp_path / "x.png").symlink_to("stored")
+    with atomic_write(tmp_path / "x.png") as temporary:
+        assert temporary.suffix == ".png"
+        temporary.write_bytes(b"x")
+    assert (tmp_path / "stored").read_bytes() == b"x"
+
+
+def test_the_mode_is_kept_where_an_encoder_makes_the_file_anew(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with atomic_write(tmp_path / "x") as temporary:
+            temporary.unlink()
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o644
+
+
+def test_a_folder_removed_meanwhile_is_said(tmp_path):
+    def remove():
+        with atomic_write(tmp_path / "out" / "x.png") as temporary:
+            temporary.write_bytes(b"x")
+            shutil.rmtree(tmp_path / "out")
+
+    (tmp_path / "out").mkdir()
+    with pytest.raises(
+        InputError, match=r"cannot write '.*x\.png': the folder '.*out' was removed meanwhile; run again"
+    ):
+        remove()
+
+
+WRITER = """
+import sys, time
+from blinddps.core.atomic import atomic_write
+with atomic_write(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_call_left_is_removed_by_the_next_and_nothing_else(tmp_path):
+    def writer(name):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path / name], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "begun\n"
+        (partial,) = (p for p in tmp_path.iterdir() if f"-{process.pid}-" in p.name)
+        return process, partial
+
+    killed, left = writer("killed.png")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    busy, at_work = writer("busy.png")
+    elsewhere = left.name.split("-")
+    elsewhere[1] = "0" * 8 if elsewhere[1] != "0" * 8 else "1" * 8
+    mine = [
+        ".0123456789ab.png",
+        ".blinddps-notes",
+        "-".join(elsewhere),
+        ".hidden",
+        "x.png",
+    ]  # the third: another machine
+    try:
+        for name in mine:
+            (tmp_path / name).write_bytes(b"mine")
+        with atomic_write(tmp_path / "own.png") as own:
+            own.write_bytes(b"own")
+            ensure_output_dir(tmp_path)
+            assert names(tmp_path) == sorted([*mine, own.name, at_work.name])
+    finally:
+        busy.terminate()
+        busy.wait()
+        busy.stdout.close()
+    reused = tmp_path / left.name.replace(f"-{killed.pid}-", f"-{os.getpid()}-")  # a killed call had our number
+    reused.write_bytes(b"half")
+    ensure_output_dir(tmp_path)
+    assert names(tmp_path) == sorted([*mine, "own.png"])
+
+
+def test_json_is_strict(tmp_path):
+    write_json(tmp_path / "x.json", {"a": tmp_path, "b": [1, None, "\udcff"]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": str(tmp_path), "b": [1, None, "\udcff"]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert names(tmp_path) == ["x.json"]

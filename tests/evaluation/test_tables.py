@@ -290,3 +290,23 @@ def test_markdown() -> None:
     unbroken = as_markdown(SPEC, tables())
     assert "| Ours & co | 2 | **26.00** | **26.00** |" in unbroken
     assert "| *Theirs*, FFHQ | – | – | 22.24 | – | – | 29.49 |" in unbroken  # what we have no value of comes last
+
+
+def test_names_of_columns_and_methods_break_no_table() -> None:
+    """Heads are names of published measures: any text."""
+    odd = SPEC.published[0].model_copy(update={"values": {"a|b <i>\n| x": 1.0, "PSNR": 2.0, "[c]*": 3.0}})
+    labels = tuple(m.model_copy(update={"label": f"{m.label}\n|x"}) for m in SPEC.method)
+    spec = SPEC.model_copy(update={"published": (odd,), "method": labels})
+    found = make_tables(spec, PLAN, {j: record(j) for j in PLAN})
+    for part in re.findall(r"(?:^\|.*\n)+", as_markdown(spec, found), re.MULTILINE):
+        lines = part.splitlines()
+        assert lines[0].endswith(r"| a\|b \<i\> \| x | \[c\]\* |")
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    text = as_text(spec, found, [])
+    assert "ours" not in text
+    assert re.search(r"^Ours & co \|x +4 ", text, re.MULTILINE)
+    assert re.search(r"^method +data +a\|b <i> \| x +PSNR +\[c\]\* +source$", text, re.MULTILINE)
+    tex = as_latex(spec, found)
+    assert tex.count("a\\textbar{}b \\textless{}i\\textgreater{} \\textbar{} x & PSNR & {[}c{]}{*}") == 1
+    rows = list(csv.DictReader(io.StringIO(as_csv(spec, found))))
+    assert "a|b <i>\n| x" in {r["metric"] for r in rows}

@@ -36,8 +36,10 @@ def as_text(spec: Spec, tables: Sequence[Table], remarks: Sequence[str]) -> str:
         told.add(table.degradation)
         for grid in (results(table), failures_as_inputs(table), differences(table), theirs):
             if grid is not None:
-                lines += ["", f"{grid.title}:", ""] if grid.title else [""]
-                lines += _aligned([grid.head, *([_plain(cell) for cell in row] for row in grid.rows)])
+                lines += ["", f"{_line(grid.title)}:", ""] if grid.title else [""]
+                lines += _aligned(
+                    [[_line(name) for name in grid.head], *([_plain(cell) for cell in row] for row in grid.rows)]
+                )
     return "\n".join(lines) + "\n"
 
 
@@ -129,7 +131,7 @@ def as_markdown(spec: Spec, tables: Sequence[Table]) -> str:
             rows.append([_mark(row.method.label), *(_short(by_head.get(head, Cell(""))) for head in heads)])
         for p, own in zip(table.published, figures, strict=True):
             rows.append([f"*{_mark(p.method)}*, {_mark(p.data)}", *(own.get(head, "–") for head in heads)])
-        grid = [["method", *heads], ["---", *["--:"] * len(heads)], *rows]
+        grid = [["method", *map(_mark, heads)], ["---", *["--:"] * len(heads)], *rows]
         parts.append(_mark(table.note))
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in grid))
         notes = [f"{r.method.label}: {trouble(r)}." for r in table.rows if trouble(r)]
@@ -145,7 +147,7 @@ def as_markdown(spec: Spec, tables: Sequence[Table]) -> str:
 
 def _plain(cell: Cell) -> str:
     around = f" [{cell.interval[0]}, {cell.interval[1]}]" if cell.interval else ""
-    return (cell.text or "-") + around + ("" if cell.n is None else f" (n {cell.n})")
+    return (_line(cell.text) or "-") + around + ("" if cell.n is None else f" (n {cell.n})")
 
 
 def _latex(cell: Cell) -> str:

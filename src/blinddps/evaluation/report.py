@@ -55,23 +55,21 @@ def make_report(
         record["metrics"] = of_this_version(record["metrics"])
     remarks = [*_calls(store), *_facts(spec, plan, records)]
     features = None
-    for name, what, file in (
-        ("lpips_vgg", "LPIPS (vgg)", weights.lpips_vgg),
-        ("lpips_alex", "LPIPS (alex)", weights.lpips_alex),
-        ("fid", "FID", weights.inception),
+    for what, option, file in (
+        ("LPIPS (vgg)", "--lpips-vgg", weights.lpips_vgg),
+        ("LPIPS (alex)", "--lpips-alex", weights.lpips_alex),
+        ("FID", "--inception", weights.inception),
     ):
         if file is None:
-            option = {"lpips_vgg": "--lpips-vgg", "lpips_alex": "--lpips-alex", "fid": "--inception"}[name]
-            remarks.append(f"{what}: not computed; give its weights as {option} FILE.")
-        elif name == "fid":
+            told = f"{what}: not computed; give its weights as {option} FILE."
+        elif what == "FID":
             features, told = inception_features(store, records, file, device)
-            remarks.append(told)
         else:
-            network: Any = name.removeprefix("lpips_")
+            network: Any = option.removeprefix("--lpips-")
             scores, told = lpips_scores(store, records, network, file, device)
-            remarks.append(told)
             for job, found in scores.items():
-                records[job]["metrics"] |= {f"{name}{suffix}": value for suffix, value in found.items()}
+                records[job]["metrics"] |= {f"lpips_{network}{suffix}": value for suffix, value in found.items()}
+        remarks.append(told)
     tables = make_tables(spec, plan, records, features)
     text = as_text(spec, tables, remarks)
     contents = {

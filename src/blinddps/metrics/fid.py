@@ -184,8 +184,7 @@ def frechet_distance(features: Tensor, ref: Tensor) -> float:
     """``|mu - mu'|^2 + tr(S + S' - 2 (S S')^(1/2))`` of the means and covariances of two sets of features.
 
     It is biased upwards, the more the fewer pictures there are (of some 50,000 that it was made for): compare values of
-    equal numbers of pictures only. torchmetrics computes it; sets smaller than ``D`` are done here, by the singular
-    values of an ``n x m`` matrix, since eigenvalues of the ``D x D`` one take seconds and are 0 but for rounding.
+    equal numbers of pictures only.
 
     Args:
         features, ref: ``(n, D)`` and ``(m, D)``, two rows at least.
@@ -199,25 +198,8 @@ def frechet_distance(features: Tensor, ref: Tensor) -> float:
             "least"
         )
     x, y = features.double(), ref.double()
-    if min(len(x), len(y)) > x.shape[1]:
-        from torchmetrics.image.fid import FrechetInceptionDistance
-
-        metric = FrechetInceptionDistance(feature=_Given(x.shape[1])).set_dtype(torch.float64)
-        metric.update(x, real=False)
-        metric.update(y, real=True)
-        return float(metric.compute())
-    # S = A A^T with few columns: the roots of the eigenvalues of S S' are the singular values of A^T A'
-    mean = (x.mean(0) - y.mean(0)).square().sum()
     a, b = ((v - v.mean(0)) / (len(v) - 1) ** 0.5 for v in (x, y))
+    # S = a^T a, so the roots of the eigenvalues of S S' are the singular values of a b^T; of tall ones the triangles do
+    a, b = (torch.linalg.qr(v, mode="r").R if len(v) > v.shape[1] else v for v in (a, b))
+    mean = (x.mean(0) - y.mean(0)).square().sum()
     return float(mean + a.square().sum() + b.square().sum() - 2 * torch.linalg.svdvals(a @ b.T).sum())
-
-
-class _Given(nn.Module):
-    """Lets torchmetrics, which wants a network, take features as they are."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features

@@ -824,6 +824,20 @@ def test_npy_that_is_no_image(tmp_path):
         refused(path, match)
 
 
+def test_a_damaged_npy_header_is_told_without_pythons_insides(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((4, 5, 3), np.uint8))
+    whole = (tmp_path / "x.npy").read_bytes()
+    for old, new in [
+        (b"False", b"Falsy"),
+        (b"(4, 5, 3)", b"(4, 5, 3\0"),
+        (b"'|u1'", b"'|u1\xff"),
+        (b"descr", b"descs"),
+    ]:
+        assert old in whole
+        (tmp_path / "x.npy").write_bytes(whole.replace(old, new))
+        refused(tmp_path / "x.npy", "NPY data cannot be decoded .its header makes no sense")
+
+
 def test_tiff_that_is_no_image_of_ours(tmp_path):
     path = tmp_path / "x.tif"
     grey = {"photometric": "minisblack"}

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["expand", "file_hash", "output_names", "picture_suffix", "restored", "write_kernel"]
 
-_OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")
-
 
 def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:
     """Each input file once, a folder replaced by its pictures in name order; and how many inputs failed.
@@ -47,11 +45,12 @@ def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:
 def _pictures(folder: Path) -> list[Path]:
     from ..core import InputError
     from ..io import PICTURE_SUFFIXES
+    from ..io.frames import OWN_RESULT
 
     pictures = sorted(
         p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")
     )
-    fresh = [p for p in pictures if p.is_file() and not _OWN.search(p.stem)]
+    fresh = [p for p in pictures if p.is_file() and not OWN_RESULT.search(p.stem)]
     if len(fresh) < len(pictures):
         note("note", f"{len(pictures) - len(fresh)} files named like results were left out", folder)
     if not fresh:

@@ -20,9 +20,10 @@ from .picture import MAX_PIXELS, Picture
 from .read import open_file, picture_of, read_image, sniff
 from .video import read_video
 
-__all__ = ["Scene", "read_frames", "sharpest"]
+__all__ = ["OWN_RESULT", "Scene", "read_frames", "sharpest"]
 
-_OWN = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")  # our results, as in cli/files.py
+OWN_RESULT = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")
+"""How the name, without suffix, of a picture ends that a restoration left."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _folder(path: Path) -> list[Path]:
         inside = [p for p in path.iterdir() if p.is_file() and p.suffix.lower() in PICTURE_SUFFIXES]
     except OSError as error:
         raise InputError(f"cannot read folder '{path}': {error.strerror}; check its permissions") from error
-    found = [p for p in inside if not p.name.startswith(".") and not _OWN.search(p.stem)]
+    found = [p for p in inside if not p.name.startswith(".") and not OWN_RESULT.search(p.stem)]
     if not found:
         raise InputError(f"folder '{path}' has no pictures; give one with {', '.join(sorted(PICTURE_SUFFIXES))} files")
     return sorted(found, key=lambda p: natural(p.name))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.errors import InputError
 from ..picture import check_size, require_image_dtype
-from .common import Decoded
+from .common import Decoded, undecodable
 
 __all__ = ["read"]
 
@@ -18,7 +18,10 @@ def read(file: BinaryIO, max_pixels: int) -> Decoded:
     if version not in ((1, 0), (2, 0)):
         raise InputError(f"NPY version {version} holds structured arrays; save a plain array with numpy.save")
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(file)
+    try:
+        shape, _, dtype = read_header(file)
+    except Exception as error:  # numpy's own sentences on a damaged one show the insides of Python
+        raise undecodable("NPY", "its header makes no sense") from error
     if dtype.hasobject:
         raise InputError("it holds pickled Python objects, which are never loaded; save a plain array with numpy.save")
     require_image_dtype(dtype)

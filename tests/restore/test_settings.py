@@ -136,7 +136,7 @@ def test_an_unknown_option(name: str, nearest: str) -> None:
         ({"kernel_size": 1}, "kernel_size is 1; give a whole number of at least 2, or auto"),
         ({"kernel_size": 8.0}, r"kernel_size is 8.0; give a whole number"),
         ({"kernel_size": "large"}, "kernel_size is 'large'; give a whole number of at least 2, or auto"),
-        ({"noise": 0}, "noise is 0; give a number from 1e-06 to 1, or auto"),
+        ({"noise": 0}, "noise is 0; give a number from 1e-09 to 1, or auto"),
         ({"noise": 1.5}, "noise is 1.5"),
         ({"noise": math.nan}, "noise is nan"),
         ({"num_steps": 0}, "num_steps is 0; give a whole number of at least 1, or auto$"),
@@ -157,7 +157,7 @@ def test_a_value_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_values_at_the_limits() -> None:
-    DeblurSettings(kernel_size=2, noise=1e-6, num_steps=1, step_size=0, sparsity=0, samples=1, seed=-5, tile=64)
+    DeblurSettings(kernel_size=2, noise=1e-9, num_steps=1, step_size=0, sparsity=0, samples=1, seed=-5, tile=64)
     DeblurSettings(noise=1)
 
 

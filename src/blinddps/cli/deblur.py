@@ -295,6 +295,7 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
             for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
         ],
         "noise": result.noise,
+        "range": result.range,
         "agreement": result.agreement,
         "notes": [*picture.notes, *result.notes],
         "attempts": result.attempts,

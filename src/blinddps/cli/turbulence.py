@@ -228,6 +228,7 @@ def _write(path: Path, results: Outputs, scene: Scene, result: Turbulence) -> Pa
             for outcome, residual in zip(result.outcome, result.residual, strict=True)
         ],
         "noise": result.noise,
+        "range": result.range,
         "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,
         "seconds": round(result.seconds, 3),

@@ -22,7 +22,8 @@ from ..core import (
 from ..priors import DiffusionPrior, load_prior, read_card
 from .agreement import DOUBTFUL, kernel_agreement
 from .geometry import crop
-from .settings import DeblurSettings, find_device, resolve, unused_settings, with_options
+from .light import find_range, no_blur, rounding, tells_a_blur, unchanged
+from .settings import DeblurSettings, find_device, in_range, resolve, unused_settings, with_options
 from .solve import solve_blur, solve_ilvr, solve_or_restart
 from .solvers import SOLVERS
 
@@ -46,7 +47,7 @@ class Deblurred:
         outcome: one per sample.
         residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained. Of the
             baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there.
-        noise: level used, in [0, 1] units.
+        noise: level used, in [0, 1] units of the picture.
         settings: as resolved; repeat them to repeat the result.
         nfe: network evaluations of a sample by unknown; those at half the size, a quarter of the cost, count alike.
         notes: sentences on what was done that the user may not expect.
@@ -56,6 +57,8 @@ class Deblurred:
         seconds: of the solver.
         attempts: 1, plus one for each restart at halved steps after a divergence.
         priors: name, licence and training steps of the networks used.
+        range: values of the picture that were solved as black and white: (0, 1) unless it uses less than half of that
+            (:func:`~blinddps.restore.light.find_range`).
     """
 
     image: np.ndarray
@@ -72,6 +75,7 @@ class Deblurred:
     seconds: float = 0.0
     attempts: int = 1
     priors: dict[str, Any] = field(default_factory=dict)
+    range: tuple[float, float] = (0.0, 1.0)
 
 
 def deblur(
@@ -120,9 +124,12 @@ def deblur(
             f"{fixed[1]} x {fixed[0]}; bring picture and kernel to that size first, or choose prior photos"
         )
     seen = _resize(y01, fixed) if fixed else y01
-    y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
+    light = to_linear(seen) if chosen.linear_light else seen
+    used = find_range(seen, chosen.linear_light)
+    notes += used.note
+    y = used.bring(light) * 2 - 1
     free = chosen.kernel_size == "auto"
-    chosen = resolve(chosen, y, device)
+    chosen = resolve(chosen, y, device, used, rounding(seen))
     decided = replace(given, second_start=chosen.second_start) if given.second_start == "auto" else given
     notes[:0] = _not_used(decided)
     image_prior: DiffusionPrior | None = None
@@ -134,28 +141,35 @@ def deblur(
         if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
             notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
     y = y.to(device)
+    listen = used.listener(on_step)
+    blind = info.kernel == "found" and chosen.known_kernel is None
+    solved = in_range(chosen, used)
     begun = time.monotonic()
-    if info.room == "baselines":
+    if blind and not tells_a_blur(seen):
+        assert isinstance(chosen.kernel_size, int)
+        solution, attempts = unchanged(y, chosen.samples, kernel=no_blur(chosen.kernel_size)), 1
+    elif info.room == "baselines":
         from .baseline import solve_baseline
 
-        solution, attempts = solve_baseline(y, chosen, on_step), 1
+        solution, attempts = solve_baseline(y, solved, listen), 1
     elif chosen.solver == "ilvr":
         assert image_prior is not None
         notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
-        solution, attempts = solve_ilvr(y, chosen, image_prior, on_step), 1
+        solution, attempts = solve_ilvr(y, solved, image_prior, listen), 1
     else:
         assert image_prior is not None
         of_image = image_prior
 
         def solve(settings: DeblurSettings) -> Solution:
             assert isinstance(settings.noise, float)
-            return solve_blur(y, settings, of_image, kernel_prior, sigma_y=2 * settings.noise, on_step=on_step)
+            return solve_blur(y, settings, of_image, kernel_prior, sigma_y=2 * settings.noise, on_step=listen)
 
-        solution, attempts, chosen = solve_or_restart(solve, chosen, ("step_size", "kernel_step_size"), notes)
+        solution, attempts, solved = solve_or_restart(solve, solved, ("step_size", "kernel_step_size"), notes)
     seconds = time.monotonic() - begun
     assert isinstance(chosen.noise, float)
-    expected = 2 * chosen.noise * math.sqrt(y[0].numel())
-    images = (crop(solution.estimate["image"], y.shape) + 1) / 2
+    assert isinstance(solved.noise, float)
+    expected = 2 * solved.noise * math.sqrt(y[0].numel())
+    images = used.undo((crop(solution.estimate["image"], y.shape) + 1) / 2, used.beyond(light).to(device))
     images = to_display(images.clamp(0, 1)) if chosen.linear_light else images
     images = _resize(images, size) if fixed else images
     import numpy as np
@@ -163,7 +177,7 @@ def deblur(
     pictures = np.stack([from_tensor(2 * x - 1) for x in images])
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
     agreement = None
-    if info.kernel == "found" and chosen.known_kernel is None:
+    if blind and any(solution.nfe.values()):
         agreement = kernel_agreement(solution.estimate["kernel"])
     if agreement is not None and agreement < DOUBTFUL:
         notes.append(
@@ -178,7 +192,7 @@ def deblur(
         outcome=solution.outcome,
         residual=tuple((solution.residual / expected).tolist()),
         noise=chosen.noise,
-        settings=chosen,
+        settings=replace(solved, noise=chosen.noise),
         nfe=dict(solution.nfe),
         agreement=agreement,
         notes=tuple(notes),
@@ -189,6 +203,7 @@ def deblur(
             for name, p in (("image", image_prior), ("kernel", kernel_prior))
             if isinstance(p, DiffusionPrior)
         },
+        range=(used.low, used.high),
     )
 
 

@@ -17,6 +17,7 @@ from ..operators import estimate_sigma
 from ..operators.blur import BOUNDARIES
 from ..priors import read_card
 from .known_kernel import Kernel, frozen_kernel, read_kernel
+from .light import ROUNDING, Range
 from .pyramid import half_kernel
 from .solvers import KERNEL_PRIOR, SOLVERS
 
@@ -24,6 +25,7 @@ __all__ = [
     "DeblurSettings",
     "boundary_of",
     "find_device",
+    "in_range",
     "resolve",
     "unused_settings",
     "with_options",
@@ -39,9 +41,8 @@ LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 STEPS = ("step_size", "kernel_step_size", "num_steps")
 AUTO = frozenset({*STEPS, "kernel_size", "kernel_weight", "noise", "scales", "start", "starts", "sparsity", "tile"})
-MIN_NOISE = 1e-6  # the outcome is judged against it
+MIN_NOISE = 1e-9  # the outcome is judged against it
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
-ROUNDING = 1 / 255 / math.sqrt(12)  # standard deviation of the rounding to 8 bit: the least an estimate can be trusted
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,15 @@ def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = 
         raise InputError(f"{name} is {value!r}; give {kind}{limit}{', or auto' if auto else ''}")
 
 
-def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> DeblurSettings:
-    """Replace every ``auto`` that the solver uses by the value it stands for."""
+def resolve(
+    settings: DeblurSettings, y: Tensor, device: torch.device, found: Range | None = None, rounding: float = 0.0
+) -> DeblurSettings:
+    """Replace every ``auto`` that the solver uses by the value it stands for.
+
+    ``y`` is the picture over the range ``found``, of values with ``rounding``; ``noise`` is the picture's own
+    (:func:`in_range`).
+    """
+    gain = 1.0 if found is None else found.gain
     h, w = y.shape[-2:]
     info = SOLVERS[settings.solver]
     largest = MAX_KERNEL if settings.solver in ("paper", "uniform") else TRUSTED_KERNEL
@@ -223,9 +231,10 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     if settings.noise == "auto":
         least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
         estimated = float(estimate_sigma(y).square().mean().sqrt()) / 2  # several frames: all of them
-        noise = max(least, estimated)
+        noise = max(least, estimated, 0.0 if gain == 1 else rounding * gain) / gain
     else:
-        noise = estimated = float(settings.noise)
+        noise = float(settings.noise)
+        estimated = min(1.0, noise * gain)
     start = settings.start
     if start == "auto" and info.has_prior:
         start = 1.0 if read_card(settings.prior).any_size else "noise"
@@ -263,6 +272,12 @@ def resolve(settings: DeblurSettings, y: Tensor, device: torch.device) -> Deblur
     used = _used(replace(settings, second_start=second))
     resolved = {name: value for name, value in resolved.items() if name in used or name not in ours}
     return replace(settings, **resolved)
+
+
+def in_range(settings: DeblurSettings, used: Range) -> DeblurSettings:
+    """Resolved ``settings`` with the noise as it is where the range ``used`` is solved."""
+    assert isinstance(settings.noise, float)
+    return settings if used.whole else replace(settings, noise=min(1.0, settings.noise * used.gain))
 
 
 def boundary_of(settings: DeblurSettings) -> str | None:

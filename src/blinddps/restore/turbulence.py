@@ -16,7 +16,8 @@ from ..operators import Blur, Composed, Frames, Tilt, estimate_sigma
 from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior, read_card
 from ..samplers import blind_dps, blind_proximal
 from .deblur import MIN_SIDE, OF_THE_PAPER, _fit_kernel, _fixed_size, _load_priors, _pixels, _resize
-from .settings import DeblurSettings, _choice, _number, find_device, resolve, with_options
+from .light import find_range, no_blur, rounding, tells_a_blur, unchanged
+from .settings import DeblurSettings, _choice, _number, find_device, in_range, resolve, with_options
 from .solve import guidance_of, kernel_unknown, solve_or_restart, step_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Turbulence:
         kernel: ``(h, w)`` of the first sample and frame; ``kernels`` ``(samples, frames or 1, h, w)``.
         tilt: ``(frames, 2, H, W)`` float32, pixels of the solved size, mean zero, of the first sample; ``tilts`` of
         all.
-        outcome, residual, noise, settings, nfe, notes, seconds, attempts, priors: as
+        outcome, residual, noise, settings, nfe, notes, seconds, attempts, priors, range: as
         :class:`~blinddps.restore.Deblurred`.
     """
 
@@ -101,6 +102,7 @@ class Turbulence:
     seconds: float = 0.0
     attempts: int = 1
     priors: dict[str, Any] = field(default_factory=dict)
+    range: tuple[float, float] = (0.0, 1.0)
 
 
 def restore_turbulence(
@@ -159,13 +161,17 @@ def restore_turbulence(
         raise InputError(f"the picture is {size[1]} x {size[0]} pixels; give at least {MIN_SIDE} on each side")
     fixed = _fixed_size(chosen.prior, size, notes)
     seen = _resize(y01, fixed) if fixed else y01
-    y = (to_linear(seen) if chosen.linear_light else seen) * 2 - 1
+    light = to_linear(seen) if chosen.linear_light else seen
+    used = find_range(seen, chosen.linear_light)
+    notes += used.note
+    y = used.bring(light) * 2 - 1
     chosen = begin_frames(chosen, y)
-    resolved = _fit_kernel(resolve(chosen, y, device), chosen.kernel_size == "auto", min(y.shape[-2:]))
+    resolved = resolve(chosen, y, device, used, rounding(seen))
+    resolved = _fit_kernel(resolved, chosen.kernel_size == "auto", min(y.shape[-2:]))
     assert isinstance(resolved, TurbulenceSettings)
     assert isinstance(resolved.noise, float)
     if chosen.noise == "auto" and len(y) > 1 and chosen.solver == "fast":
-        resolved = replace(resolved, noise=max(resolved.noise, UNEXPLAINED_IN_FRAMES))
+        resolved = replace(resolved, noise=max(resolved.noise, UNEXPLAINED_IN_FRAMES / used.gain))
     chosen = resolve_tilt(resolved, len(y))
     image_prior, kernel_prior = _load_priors(chosen, device)
     assert kernel_prior is not None
@@ -176,15 +182,27 @@ def restore_turbulence(
 
     def solve(settings: DeblurSettings) -> Solution:
         assert isinstance(settings, TurbulenceSettings)
-        return solve_turbulence(y.to(device), settings, image_prior, kernel_prior, tilt_prior, on_step=on_step)
+        return solve_turbulence(
+            y.to(device), settings, image_prior, kernel_prior, tilt_prior, on_step=used.listener(on_step)
+        )
 
     steps = ("step_size", "kernel_step_size", "tilt_step_size")
-    solution, attempts, settled = solve_or_restart(solve, chosen, steps, notes)
-    assert isinstance(settled, TurbulenceSettings)
-    chosen = settled
+    solved: DeblurSettings = in_range(chosen, used)
+    if tells_a_blur(seen):
+        solution, attempts, solved = solve_or_restart(solve, solved, steps, notes)
+    else:
+        assert isinstance(chosen.kernel_size, int)
+        kernel = no_blur(chosen.kernel_size).repeat(1, len(y) if chosen.kernel_per_frame else 1, 1, 1)
+        still = torch.zeros(1, 2 * len(y), *y.shape[-2:])
+        solution, attempts = unchanged(y[:1], chosen.samples, kernel=kernel, tilt=still), 1
     seconds = time.monotonic() - begun
     assert isinstance(chosen.noise, float)
-    images = (solution.estimate["image"] + 1) / 2
+    assert isinstance(solved.noise, float)
+    expected = 2 * solved.noise * math.sqrt(y.numel())
+    told = replace(solved, noise=chosen.noise)
+    assert isinstance(told, TurbulenceSettings)
+    beyond = used.beyond(light).to(device)
+    images = used.undo((solution.estimate["image"] + 1) / 2, beyond)
     images = to_display(images.clamp(0, 1)) if chosen.linear_light else images
     images = _resize(images, size) if fixed else images
     pictures = np.stack([from_tensor(2 * x - 1) for x in images])
@@ -199,9 +217,9 @@ def restore_turbulence(
         kernels=kernels,
         tilts=tilts,
         outcome=solution.outcome,
-        residual=tuple((solution.residual / (2 * chosen.noise * math.sqrt(y.numel()))).tolist()),
+        residual=tuple((solution.residual / expected).tolist()),
         noise=chosen.noise,
-        settings=chosen,
+        settings=told,
         nfe=dict(solution.nfe),
         notes=tuple(dict.fromkeys(notes)),
         seconds=seconds,
@@ -211,6 +229,7 @@ def restore_turbulence(
             for name, p in cards.items()
             if isinstance(p, DiffusionPrior)
         },
+        range=(used.low, used.high),
     )
 
 

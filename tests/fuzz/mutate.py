@@ -19,7 +19,17 @@ NUMBERS: tuple[Any, ...] = (
 )
 TEXTS = (
     *("", " ", "auto", "none", "noise", "x", "fast", "cpu", "cuda:7", "meta", "nan", "1", "-1", "1e999", "true", "\n"),
-    *("../../x", "/etc/hostname", "/dev/zero", "x\0y", "\ud800", "ä" * 300, "%s{0}$(x)", "http://127.0.0.1:9/x.mp4"),
+    *(
+        "../../x",
+        "/etc/hostname",
+        "/dev/zero",
+        "x\0y",
+        "\ud800",
+        "ä" * 300,
+        "~nobody-here",
+        "%s{0}$(x)",
+        "http://127.0.0.1:9/x.mp4",
+    ),
 )
 
 

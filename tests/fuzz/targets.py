@@ -464,13 +464,14 @@ def turbulent(rng: Random, place: Path, seeds: Seeds) -> Call:
     import blinddps
 
     kind = rng.randrange(4)
-    given: Any = [_plain_picture(rng) for _ in range(rng.randint(1, 3))]
+    first = _plain_picture(rng)
+    given: Any = [first] + [np.roll(first, n, 1) for n in range(1, rng.randint(1, 3))]
     if kind == 0:
         given = [odd_array(rng) for _ in range(rng.randrange(3))]
     elif kind == 1:
         given = odd_array(rng)
     elif kind == 2:
-        given = [given[0]] * len(given)
+        given.append(_plain_picture(rng))
     options = {**seeds.folders, "num_steps": 1, "dtype": "float32", "device": "cpu"}
     if kind > 1:
         options |= _options(rng, blinddps.TurbulenceSettings, seeds, 0.05)
@@ -513,7 +514,6 @@ def command(rng: Random, place: Path, seeds: Seeds) -> Call:
         "--solver",
         "--known-kernel",
         "--prior",
-        "--out",
         "--size",
         "--kernel",
         "--count",
@@ -529,6 +529,11 @@ def command(rng: Random, place: Path, seeds: Seeds) -> Call:
             argv.insert(rng.randrange(len(argv) + 1), rng.choice(words))
         else:
             argv += [rng.choice(options), rng.choice(words)]
+
+    if "--out" in argv[:-1]:  # where it writes is seen to
+        argv[argv.index("--out") + 1] = rng.choice(
+            ("out", "out", "out/..//out/x", given, "", "/dev/null/x", "out/" + "a" * 300)
+        )
 
     def call() -> None:
         before, out, err, code = sys.argv, io.StringIO(), io.StringIO(), 0

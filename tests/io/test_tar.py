@@ -136,6 +136,7 @@ def test_headers_in_headers_and_huge_members_are_refused(tmp_path: Path, monkeyp
             files_in(tmp_path / "x.tar", is_text)
 
 
-def test_a_missing_source(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^pictures '.*none' do not exist; look again$"):
-        files_in(tmp_path / "none", is_text, what="pictures", remedy="look again")
+@pytest.mark.parametrize("name", ["none", "a" * 5000, "\ud800"])
+def test_a_missing_source(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"^pictures '.*' do not exist; look again$"):
+        files_in(tmp_path / name, is_text, what="pictures", remedy="look again")

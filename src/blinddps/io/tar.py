@@ -40,10 +40,10 @@ def files_in(
             gibibyte, or there is no room to unpack it. (By reading:) the source has changed.
     """
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # as a Path, a name that is too long raises
         found = ((PurePosixPath(p.relative_to(path).as_posix()), p) for p in path.rglob("*"))
         return {str(name): p.read_bytes for name, p in found if _visible(name) and wanted(name) and p.is_file()}
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{what} '{source}' do not exist; {remedy or 'check the path'}")
     try:
         with open(path, "rb") as file, tarfile.open(fileobj=file) as tar:

@@ -322,7 +322,7 @@ def _spec(folders: dict[str, str]) -> dict[str, Any]:
         "method": [
             {"name": "input"},
             {"name": "fast", "label": "ours", "options": {"num_steps": 2}},
-            {"name": "wiener", "known_kernel": True, "count": 1, "options": {"solver": "wiener"}},
+            {"name": "lucy", "known_kernel": True, "count": 1, "options": {"solver": "richardson-lucy"}},
         ],
         "published": [{"method": "theirs", "data": "FFHQ", "source": "a table", "values": {"psnr": 20.5}}],
     }

@@ -118,8 +118,8 @@ class Timed:
         result: Tensor = self._clock.run(f"{name} update", self._own.update, name, y, **options)
         return result
 
-    def fix_gauge(self, center: dict[str, Tensor]) -> dict[str, Tensor]:
-        result: dict[str, Tensor] = self._clock.run("gauge", self._own.fix_gauge, center)
+    def fix_gauge(self, mean: dict[str, Tensor]) -> dict[str, Tensor]:
+        result: dict[str, Tensor] = self._clock.run("gauge", self._own.fix_gauge, mean)
         return result
 
     def __getattr__(self, name: str) -> Any:

@@ -33,7 +33,7 @@ from blinddps.core import (
     simplex,
 )
 from blinddps.operators import Blur
-from blinddps.operators.blur import transfer_function
+from blinddps.operators.convolution import transfer_function
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 
@@ -47,10 +47,10 @@ class _Replaced:
     """A blur whose kernel is updated by ``find``."""
 
     unknowns = Blur.unknowns
-    fix_gauge = staticmethod(Blur.fix_gauge)
 
     def __init__(self, blur: Blur) -> None:
         self.blur = blur
+        self.fix_gauge = blur.fix_gauge
 
     def __call__(self, *, image: Tensor, kernel: Tensor) -> Tensor:
         return self.blur(image=image, kernel=kernel)
@@ -88,9 +88,9 @@ class FastEM(_Replaced):
         self.prior, self.level, self.rounds, self.variance = prior, level, rounds, variance
 
     def find(self, y: Tensor, **state: Any) -> Tensor:
-        center, error, e = state["center"], state["error"], state["noise_variance"]
-        kernel, size = center["kernel"], center["image"].shape[-2:]
-        image, spread = center["image"], torch.zeros(())
+        mean, error, e = state["mean"], state["error"], state["noise_variance"]
+        kernel, size = mean["kernel"], mean["image"].shape[-2:]
+        image, spread = mean["image"], torch.zeros(())
         if self.variance:
             image = self.blur.update("image", y, **state)
             spread = 1 / (transfer_function(kernel, size).abs().square() / e + 1 / error["image"](tuple(size)))
@@ -145,7 +145,7 @@ class Gibbs(_Replaced):
         self.step, self.number = step, number
 
     def find(self, y: Tensor, **state: Any) -> Tensor:
-        image, kernel, e = state["center"]["image"], state["center"]["kernel"], state["noise_variance"]
+        image, kernel, e = state["mean"]["image"], state["mean"]["kernel"], state["noise_variance"]
         mean = image.mean((-2, -1), keepdim=True)
         y, image = y - mean, image - mean
         transpose = torch.func.vjp(lambda k: self.blur(image=image, kernel=k), kernel)[1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .core import Unknown
+    from .core import Unknown, check_operator
     from .operators import Blur, Composed, Frames, Tilt
     from .priors import as_prior, load_prior
     from .restore import Deblurred, DeblurSettings, Turbulence, TurbulenceSettings, deblur, restore_turbulence
@@ -27,6 +27,7 @@ __all__ = [
     "as_prior",
     "blind_dps",
     "blind_proximal",
+    "check_operator",
     "deblur",
     "load_prior",
     "restore_turbulence",
@@ -45,6 +46,7 @@ _HOME = {
     "as_prior": "priors",
     "blind_dps": "samplers",
     "blind_proximal": "samplers",
+    "check_operator": "core",
     "deblur": "restore",
     "load_prior": "priors",
     "restore_turbulence": "restore",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -103,101 +101,19 @@ def test_one_kernel_for_the_batch(method: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_adjoint_and_proximal_need_no_gradient(mode: type) -> None:
+def test_adjoint_and_update_need_no_gradient(mode: type) -> None:
     blur = Blur()
     with mode():
         image, kernel = random(2, 1, 8, 8), random(2, 1, 3, 4, seed=1)
         y = blur(image=image, kernel=kernel)
         back = blur.adjoint(y, kernel=kernel, image_shape=image.shape)
         torch.testing.assert_close((back * image).sum(), y.square().sum(), rtol=1e-10, atol=0)
-        restored = blur.proximal(y, center=image, kernel=kernel, noise_variance=1.0, prior_variance=1.0)
+        given = {"image": image, "kernel": kernel}
+        error = {"image": lambda size: torch.ones(()), "kernel": None}
+        restored = blur.update(
+            "image", y, estimate=given, mean=given, error=error, noise_variance=torch.ones(2, 1, 1, 1)
+        )
     torch.testing.assert_close(restored, image, rtol=0, atol=1e-12)  # nothing to pull at: y is exact
-
-
-# --- proximal ---------------------------------------------------------------------------------------------------------
-
-
-def dense_proximal(
-    blur: Blur, y: Tensor, unknown: str, center: Tensor, other: dict[str, Tensor], noise: float, prior: float
-) -> Tensor:
-    """One sample, by solving the normal equations of the full matrix."""
-    basis = torch.eye(center[0].numel(), dtype=torch.float64).unflatten(1, center.shape[1:])
-    columns = [blur(**{unknown: column[None], **other}).flatten() for column in basis]
-    matrix = torch.stack(columns, dim=1)
-    normal = matrix.T @ matrix / noise + torch.eye(len(basis), dtype=torch.float64) / prior
-    return torch.linalg.solve(normal, matrix.T @ y.flatten() / noise + center.flatten() / prior).reshape(center.shape)
-
-
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("unknown", ["image", "kernel"])
-@pytest.mark.parametrize("size", [(3, 3), (4, 3)])
-def test_proximal_solves_the_dense_system(boundary: str, unknown: str, size: tuple[int, int]) -> None:
-    blur = Blur(boundary)
-    arguments = {"image": random(2, 2, 9, 8), "kernel": random(2, 1, *size, seed=1).softmax(-1)}
-    y = random(*blur.measurement_shape((2, 2, 9, 8), size), seed=2)
-    center = random(*arguments[unknown].shape, seed=3)
-    other = {name: value for name, value in arguments.items() if name != unknown}
-    noise, prior = torch.tensor([0.01, 0.1], dtype=torch.float64), torch.tensor([0.5, 0.2], dtype=torch.float64)
-    options = {"noise_variance": noise, "prior_variance": prior, "iterations": 300, "tolerance": 1e-12}
-    got = blur.proximal(y, unknown=unknown, center=center, **options, **other)
-    for b in range(2):
-        mine = {name: value[b : b + 1] for name, value in other.items()}
-        expected = dense_proximal(blur, y[b], unknown, center[b : b + 1], mine, float(noise[b]), float(prior[b]))
-        torch.testing.assert_close(got[b : b + 1], expected, rtol=0, atol=1e-9)
-
-
-def test_circular_proximal_takes_a_kernel_as_large_as_the_image() -> None:
-    blur, kernel, y, center = (
-        Blur("circular"),
-        random(1, 1, 8, 7),
-        random(1, 1, 8, 7, seed=1),
-        random(1, 1, 8, 7, seed=2),
-    )
-    got = blur.proximal(y, center=center, kernel=kernel, noise_variance=0.3, prior_variance=0.2)
-    expected = dense_proximal(blur, y, "image", center, {"kernel": kernel}, 0.3, 0.2)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("unknown", ["image", "kernel"])
-def test_proximal_of_a_batch_is_that_of_its_samples(unknown: str) -> None:
-    blur, image, kernel = Blur(), random(3, 1, 10, 9), random(3, 1, 4, 5, seed=1)
-    y, center = random(3, 1, 10, 9, seed=2), {"image": image, "kernel": kernel}[unknown]
-    other = {"kernel": kernel} if unknown == "image" else {"image": image}
-    # the samples stop after different numbers of iterations
-    prior = torch.tensor([1e-5, 1e-3, 1e-2], dtype=torch.float64)
-    options = {"unknown": unknown, "noise_variance": 0.1, "tolerance": 1e-4}
-    together = blur.proximal(y, center=center, prior_variance=prior, **options, **other)
-    for b in range(3):
-        one = slice(b, b + 1)
-        mine = {name: value[one] for name, value in other.items()}
-        alone = blur.proximal(y[one], center=center[one], prior_variance=prior[one], **options, **mine)
-        torch.testing.assert_close(alone, together[one], rtol=0, atol=1e-12)
-
-
-def test_proximal_in_float32_at_a_realistic_size() -> None:
-    """64 x 64, sigma_y 0.02, prior standard deviation 0.1: 50 iterations leave a relative error below 1e-3."""
-    kernel = delta(15, 15, 3, 2) / 2 + delta(15, 15, -4, 1) / 4 + delta(15, 15, 0, -6) / 4
-    image = random(1, 3, 64, 64).cumsum(-1).cumsum(-2)
-    image = image / image.abs().amax()
-    blur = Blur()
-    y = blur(image=image, kernel=kernel) + 0.02 * random(1, 3, 64, 64, seed=1)
-    options = {"noise_variance": 0.02**2, "prior_variance": 0.1**2}
-    exact = blur.proximal(y, center=0 * image, kernel=kernel, iterations=2000, tolerance=1e-12, **options)
-    got = blur.proximal(y.float(), center=0 * image.float(), kernel=kernel.float(), **options)
-    assert got.dtype == torch.float32
-    assert float((got - exact).norm() / exact.norm()) < 1e-3
-
-
-@pytest.mark.parametrize("boundary", ["circular", "replicate"])
-def test_proximal_shows_nan_of_its_sample_only(boundary: str) -> None:
-    y, kernel = random(2, 1, 8, 8), random(2, 1, 3, 3, seed=1)
-    y[0, 0, 4, 4] = math.nan
-    center, variances = torch.zeros_like(y), {"noise_variance": 1.0, "prior_variance": 1.0}
-    alone = Blur(boundary).proximal(y[:1], center=center[:1], kernel=kernel[:1], **variances)
-    assert alone.isnan().any()
-    u = Blur(boundary).proximal(y, center=center, kernel=kernel, **variances)
-    assert u[0].isnan().any()
-    assert u[1].isfinite().all()
 
 
 # --- regression tests: defects of the authors' code, shared/docs/method.md section 8 -------------------------------
@@ -290,31 +206,11 @@ def test_refuses_a_kernel_too_large_for_the_boundary(boundary: str, size: tuple[
     assert Blur(boundary)(image=image, kernel=fits).isfinite().all()
 
 
-def test_proximal_refuses_what_does_not_fit() -> None:
-    blur, y, image, kernel = Blur(), random(2, 1, 8, 8), random(2, 1, 8, 8), random(2, 1, 3, 3)
-    variances = {"noise_variance": 1.0, "prior_variance": 1.0}
-    with pytest.raises(InputError, match="did you mean 'kernel'"):
-        blur.proximal(y, unknown="kernels", center=kernel, image=image, **variances)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"proximal of 'image' needs kernel= and got \['image'\]"):
-        blur.proximal(y, center=image, image=image, **variances)
-    with pytest.raises(InputError, match="noise_variance is 0"):
-        blur.proximal(y, center=image, kernel=kernel, noise_variance=0, prior_variance=1)
-    with pytest.raises(InputError, match="prior_variance is nan"):
-        blur.proximal(y, center=image, kernel=kernel, noise_variance=1, prior_variance=math.nan)
-    with pytest.raises(InputError, match="each of the 2 samples"):
-        blur.proximal(y, center=image, kernel=kernel, noise_variance=torch.ones(3), prior_variance=1)
-    with pytest.raises(InputError, match="one center per sample"):
-        blur.proximal(y, unknown="kernel", center=kernel[:1], image=image, **variances)
-    with pytest.raises(InputError, match=r"see Blur\.image_shape"):
-        Blur("valid").proximal(y, center=image, kernel=kernel, **variances)
-
-
 def test_adjoint_refuses_a_residual_of_another_shape() -> None:
     with pytest.raises(InputError, match=r"residual has shape \(1, 1, 7, 8\)"):
         Blur().adjoint(random(1, 1, 7, 8), kernel=random(1, 1, 3, 3), image_shape=(1, 1, 8, 8))
 
 
-def test_proximal_refuses_a_measurement_on_another_device() -> None:
-    image, kernel = random(1, 1, 8, 8), random(1, 1, 3, 3)
-    with pytest.raises(InputError, match="y or residual is on meta and image on cpu"):
-        Blur().proximal(image.to("meta"), center=image, kernel=kernel, noise_variance=1.0, prior_variance=1.0)
+def test_adjoint_refuses_a_residual_on_another_device() -> None:
+    with pytest.raises(InputError, match="kernel is on cpu and image on meta"):
+        Blur().adjoint(random(1, 1, 8, 8).to("meta"), kernel=random(1, 1, 3, 3), image_shape=(1, 1, 8, 8))

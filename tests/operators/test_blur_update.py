@@ -8,8 +8,8 @@ from torch import Tensor
 
 from blinddps.core import InputError, project_simplex
 from blinddps.operators import Blur
-from blinddps.operators.blur import BOUNDARIES
 from blinddps.operators.blur_update import _simplex_least_squares
+from blinddps.operators.convolution import BOUNDARIES, of_image
 
 G = torch.Generator().manual_seed(0)
 IMAGE = torch.rand(2, 2, 12, 11, generator=G, dtype=torch.float64) * 2 - 1
@@ -32,12 +32,12 @@ def dense(linear: object, shape: tuple[int, ...]) -> Tensor:
 def test_the_image_is_the_posterior_mode(boundary: str) -> None:
     blur = Blur(boundary)  # type: ignore[arg-type]
     y = blur(image=IMAGE, kernel=KERNEL) + 0.1
-    center, noise = 0.5 * IMAGE, torch.tensor([0.01, 0.04], dtype=torch.float64).reshape(2, 1, 1, 1)
+    mean, noise = 0.5 * IMAGE, torch.tensor([0.01, 0.04], dtype=torch.float64).reshape(2, 1, 1, 1)
     got = blur.update(
         "image",
         y,
-        estimate={"image": center, "kernel": KERNEL},
-        center={"image": center, "kernel": KERNEL},
+        estimate={"image": mean, "kernel": KERNEL},
+        mean={"image": mean, "kernel": KERNEL},
         error={"image": spectrum, "kernel": None},
         noise_variance=noise,
         iterations=200,
@@ -45,8 +45,8 @@ def test_the_image_is_the_posterior_mode(boundary: str) -> None:
     prior = dense(lambda v: torch.fft.irfft2(torch.fft.rfft2(v) / spectrum((12, 11)), s=(12, 11)), (2, 12, 11))
     for b in range(2):
         a = dense(lambda v, b=b: blur(image=v, kernel=KERNEL[b : b + 1]), (2, 12, 11))
-        right = a.T @ (y[b].flatten() - a @ center[b].flatten()) / noise[b].item()
-        exact = center[b].flatten() + torch.linalg.solve(a.T @ a / noise[b].item() + prior, right)
+        right = a.T @ (y[b].flatten() - a @ mean[b].flatten()) / noise[b].item()
+        exact = mean[b].flatten() + torch.linalg.solve(a.T @ a / noise[b].item() + prior, right)
         # conjugate gradients stop at a thousandth of the first gradient
         assert torch.allclose(got[b].flatten(), exact, rtol=0, atol=1e-9 if boundary == "circular" else 2e-3)
 
@@ -64,7 +64,7 @@ def test_the_kernel_is_found_from_the_true_image(boundary: str, pull: bool) -> N
             "kernel",
             y,
             estimate={"image": image, "kernel": k},
-            center={"image": image, "kernel": flat},
+            mean={"image": image, "kernel": flat},
             error={
                 "image": lambda size: torch.full((), 1e-3),
                 "kernel": (lambda size: torch.full((), 1.0)) if pull else None,
@@ -99,13 +99,13 @@ def test_the_gauge_leaves_the_measurement_and_centres_the_kernel() -> None:
     kernel = torch.zeros(2, 1, 9, 9, dtype=torch.float64)
     kernel[0, 0, 1:3, 6], kernel[1, 0, 4, 4] = 0.5, 1.0
     image = torch.rand(2, 3, 20, 22, dtype=torch.float64)
-    fixed = Blur.fix_gauge({"image": image, "kernel": kernel, "gain": image})
+    fixed = Blur().fix_gauge({"image": image, "kernel": kernel, "gain": image})
     assert torch.equal(fixed["gain"], image)
     assert torch.equal(fixed["kernel"][1], kernel[1])
     assert torch.equal(fixed["image"][1], image[1])
     rows, columns = torch.meshgrid(torch.arange(9) - 4, torch.arange(9) - 4, indexing="ij")
-    assert abs(float((fixed["kernel"][0, 0] * rows).sum())) <= 0.5
-    assert abs(float((fixed["kernel"][0, 0] * columns).sum())) <= 0.5
+    assert abs(float((fixed["kernel"][0, 0] * rows).sum())) <= 0.75
+    assert abs(float((fixed["kernel"][0, 0] * columns).sum())) <= 0.75
     before, after = (
         Blur("zero")(image=c["image"], kernel=c["kernel"]) for c in ({"image": image, "kernel": kernel}, fixed)
     )
@@ -114,13 +114,13 @@ def test_the_gauge_leaves_the_measurement_and_centres_the_kernel() -> None:
 
 def test_an_unknown_of_another_name_is_refused() -> None:
     with pytest.raises(InputError, match="unknown unknown 'tilt'"):
-        Blur().update("tilt", IMAGE, estimate={}, center={}, error={}, noise_variance=torch.ones(()))
+        Blur().update("tilt", IMAGE, estimate={}, mean={}, error={}, noise_variance=torch.ones(()))
 
 
 @each_boundary
 def test_the_prepared_map_is_the_operator_and_its_transpose(boundary: str) -> None:
     blur = Blur(boundary)  # type: ignore[arg-type]
-    forward, transpose = blur.of_image(KERNEL, IMAGE.shape)
+    forward, transpose = of_image(KERNEL, IMAGE.shape, boundary)
     y = blur(image=IMAGE, kernel=KERNEL)
     assert torch.allclose(forward(IMAGE), y)
     assert torch.allclose(transpose(y), blur.adjoint(y, kernel=KERNEL, image_shape=IMAGE.shape))

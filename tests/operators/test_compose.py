@@ -65,18 +65,18 @@ def test_updates_find_the_tilt_of_a_known_image(frames: int) -> None:
     model = Composed((Tilt(), Blur()))
     operator = model if frames == 1 else Frames(model, frames)
     y = operator(image=image, kernel=kernel, tilt=tilt)
-    center = {"image": image, "kernel": kernel, "tilt": torch.zeros_like(tilt)}
+    mean = {"image": image, "kernel": kernel, "tilt": torch.zeros_like(tilt)}
     for _ in range(3):
-        center["tilt"] = operator.update(
+        mean["tilt"] = operator.update(
             "tilt",
             y,
-            estimate=center,
-            center=center,
+            estimate=mean,
+            mean=mean,
             error={"image": white(1e-6), "kernel": None, "tilt": white(1.0)},
             noise_variance=torch.full((1, 1, 1, 1), 1e-6),
         )
     before = (y - operator(image=image, kernel=kernel, tilt=torch.zeros_like(tilt))).norm()
-    after = (y - operator(**center)).norm()
+    after = (y - operator(**mean)).norm()
     assert after < 0.1 * before
 
 
@@ -88,8 +88,8 @@ def test_the_image_update_agrees_with_the_exact_one_without_tilt() -> None:
     start = {"image": torch.zeros_like(image), "kernel": kernel, "tilt": none}
     common = {"estimate": start, "noise_variance": torch.full((1, 1, 1, 1), 1e-2)}
     error = {"image": white(0.5), "kernel": None, "tilt": None}
-    exact = blur.update("image", y, center=start, error=error, **common)
-    ours = Composed((Tilt("bilinear", "circular"), blur)).update("image", y, center=start, error=error, **common)
+    exact = blur.update("image", y, mean=start, error=error, **common)
+    ours = Composed((Tilt("bilinear", "circular"), blur)).update("image", y, mean=start, error=error, **common)
     torch.testing.assert_close(ours, exact, rtol=0, atol=5e-3 * float(exact.abs().max()))
 
 
@@ -100,13 +100,13 @@ def test_more_frames_weigh_more_in_the_image() -> None:
     error = {"image": white(1e-2), "kernel": None, "tilt": None}
     missing = []
     for count in (1, 6):
-        center = {"image": torch.zeros_like(image), "kernel": kernel, "tilt": none.repeat(1, count, 1, 1)}
+        mean = {"image": torch.zeros_like(image), "kernel": kernel, "tilt": none.repeat(1, count, 1, 1)}
         operator = Frames(model, count)
         found = operator.update(
             "image",
             y.repeat(1, count, 1, 1),
-            estimate=center,
-            center=center,
+            estimate=mean,
+            mean=mean,
             error=error,
             noise_variance=torch.full((1, 1, 1, 1), 1e-1),
         )

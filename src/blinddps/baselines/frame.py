@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..operators.blur import _fast_length, transfer_function
+from ..operators.convolution import fast_length, transfer_function
 
 __all__ = ["Frame", "seamless"]
 
@@ -27,7 +27,7 @@ class Frame:
     @property
     def size(self) -> tuple[int, int]:
         (height, width), (h, w) = self.picture, self.kernel
-        return _fast_length(height + h - 1), _fast_length(width + w - 1)
+        return fast_length(height + h - 1), fast_length(width + w - 1)
 
     @property
     def _padding(self) -> tuple[int, int, int, int]:

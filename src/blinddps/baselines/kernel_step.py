@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import conjugate_gradients
-from ..operators.blur import _fast_length
+from ..operators.convolution import fast_length
 
 __all__ = ["centre_kernel", "clean_kernel", "components", "fit_kernel", "gradients"]
 
@@ -28,7 +28,7 @@ def fit_kernel(sharp: Tensor, blurred: Tensor, size: int, *, weight: float, iter
         ``(B, 1, size, size)``, origin at ``(size // 2, size // 2)``; may be negative, of any sum.
     """
     height, width = sharp.shape[-2:]
-    period = (_fast_length(height), _fast_length(width))
+    period = (fast_length(height), fast_length(width))
     spectrum = torch.fft.rfft2(sharp, s=period)
     # full convolution at index n + size // 2 is y[n]; known are its entries from size - 1 up to the picture's side
     rows, columns = slice(size - 1, height), slice(size - 1, width)

@@ -7,7 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .errors import SolverError
+
 __all__ = ["conjugate_gradients"]
+
+_REFRESH = 10  # steps after which the residual is computed anew: the recurrence drifts from it in float32
+_NEGATIVE = 1e-3  # of |p| |N p|: more than rounding makes of a curvature that is not negative
 
 
 def conjugate_gradients(
@@ -21,33 +26,47 @@ def conjugate_gradients(
     """Solve ``N x = b`` for every sample of a batch, starting from zero (Hestenes & Stiefel 1952).
 
     Args:
-        normal: ``N``, symmetric positive definite, acting on each sample of ``(B, C, H, W)`` on its own.
-        b: right-hand side ``(B, C, H, W)``.
-        iterations: at most so many applications of ``N``.
+        normal: ``N``, symmetric positive definite, acting on each sample of ``(B, ...)`` on its own.
+        b: right-hand side ``(B, ...)``.
+        iterations: at most so many steps, one application of ``N`` each and one more at every tenth.
         tolerance: a sample is done, and stays as it is, once ``||b - N x|| <= tolerance * ||b||``.
         precondition: an approximation of the inverse of ``N``, symmetric positive definite too.
 
     Returns:
         ``x`` as far as it got; NaN where ``b`` holds NaN.
+
+    Raises:
+        SolverError: ``N`` is not positive: a direction of negative curvature was met.
     """
+    axes = tuple(range(1, b.ndim))
 
     def dot(u: Tensor, v: Tensor) -> Tensor:
-        return (u * v).sum(dim=(1, 2, 3), keepdim=True)
+        return (u * v).sum(dim=axes, keepdim=True)
 
     x, r = torch.zeros_like(b), b
     p = z = precondition(r)
     rz, stop = dot(r, z), tolerance**2 * dot(b, b)
     active = ~(dot(r, r) <= stop)  # true for NaN, which so reaches the result
+    negative = torch.zeros_like(active)
     look = 1 if b.device.type == "cpu" else 10  # each look waits for the device
     for step in range(iterations):
         if step % look == 0 and not active.any():
             break
         q = normal(p)
-        alpha = torch.where(active, rz / dot(p, q), 0.0)
-        x, r = x + alpha * p, r - alpha * q
+        curved = dot(p, q)
+        negative = negative | (active & (curved < -_NEGATIVE * (dot(p, p) * dot(q, q)).sqrt()))
+        active = active & ~(curved <= 0)  # rounding: nothing is left to gain along p
+        alpha = torch.where(active, rz / curved, 0.0)
+        x = x + alpha * p
+        r = b - normal(x) if (step + 1) % _REFRESH == 0 and step + 1 < iterations else r - alpha * q
         z = precondition(r)
         rz_next = dot(r, z)
         active = active & ~(dot(r, r) <= stop)
         p = torch.where(active, z + rz_next / rz * p, 0.0)
         rz = rz_next
+    if bool(negative.any()):
+        raise SolverError(
+            "conjugate gradients met a direction of negative curvature: an operator's derivative and its transpose do "
+            "not agree, or a variance is negative; try blinddps.check_operator"
+        )
     return x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,12 +10,17 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["ErrorSpectrum", "natural_spectrum", "radial_frequency", "white_spectrum"]
+__all__ = ["ErrorSpectrum", "filtered", "natural_spectrum", "radial_frequency", "white_spectrum"]
 
 
 def radial_frequency(height: int, width: int) -> Tensor:
     """``|f|`` in cycles per pixel on the half plane of ``rfft2``, ``(height, width // 2 + 1)``."""
     return (torch.fft.fftfreq(height)[:, None] ** 2 + torch.fft.rfftfreq(width)[None] ** 2).sqrt()
+
+
+def filtered(x: Tensor, eigenvalues: Tensor) -> Tensor:
+    """A circulant matrix, given by its eigenvalues on the half plane of ``rfft2``, times fields ``(..., h, w)``."""
+    return torch.fft.irfft2(torch.fft.rfft2(x) * eigenvalues, s=tuple(x.shape[-2:]))
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,21 @@ class ErrorSpectrum:
 
     def __call__(self, sigma: float, size: Sequence[int]) -> Tensor:
         """Eigenvalues on the half plane of ``rfft2`` of a field of ``size``, ``(h, w // 2 + 1)`` float32 on the CPU."""
-        levels, table = torch.tensor(self.sigma).log(), torch.tensor(self.power).log()
-        low = min(sigma / self.sigma[0], 1.0) ** 2
-        i, s = _place(levels, torch.tensor(sigma, dtype=torch.float32).log())
-        j, t = _place(torch.tensor(self.frequency).sqrt(), radial_frequency(*size).sqrt())
-        row = torch.lerp(table[i], table[i + 1], s)
-        return low * torch.lerp(row[j], row[j + 1], t).exp()
+        return self.on(size, torch.device("cpu"))(sigma)
+
+    def on(self, size: Sequence[int], device: torch.device) -> Callable[[float], Tensor]:
+        """``sigma -> eigenvalues`` of fields of one ``size`` on a device, the places in the tables found once."""
+        levels = torch.tensor(self.sigma).log()
+        table = torch.tensor(self.power).log().to(device)
+        j, t = (x.to(device) for x in _place(torch.tensor(self.frequency).sqrt(), radial_frequency(*size).sqrt()))
+
+        def at(sigma: float) -> Tensor:
+            low = min(sigma / self.sigma[0], 1.0) ** 2
+            i, s = _place(levels, torch.tensor(sigma, dtype=torch.float32).log())
+            row = torch.lerp(table[int(i)], table[int(i) + 1], float(s))
+            return low * torch.lerp(row[j], row[j + 1], t).exp()
+
+        return at
 
 
 def _place(table: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from blinddps.core.cg import conjugate_gradients
 from blinddps.core.errors import InputError, unknown_name
-from blinddps.operators.blur_update import centred
+from blinddps.core.gauss_newton import gauss_newton
+from blinddps.core.operator import Error, Updates, bound, unknowns_of
+from blinddps.operators.convolution import centre
 
 __all__ = ["Composed"]
 
@@ -32,19 +32,19 @@ class Composed:
         InputError: no operators, or one that does not take ``image``.
     """
 
-    operators: tuple[Callable[..., Tensor], ...]
+    operators: tuple[Any, ...]  # Operator
 
     def __post_init__(self) -> None:
         if not self.operators:
             raise InputError("there are no operators to compose; give one at least")
         for operator in self.operators:
-            if "image" not in _names(operator):
+            if "image" not in unknowns_of(operator):
                 raise InputError(f"operator {operator!r} does not take image=; only operators on images compose")
 
     @property
     def unknowns(self) -> tuple[str, ...]:
         """``image``, then those of the last operator, ..., the first: a tilt is found before the blur that hides it."""
-        rest = [name for operator in reversed(self.operators) for name in _names(operator) if name != "image"]
+        rest = [name for operator in reversed(self.operators) for name in unknowns_of(operator) if name != "image"]
         return ("image", *dict.fromkeys(rest))
 
     @property
@@ -74,136 +74,68 @@ class Composed:
         y: Tensor,
         *,
         estimate: Mapping[str, Tensor],
-        center: Mapping[str, Tensor],
-        error: Mapping[str, Callable[[tuple[int, ...]], Tensor] | None],
+        mean: Mapping[str, Tensor],
+        error: Mapping[str, Error],
         noise_variance: Tensor,
-        iterations: int = 12,
     ) -> Tensor:
-        """What ``y`` makes of one unknown; arguments as :meth:`blinddps.operators.Blur.update`.
+        """What ``y`` makes of one unknown; arguments as :meth:`blinddps.core.Updates.update`.
 
         An unknown of the last operator is left to that operator's own ``update``, which sees the image as the operators
-        before it make it. Any other one takes a Gauss-Newton step
-
-            argmin_u <r - J d, W (r - J d)> + <d, P^-1 d>,    u = center + d,
-
-        ``r = y - A(center)``, ``P`` the circulant covariance of the unknown's error and ``W`` the inverse covariance of
-        what is not explained: the noise and, for unknowns other than the image, the part of the image's error that the
-        blur lets through, by frequency, both raised to the size of ``r`` where that is larger. Conjugate gradients
-        through the operator alone, preconditioned by ``P``, and for the image by its step under the blur alone.
+        before it make it. Any other one takes steps of :func:`~blinddps.core.gauss_newton` through all operators.
         """
         if name not in self.unknowns:
             raise InputError(unknown_name("unknown", name, self.unknowns))
         *before, last = self.operators
-        if name != "image" and name in _names(last) and hasattr(last, "update"):
-            seen = self._through(before, center)
-            own = {n: v for n, v in center.items() if n in _names(last)}
-            return last.update(
-                name, y, estimate=estimate, center=own | {"image": seen}, error=error, noise_variance=noise_variance
-            )
-        value = center[name]
+        of_last = unknowns_of(last)
+        if name != "image" and name in of_last and isinstance(last, Updates):
+            own = {n: v for n, v in mean.items() if n in of_last}
+            own["image"] = self._through(before, mean)
+            return last.update(name, y, estimate=estimate, mean=own, error=error, noise_variance=noise_variance)
+        return self.find(self, name, y, mean, error, noise_variance)
+
+    @staticmethod
+    def find(
+        operator: Callable[..., Tensor],
+        name: str,
+        y: Tensor,
+        mean: Mapping[str, Tensor],
+        error: Mapping[str, Error],
+        noise_variance: Tensor,
+    ) -> Tensor:
+        """Gauss-Newton steps through ``operator``: two for a parameter, one for the image, of which it is linear."""
+        value = mean[name]
         for _ in range(1 if name == "image" else _ROUNDS):
-            value = self.gauss_newton(self, name, y, {**center, name: value}, error, noise_variance, iterations)
+            here = {**mean, name: value}
+            value = gauss_newton(operator, [name], y, mean=here, error=error, noise_variance=noise_variance)[name]
         return value
 
-    def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def fix_gauge(self, mean: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What image, kernel and tilt share: the kernel is put at its origin, which leaves the measurement as it is
         away from the border, and the mean of each tilt at zero. The latter is a projection: the mean is dropped, not
         moved into the image, so the measurement changes unless the mean was zero."""
-        fixed = self.centre_kernel(center)
+        fixed = self.centre_kernel(mean)
         for name, value in fixed.items():
             if name.startswith("tilt"):
                 fixed[name] = value - value.mean((-2, -1), keepdim=True)
         return fixed
 
-    def centre_kernel(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def centre_kernel(self, mean: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The kernel's centroid put at its origin by whole pixels, the image moved against it and, with the image, the
         tilts that act before the kernel; those that act after it see the same blurred image and stay."""
-        fixed = dict(center)
+        fixed = dict(mean)
         if "kernel" in fixed and "image" in fixed:
-            takes = [_names(operator) for operator in self.operators]
+            takes = [unknowns_of(operator) for operator in self.operators]
             first = next(i for i, names in enumerate(takes) if "kernel" in names)
             tilts = [n for n in fixed if n.startswith("tilt") and any(n in names for names in takes[:first])]
             names = ("kernel", "image", *tilts)
-            fixed |= dict(zip(names, centred(*(fixed[n] for n in names)), strict=True))
+            wrap = all(getattr(bound(operator)[0], "boundary", None) == "circular" for operator in self.operators)
+            fixed |= dict(zip(names, centre(*(fixed[n] for n in names), wrap=wrap), strict=True))
         return fixed
-
-    @staticmethod
-    @torch.no_grad()
-    def gauss_newton(
-        operator: Callable[..., Tensor],
-        name: str,
-        y: Tensor,
-        center: Mapping[str, Tensor],
-        error: Mapping[str, Callable[[tuple[int, ...]], Tensor] | None],
-        noise_variance: Tensor,
-        iterations: int = 12,
-    ) -> Tensor:
-        """The step of :meth:`update` through any ``operator``; one frame's blur gives the preconditioner."""
-
-        def forward(u: Tensor) -> Tensor:
-            return operator(**{**center, name: u})
-
-        c = center[name]
-        size, measured = tuple(c.shape[-2:]), tuple(y.shape[-2:])
-        prediction, transpose = torch.func.vjp(forward, c)[:2]
-        missing = y - prediction
-        gain = _transfer2(center.get("kernel"), measured)
-        open_image = None if name == "image" else error.get("image")
-        unexplained = noise_variance + (0.0 if open_image is None else gain * open_image(measured))
-        if name != "image":
-            ratio = missing.square().flatten(1).mean(1).reshape(-1, 1, 1, 1) / _mean(unexplained)
-            unexplained = unexplained * ratio.clamp_min(1.0)
-        own = error[name]
-        prior = None if own is None else own(size)
-
-        def weigh(r: Tensor) -> Tensor:
-            return _filter(torch.fft.rfft2(r) / unexplained, measured)
-
-        def normal(d: Tensor) -> Tensor:
-            curved = transpose(weigh(torch.func.jvp(forward, (c,), (d,))[1]))[0]
-            return curved if prior is None else curved + _filter(torch.fft.rfft2(d) / prior, size)
-
-        if name == "image":  # seen once in every frame
-            curvature = y.shape[1] / c.shape[1] * gain / noise_variance + (1e-6 if prior is None else 1 / prior)
-        else:  # the prior alone: what the image's slope tells differs by orders of magnitude from place to place
-            curvature = torch.ones(()) if prior is None else 1 / prior
-        step = conjugate_gradients(
-            normal,
-            transpose(weigh(missing))[0],
-            iterations=iterations,
-            tolerance=1e-3,
-            precondition=lambda v: _filter(torch.fft.rfft2(v) / curvature, size),
-        )
-        return c + step
 
     @staticmethod
     def _through(operators: Any, unknowns: Mapping[str, Tensor]) -> Tensor:
         image = unknowns["image"]
         for operator in operators:
-            own = {name: unknowns[name] for name in _names(operator) if name != "image"}
+            own = {name: unknowns[name] for name in unknowns_of(operator) if name != "image"}
             image = operator(image=image, **own)
         return image
-
-
-def _names(operator: Callable[..., Tensor]) -> tuple[str, ...]:
-    """Unknowns of an operator; what :func:`functools.partial` has bound is none."""
-    if isinstance(operator, partial):
-        return tuple(name for name in _names(operator.func) if name not in operator.keywords)
-    declared: tuple[str, ...] | None = getattr(operator, "unknowns", None)
-    return declared or tuple(inspect.signature(operator).parameters)
-
-
-def _transfer2(kernel: Tensor | None, size: tuple[int, ...]) -> Tensor:
-    """``|K|^2`` on the half plane of ``rfft2`` of ``size``; one where there is no kernel."""
-    if kernel is None:
-        return torch.ones(())
-    folded = kernel[..., : size[0], : size[1]]
-    return torch.fft.rfft2(folded, s=size).abs().square().mean(1, keepdim=True)
-
-
-def _mean(spectrum: Tensor) -> Tensor:
-    return spectrum.mean((-2, -1), keepdim=True) if spectrum.ndim > 1 else spectrum
-
-
-def _filter(spectrum: Tensor, size: tuple[int, ...]) -> Tensor:
-    return torch.fft.irfft2(spectrum, s=size)

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from blinddps.core.errors import InputError
+from blinddps.core.operator import Error, Updates, unknowns_of
 from blinddps.operators.compose import Composed
 from blinddps.operators.tilt import Tilt
 
 __all__ = ["Frames"]
-
-Errors = Mapping[str, Callable[[tuple[int, ...]], Tensor] | None]
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ class Frames:
         y: Tensor,
         *,
         estimate: Mapping[str, Tensor],
-        center: Mapping[str, Tensor],
-        error: Errors,
+        mean: Mapping[str, Tensor],
+        error: Mapping[str, Error],
         noise_variance: Tensor,
     ) -> Tensor:
         """As :meth:`Composed.update`. An unknown of a frame is updated from its frame, the image and what is shared
@@ -76,45 +75,40 @@ class Frames:
                 name,
                 self._unfold(y),
                 estimate=self._each(estimate),
-                center=self._each(center),
+                mean=self._each(mean),
                 error={n: self._error_of_frame(n, of) for n, of in error.items()},
                 noise_variance=noise_variance.repeat_interleave(self.count, 0),
             )
             return self._fold(each)
-        if name == "image":
-            return self.operator.gauss_newton(self, name, y, center, error, noise_variance)
         *before, last = self.operator.operators
-        if not hasattr(last, "update"):
-            return self.operator.gauss_newton(self, name, y, center, error, noise_variance)
-        seen = self._fold(
-            Composed(tuple(before))(**self._only(before, center)) if before else self._each(center)["image"]
-        )
+        if name == "image" or name not in unknowns_of(last) or not isinstance(last, Updates):
+            return self.operator.find(self, name, y, mean, error, noise_variance)
+        seen = self._fold(Composed(tuple(before))(**self._only(before, mean)) if before else self._each(mean)["image"])
         of_image = error["image"]
         common = None if of_image is None else lambda size: self.count * of_image(size)
-        result: Tensor = last.update(
+        return last.update(
             name,
             y,
             estimate=estimate,
-            center={name: center[name], "image": seen},
+            mean={name: mean[name], "image": seen},
             error={**error, "image": common},
             noise_variance=noise_variance,
         )
-        return result
 
-    def fix_gauge(self, center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def fix_gauge(self, mean: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A deformation that all frames share belongs to the image: the tilt's mean over the frames is put at zero,
         pixel by pixel, and the image warped by it. What moves one frame against another is no gauge and stays. A shared
         kernel is centred as by :meth:`Composed.centre_kernel`, the tilts of all frames with it; kernels of their own
         stay."""
         if "tilt" not in self.framewise:
-            shared = {n: v for n, v in center.items() if n not in self.framewise}
-            return dict(center) | self.operator.fix_gauge(shared)
-        fixed = dict(center) if "kernel" in self.framewise else self.operator.centre_kernel(center)
+            common = {n: v for n, v in mean.items() if n not in self.framewise}
+            return dict(mean) | self.operator.fix_gauge(common)
+        fixed = dict(mean) if "kernel" in self.framewise else self.operator.centre_kernel(mean)
         if "tilt" in fixed and "image" in fixed:
             frames = fixed["tilt"].unflatten(1, (self.count, 2))
-            mean = frames.mean(1)
-            fixed["image"] = Tilt("bicubic", self._boundary())(image=fixed["image"], tilt=mean)
-            fixed["tilt"] = (frames - mean[:, None]).flatten(1, 2)
+            shared = frames.mean(1)
+            fixed["image"] = Tilt("bicubic", self._boundary())(image=fixed["image"], tilt=shared)
+            fixed["tilt"] = (frames - shared[:, None]).flatten(1, 2)
         return fixed
 
     def _boundary(self) -> Literal["replicate", "reflect", "circular", "zero"]:
@@ -128,13 +122,11 @@ class Frames:
             for n, v in unknowns.items()
         }
 
-    def _only(self, operators: list[Callable[..., Tensor]], center: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _only(self, operators: list[Callable[..., Tensor]], mean: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = Composed(tuple(operators)).unknowns
-        return {n: v for n, v in self._each(center).items() if n in names}
+        return {n: v for n, v in self._each(mean).items() if n in names}
 
-    def _error_of_frame(
-        self, name: str, error: Callable[[tuple[int, ...]], Tensor] | None
-    ) -> Callable[[tuple[int, ...]], Tensor] | None:
+    def _error_of_frame(self, name: str, error: Error) -> Error:
         if error is None:
             return None
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import InputError, unknown_name
 from ..operators import estimate_sigma
-from ..operators.blur import BOUNDARIES
+from ..operators.convolution import BOUNDARIES
 from ..priors import read_card
 from .known_kernel import Kernel, frozen_kernel, read_kernel
 from .light import ROUNDING, Range

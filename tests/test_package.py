@@ -160,7 +160,7 @@ def test_each_room_has_tests(room: str) -> None:
 
 def test_each_folder_of_tests_mirrors_a_room() -> None:
     folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
-    assert folders <= {*ROOMS, "contracts", "closed_form"}
+    assert folders <= {*ROOMS, "contracts", "closed_form", "fuzz"}
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if room != "cli"])

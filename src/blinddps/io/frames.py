@@ -108,10 +108,10 @@ def sharpest(frames: list[np.ndarray], count: int) -> list[int]:
 
 
 def _sharpness(frame: np.ndarray) -> float:
-    for axis in (0, 1):
-        if frame.shape[axis] > 3:
-            n = frame.shape[axis] - 2
-            frame = sum(frame.take(range(i, i + n), axis) for i in range(3)) / np.float32(3)
+    for turned in (False, True):  # views: copies of three shifts took most of the time of reading a video
+        x = frame.swapaxes(0, 1) if turned else frame
+        x = (x[:-2] + x[1:-1] + x[2:]) / np.float32(3) if len(x) > 3 else x
+        frame = x.swapaxes(0, 1) if turned else x
     return float(sum(np.square(np.diff(frame, axis=a)).mean() for a in (0, 1)))
 
 

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from blinddps.evaluation import load_spec
+from blinddps.evaluation import builtin_specs, load_spec
 from blinddps.evaluation.curves import mean_curves
 from blinddps.evaluation.datasets import items_of
 from blinddps.evaluation.measure import measure
@@ -23,14 +23,14 @@ from blinddps.evaluation.store import Store
 from blinddps.metrics import tilt_epe
 from common import header
 
-SPECS = Path(__file__).parent / "paper"
+SPECS = builtin_specs()
 COUNT = 8  # of the slow methods' items
 
 
 def no_tilt(data: Path) -> None:
     print("\nEnd-point error of no tilt, pixels: the first 8 items, all of them")
     for name in ("table3_faces", "table3_photos"):
-        spec = load_spec(SPECS / f"{name}.toml")
+        spec = load_spec(SPECS[name])
         items = items_of(spec.data, data / spec.data.source)
         for d in spec.degradation:
             tilts = [t for item in items if (t := measure(item, d, 0).tilt) is not None]

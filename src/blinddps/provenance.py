@@ -64,7 +64,7 @@ def machine() -> str:
 
 
 def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
-    """What is needed to repeat a computation: command, versions, commit, machine, device, number of processes."""
+    """What is needed to repeat a computation: command, versions, commit, machine, device, threads, processes."""
     import torch
 
     return {
@@ -76,6 +76,7 @@ def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": machine(),
         "device": device_name(device),
+        "threads": torch.get_num_threads(),
         "processes": processes,
     }
 

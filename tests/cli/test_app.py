@@ -60,6 +60,18 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"Usage: blinddps {command}".rstrip() in capsys.readouterr().out
 
 
+def test_deblur_has_its_options_in_panels(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command_tree(["deblur", "--help"], prog_name="blinddps")
+    said = capsys.readouterr().out
+    heads = ["Arguments:", "Options:", "Solver:", "Solver paper, and what is made of it (uniform, dps):"]
+    places = [said.index(f"\n{head}\n") for head in [*heads, "Output and machine:"]]
+    assert places == sorted(places)
+    panels = [said[a:b] for a, b in zip(places, [*places[1:], len(said)], strict=True)]
+    for option, panel in (("--prior", 1), ("--scales", 2), ("--step-size", 3), ("--animate", 4), ("--threads", 4)):
+        assert [f"\n  {option} " in text for text in panels] == [i == panel for i in range(5)], option
+
+
 def test_deblur_offers_every_setting_with_its_default() -> None:
     options = inspect.signature(deblur).parameters
     for field in fields(DeblurSettings):

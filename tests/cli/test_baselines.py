@@ -25,7 +25,7 @@ def blurred(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_baseline_and_a_known_kernel(blurred: Path, tmp_path: Path, blinddps: Callable[..., Any]) -> None:
     done = blinddps(
-        "deblur", blurred / "y.png", "--out", tmp_path, "--solver", "pan-l0", "--kernel-size", 7, "--frames"
+        "deblur", blurred / "y.png", "--out", tmp_path, "--solver", "pan-l0", "--kernel-size", 7, "--animate"
     )
     assert done.code == 0, done.err
     assert not done.errors
@@ -47,7 +47,7 @@ def test_kernel_options(
     k = ["--known-kernel", blurred / "k.npy"]
     calls = [
         call("--solver", "wiener", *k),
-        call(*tiny, *k, "--frames", out="b"),
+        call(*tiny, *k, "--animate", out="b"),
         call(*tiny, "--solver", "ilvr", out="c"),
         call("--solver", "dps", out="d"),
         call("--solver", "pan-dpc", out="e"),

@@ -89,7 +89,7 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
     assert report.out.splitlines()[-1] == str(out / "report.html")
     assert {p.name for p in out.iterdir() if p.is_file()} == {
         *("report.html", "tables.txt", "tables.csv", "items.csv", "tables.tex", "tables.md"),
-        *("spec.toml", "spec.json", "plan.json", "runs.jsonl", ".lock"),
+        *("spec.toml", "spec.json", "plan.json", "runs.jsonl", ".lock", "report.json"),
     }
     assert len((out / "runs.jsonl").read_text().splitlines()) == 3
     assert "2 done, 2 of them failed" in lost.out

@@ -219,7 +219,7 @@ def test_the_seed_alone_decides(
 
 
 def test_options(formats: tuple[Any, Path, Path, Any], several: Call, tiny: list[object], tmp_path: Path) -> None:
-    """Samples, frames, every setting; two inputs of one name; results beside their inputs are no inputs."""
+    """Samples, animation, every setting; two inputs of one name; results beside their inputs are no inputs."""
     _, inputs, together, _ = formats
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -253,7 +253,7 @@ def test_options(formats: tuple[Any, Path, Path, Any], several: Call, tiny: list
                 *flat,
                 "--samples",
                 2,
-                "--frames",
+                "--animate",
             ],
             ["deblur", tmp_path / "a", "--out", tmp_path / "a", *tiny, "--linear-light"],
             ["deblur", tmp_path / "a", "--out", tmp_path / "a", *tiny],
@@ -347,7 +347,7 @@ def test_a_divergence_is_told_and_leaves_no_picture(
 ) -> None:
     _, inputs, _, _ = formats
     done = blinddps(
-        "deblur", inputs / "rgb8.png", "--out", tmp_path, *tiny, "--solver", "paper", "--step-size", "1e38", "--frames"
+        "deblur", inputs / "rgb8.png", "--out", tmp_path, *tiny, "--solver", "paper", "--step-size", "1e38", "--animate"
     )
     assert done.code == 1
     assert len(done.errors) == 1
@@ -426,7 +426,7 @@ def test_an_interrupt_leaves_nothing(
     np.save(tmp_path / "y.npy", picture(64, 64, 3))
     out = tmp_path / "out"
     call = [sys.executable, "-m", "blinddps", "deblur", tmp_path / "y.npy", "--out", out, "--steps", "1000"]
-    call += ["--prior", image_prior, "--kernel-prior", kernel_prior, "--frames"]
+    call += ["--prior", image_prior, "--kernel-prior", kernel_prior, "--animate"]
     screen, terminal = os.openpty()  # the bar is for terminals
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     seen = b""

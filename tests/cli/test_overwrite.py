@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from blinddps.training import configure, recipe
+
 Call = Callable[..., Any]
 
 
@@ -115,4 +117,28 @@ def test_demo(folder: Path, several: Call) -> None:
     (done,) = several([["demo", "--out", ".", "--steps", 1, "--quiet"]])
     assert done.code == 1
     assert "face_restored.png' is there and no record of an earlier result names it" in done.errors[0]
+    assert content(folder) == before
+
+
+def test_train(folder: Path, several: Call) -> None:
+    """A folder of the user's is not made a run's; what a run reads it does not write."""
+    (folder / "mine").mkdir()
+    shutil.copy("scene.png", "mine/scene.png")
+    settings = configure({**recipe("kernel"), "name": "mine"})
+    (folder / "mine" / "config.json").write_text(settings.model_dump_json())
+    (folder / "pictures" / "samples").mkdir(parents=True)
+    shutil.copy("scene.png", "pictures/samples/scene.png")
+    before = content(folder)
+    small = ["--steps", 1, "--size", 16, "--device", "cpu", "--quiet"]
+    calls: list[tuple[list[object], str]] = [
+        (["kernel", "--out", "mine"], "'mine/config.json' is there and of no training run, so it is not replaced"),
+        (
+            ["kernel", "--out", "mine", "--config", "mine/config.json"],
+            "config.json' is an input of this run, which would",
+        ),
+        (["image", "--out", "pictures", "--data", "pictures/samples"], "samples' is an input of this run, which would"),
+    ]
+    for done, (_, sentence) in zip(several([["train", *call, *small] for call, _ in calls]), calls, strict=True):
+        assert (done.code, len(done.errors)) == (1, 1), done.err
+        assert sentence in done.errors[0]
     assert content(folder) == before

@@ -236,6 +236,30 @@ def test_learned_measures_by_the_real_path(run: Path, tmp_path: Path) -> None:
     assert values("fid") == distance
 
 
+def test_files_that_no_report_wrote_stay(run: Path, tmp_path: Path) -> None:
+    out = _copy(run, tmp_path)
+    for name in (
+        "report.json",
+        "report.html",
+        "items.csv",
+        *(f"tables.{kind}" for kind in ("txt", "csv", "tex", "md")),
+    ):
+        (out / name).unlink(missing_ok=True)
+    (out / "report.html").write_text("mine")
+    with pytest.raises(InputError, match=r"report\.html' is there and no record of an earlier result names it"):
+        make_report(out)
+    assert (out / "report.html").read_text() == "mine"
+    assert not (out / "tables.txt").exists()
+    (out / "report.html").unlink()
+    make_report(out)
+    (out / "report.json").unlink()  # as version 0.1 left it
+    make_report(out)
+    make_report(out)
+    (out / "report.json").write_text("{}")
+    with pytest.raises(InputError, match="is there and no record"):
+        make_report(out)
+
+
 def test_folders_that_are_none_of_a_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no folder of 'bench run'"):
         make_report(tmp_path)

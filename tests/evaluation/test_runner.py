@@ -236,6 +236,7 @@ def test_pictures_of_a_measurement_answer_to_its_key(
 
 
 def test_a_half_written_line_spoils_no_other(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    run(spec_text({"input": ""}), tmp_path, data, limit=1)
     (tmp_path / "runs.jsonl").write_text('{"begin": "2026')
     run(spec_text({"input": ""}), tmp_path, data, limit=1)
     half, whole = (tmp_path / "runs.jsonl").read_text().splitlines()
@@ -259,6 +260,27 @@ def test_two_runs_in_one_folder(spec_text: Text, data: Path, tmp_path: Path) -> 
         with pytest.raises(InputError, match="another 'bench run' is at work"):
             run(spec_text(METHODS), tmp_path, data)
     assert run(spec_text(METHODS), tmp_path, data, limit=1).done == 4
+
+
+@pytest.mark.parametrize("name", ["spec.toml", "plan.json", "runs.jsonl", "records", "pictures"])
+def test_a_folder_with_the_users_files_of_a_runs_names(spec_text: Text, data: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    (tmp_path / ".lock").write_text("mine")
+    with pytest.raises(InputError, match=f"' holds '{name}' and is no folder of 'bench run'; give another folder"):
+        run(spec_text({"input": ""}), tmp_path, data, limit=1)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {name: "mine", ".lock": "mine"}
+
+
+def test_a_run_may_be_given_its_own_spec_and_not_its_own_data(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text({"input": ""})
+    run(text, tmp_path, data, limit=1)
+    spec = tmp_path / "spec.toml"
+    spec.write_bytes(text.replace("\n", "\r\n").encode())
+    before = spec.stat()
+    run(text, tmp_path, data, limit=1)
+    assert (spec.stat().st_ino, spec.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    with pytest.raises(InputError, match="are in the folder of the run, whose files change; give another --out"):
+        run(text, data, data, limit=1)
 
 
 def test_the_first_items_of_a_slow_method(spec_text: Text, data: Path, tmp_path: Path) -> None:

@@ -239,13 +239,12 @@ def refuses(name: str | Path) -> str:
 
 def test_a_missing_folder(tmp_path: Path) -> None:
     path = tmp_path / "nowhere"
-    assert refuses(path).startswith(f"unknown prior '{path}'; ")
-    assert refuses(path).endswith("give one of these or a pipeline folder")
+    assert refuses(path).startswith(f"prior folder '{path}' does not exist; check the path, or give one of faces-128, ")
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "\ud800", "~nobody-here", "x\0y"])
 def test_names_that_no_folder_can_have(name: str) -> None:
-    assert refuses(Path(name)).endswith("give one of these or a pipeline folder")
+    assert " does not exist; check the path, or give one of faces-128, " in refuses(Path(name))
 
 
 def test_a_misspelt_name() -> None:
@@ -257,6 +256,11 @@ def test_a_shipped_name_comes_before_a_folder_of_that_name(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     assert find_prior("kernel") == shipped_priors()["kernel"]
     assert find_prior("./kernel") == Path("kernel")
+    for path in ("priors/foto", "./photo", "~nobody/photo", "/nowhere/photos", Path("phots"), ""):
+        with pytest.raises(
+            PriorError, match=r"^prior folder '.*' does not exist; check the path, or give one of faces-128"
+        ):
+            find_prior(path)
 
 
 class Canary:

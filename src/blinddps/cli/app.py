@@ -10,9 +10,11 @@ import typer
 
 from ..version import __version__
 from .bench import bench
+from .console import prepare, silence
 from .deblur import deblur
 from .demo import demo
 from .errors import INTERRUPTED, report
+from .panels import InPanels
 from .priors import priors
 from .simulate import simulate
 from .train import train
@@ -51,8 +53,8 @@ def options(
         os.environ["BLINDDPS_DEBUG"] = "1"
 
 
-app.command()(deblur)
-app.command()(turbulence)
+app.command(cls=InPanels)(deblur)
+app.command(cls=InPanels)(turbulence)
 app.add_typer(simulate)
 app.add_typer(priors)
 app.command()(train)
@@ -62,10 +64,12 @@ app.command()(demo)
 
 def main() -> None:
     """Entry point of ``blinddps`` and ``python -m blinddps``."""
+    prepare()
     try:
         app(prog_name="blinddps")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
         report(error)
+        silence()
         sys.exit(1)

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from .console import say
+from .files import given_path
+from .threads import Threads, set_threads
+
 if TYPE_CHECKING:
     from ..evaluation import LearnedWeights
 
@@ -15,10 +19,17 @@ __all__ = ["bench"]
 
 bench = typer.Typer(no_args_is_help=True, help="Compare methods on data sets: run, report, list.")
 
-Vgg = Annotated[Path | None, Option("--lpips-vgg", metavar="FILE", help="VGG-16 of torchvision, for LPIPS (VGG).")]
-Alex = Annotated[Path | None, Option("--lpips-alex", metavar="FILE", help="AlexNet of torchvision, for LPIPS (Alex).")]
+Vgg = Annotated[
+    Path | None,
+    Option("--lpips-vgg", metavar="FILE", parser=given_path, help="VGG-16 of torchvision, for LPIPS (VGG)."),
+]
+Alex = Annotated[
+    Path | None,
+    Option("--lpips-alex", metavar="FILE", parser=given_path, help="AlexNet of torchvision, for LPIPS (Alex)."),
+]
 Inception = Annotated[
-    Path | None, Option("--inception", metavar="FILE", help="pt_inception-2015-12-05-6726825d.pth, for FID.")
+    Path | None,
+    Option("--inception", metavar="FILE", parser=given_path, help="pt_inception-2015-12-05-6726825d.pth, for FID."),
 ]
 Device = Annotated[str, Option(help="Of LPIPS and FID: auto, cpu, cuda, ...")]
 
@@ -26,11 +37,15 @@ Device = Annotated[str, Option(help="Of LPIPS and FID: auto, cpu, cuda, ...")]
 @bench.command("run")
 def run(
     spec: Annotated[str, Argument(metavar="SPEC", help="TOML file, or a name that 'bench list' gives.")],
-    out: Annotated[Path, Option(metavar="DIR", help="Folder of the run; a run that was broken off goes on.")],
+    out: Annotated[
+        Path, Option(metavar="DIR", parser=given_path, help="Folder of the run; a run that was broken off goes on.")
+    ],
     data: Annotated[
         Path | None,
         Option(
-            metavar="DIR", help="Folder of data sets; by default the nearest folder shared/data, or the present one."
+            metavar="DIR",
+            parser=given_path,
+            help="Folder of data sets; by default the nearest folder shared/data, or the present one.",
         ),
     ] = None,
     only: Annotated[list[str] | None, Option(metavar="METHOD", help="Run this method alone; repeat for more.")] = None,
@@ -40,12 +55,17 @@ def run(
     ] = False,
     reuse: Annotated[
         list[Path] | None,
-        Option(metavar="DIR", help="Folder of another run: copy what it has of the same jobs; repeat for more."),
+        Option(
+            metavar="DIR",
+            parser=given_path,
+            help="Folder of another run: copy what it has of the same jobs; repeat for more.",
+        ),
     ] = None,
     lpips_vgg: Vgg = None,
     lpips_alex: Alex = None,
     inception: Inception = None,
     device: Device = "auto",
+    threads: Threads = "auto",
     quiet: Annotated[bool, Option("--quiet", help="No progress and no tables.")] = False,
 ) -> None:
     """Run every method of SPEC on every item, and write the report.
@@ -55,7 +75,7 @@ def run(
     written and the exit code is 1. SPEC: docs/evaluation.md.
     """
     from ..core import InputError, unknown_name
-    from ..evaluation import builtin_specs, load_spec, make_report, run_bench
+    from ..evaluation import builtin_specs, load_spec, make_report, report_outputs, run_bench
     from ..restore.settings import find_device
     from .errors import usage
 
@@ -69,6 +89,8 @@ def run(
     chosen = load_spec(path)
     weights = _weights(lpips_vgg, lpips_alex, inception)
     weights.check()  # hours before they are needed
+    report_outputs(out).check(overwrite=True)
+    set_threads(threads)
     summary = run_bench(
         chosen,
         out,
@@ -82,15 +104,15 @@ def run(
     )
     report = make_report(out, weights, device=where)
     if not quiet:
-        typer.echo(report.text)
+        say(report.text)
         taken = f", {summary.reused} taken from other runs" if reuse else ""
-        typer.echo(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already{taken}")
+        say(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already{taken}")
         if summary.other_source:
-            typer.echo(
+            say(
                 f"{summary.other_source} of the records were made by other source files of this package; for figures "
                 "of this version alone give a new folder"
             )
-        typer.echo(report.files[-1])
+        say(report.files[-1])
     if summary.nothing_worked:
         raise InputError(
             f"every job failed, one of them as '{summary.first_failure}'; mend the spec or the data, then run again "
@@ -100,7 +122,7 @@ def run(
 
 @bench.command("report")
 def report(
-    folder: Annotated[Path, Argument(metavar="DIR", help="Folder of 'bench run'.")],
+    folder: Annotated[Path, Argument(metavar="DIR", parser=given_path, help="Folder of 'bench run'.")],
     lpips_vgg: Vgg = None,
     lpips_alex: Alex = None,
     inception: Inception = None,
@@ -115,14 +137,14 @@ def report(
     where = str(usage(find_device, device))
     made = make_report(folder, _weights(lpips_vgg, lpips_alex, inception), device=where)
     if not quiet:
-        typer.echo(made.text)
-    typer.echo(made.files[-1])
+        say(made.text)
+    say(made.files[-1])
 
 
 @bench.command("list")
 def list_specs(
     folder: Annotated[
-        Path | None, Argument(metavar="[DIR]", help="Folder of specs; default: those of the paper.")
+        Path | None, Argument(metavar="[DIR]", parser=given_path, help="Folder of specs; default: those of the paper.")
     ] = None,
 ) -> None:
     """Name, title and methods of each spec."""

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from .console import say
 from .errors import note, report, usage
-from .files import expand, file_hash, output_names, restored, write_kernel
-from .progress import Frames, progress_bar
+from .files import expand, file_hash, given_path, output_names, restored, write_kernel
+from .panels import OUTPUT, PAPER, SOLVER
+from .progress import Evolution, progress_bar
+from .threads import Threads, set_threads
 
 if TYPE_CHECKING:
     from ..core import Step
@@ -25,11 +28,13 @@ __all__ = ["deblur"]
 
 
 def deblur(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
-    out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Pictures, or folders of pictures.")
+    ],
+    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
     prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
     kernel_prior: Annotated[
-        str, Option(help="kernel, a folder, or uniform (no network: Algorithm 3 of the paper).")
+        str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform (no network: Algorithm 3 of the paper).")
     ] = "kernel",
     kernel_size: Annotated[
         str, Option(metavar="auto|N", help="Side of the kernel's support, pixels; it must hold the whole blur.")
@@ -40,8 +45,9 @@ def deblur(
     boundary: Annotated[
         str,
         Option(
+            rich_help_panel=SOLVER,
             help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (nothing assumed). "
-            "auto: valid where the kernel is known, else replicate."
+            "auto: valid where the kernel is known, else replicate.",
         ),
     ] = "auto",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
@@ -49,6 +55,7 @@ def deblur(
         str,
         Option(
             metavar="auto|N",
+            rich_help_panel=SOLVER,
             help="Diffusions begun for each draw (each solution of a smaller size); the best goes on (fast). auto: 2 "
             "where there are several scales, else 1.",
         ),
@@ -56,64 +63,100 @@ def deblur(
     scales: Annotated[
         str,
         Option(
-            metavar="auto|N", help="Sizes solved, coarse to fine (fast); for kernels that are long for the picture."
+            metavar="auto|N",
+            rich_help_panel=SOLVER,
+            help="Sizes solved, coarse to fine (fast); for kernels that are long for the picture.",
         ),
     ] = "auto",
     second_start: Annotated[
         str,
         Option(
+            rich_help_panel=SOLVER,
             help="auto, none, or pan-l0: solve once more from the kernel that pan-l0 finds, keep the better (fast). "
-            "auto: with priors of any size, where the picture is six kernels wide."
+            "auto: with priors of any size, where the picture is six kernels wide.",
         ),
     ] = "auto",
     solver: Annotated[
         str,
         Option(
+            rich_help_panel=SOLVER,
             help="fast (no backward passes), paper (Algorithm 1, to which step sizes, sparsity belong), or one to "
-            "compare with: uniform, dps, ilvr, pan-l0, pan-dcp, selfdeblur, richardson-lucy, wiener."
+            "compare with: uniform, dps, ilvr, pan-l0, pan-dcp, selfdeblur, richardson-lucy, wiener.",
         ),
     ] = "fast",
     known_kernel: Annotated[
         Path | None,
-        Option(metavar="FILE.npy", help="The blur, where it is known; only the picture is then to be found."),
+        Option(
+            metavar="FILE.npy",
+            parser=given_path,
+            help="The blur, where it is known; only the picture is then to be found.",
+        ),
     ] = None,
     num_steps: Annotated[
-        str, Option("--steps", metavar="auto|N", help="Of the reverse diffusion; time is proportional.")
+        str,
+        Option(
+            "--steps", metavar="auto|N", rich_help_panel=SOLVER, help="Of the reverse diffusion; time is proportional."
+        ),
     ] = "auto",
     start: Annotated[
         str,
         Option(
             metavar="auto|noise|VALUE",
+            rich_help_panel=SOLVER,
             help="Noise level at which the image's diffusion begins, from the input; noise: from pure noise.",
         ),
     ] = "auto",
-    step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",
-    kernel_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the kernel's data step.")] = "auto",
+    step_size: Annotated[
+        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the image's data step.")
+    ] = "auto",
+    kernel_step_size: Annotated[
+        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the kernel's data step.")
+    ] = "auto",
     step_schedule: Annotated[
-        str, Option(help="constant (the paper), sqrt_alpha_bar (the authors' code) or likelihood.")
+        str,
+        Option(rich_help_panel=PAPER, help="constant (the paper), sqrt_alpha_bar (the authors' code) or likelihood."),
     ] = "constant",
-    sparsity: Annotated[str, Option(metavar="auto|VALUE", help="Weight of the kernel's penalty; 0 is none.")] = "auto",
-    sparsity_norm: Annotated[str, Option(help="l1 or l0.")] = "l1",
+    sparsity: Annotated[
+        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Weight of the kernel's penalty; 0 is none.")
+    ] = "auto",
+    sparsity_norm: Annotated[str, Option(rich_help_panel=PAPER, help="l1 or l0.")] = "l1",
     projection: Annotated[
-        str, Option(help="Of the kernel onto non-negative, sum one: simplex (Euclidean) or normalise.")
+        str,
+        Option(
+            rich_help_panel=PAPER, help="Of the kernel onto non-negative, sum one: simplex (Euclidean) or normalise."
+        ),
     ] = "simplex",
     kernel_weight: Annotated[
-        str, Option(metavar="auto|VALUE", help="Of the kernel's squares in pan-l0, pan-dcp; auto: by the noise.")
+        str,
+        Option(
+            metavar="auto|VALUE",
+            rich_help_panel=SOLVER,
+            help="Of the kernel's squares in pan-l0, pan-dcp; auto: by the noise.",
+        ),
     ] = "auto",
     linear_light: Annotated[
         bool, Option("--linear-light", help="Undo the sRGB curve first, as a lens blurs light.")
     ] = False,
     seed: Annotated[int, Option(help="The result depends on it alone, not on the other inputs.")] = 0,
-    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, Option(help="Of the networks: auto, float32 or bfloat16.")] = "auto",
+    device: Annotated[str, Option(rich_help_panel=OUTPUT, help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[str, Option(rich_help_panel=OUTPUT, help="Of the networks: auto, float32 or bfloat16.")] = "auto",
     tile: Annotated[
-        str, Option(metavar="auto|N", help="Larger pictures pass the network in tiles of N pixels.")
+        str,
+        Option(metavar="auto|N", rich_help_panel=OUTPUT, help="Larger pictures pass the network in tiles of N pixels."),
     ] = "auto",
-    frames: Annotated[
-        bool, Option("--frames", help="Also draw how the estimates evolve: a strip and an animation.")
+    threads: Threads = "auto",
+    animate: Annotated[
+        bool,
+        Option(
+            "--animate", rich_help_panel=OUTPUT, help="Also draw how the estimates evolve: a strip and an animation."
+        ),
     ] = False,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of an earlier call.")] = False,
-    quiet: Annotated[bool, Option("--quiet", help="No progress and no summary; notes and errors remain.")] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=OUTPUT, help="Replace results of an earlier call.")
+    ] = False,
+    quiet: Annotated[
+        bool, Option("--quiet", rich_help_panel=OUTPUT, help="No progress and no summary; notes and errors remain.")
+    ] = False,
 ) -> None:
     """Restore pictures blurred by a kernel that is not known.
 
@@ -125,7 +168,7 @@ def deblur(
       NAME_kernel.npy     the kernel: float32, non-negative, sum one
       NAME_kernel.png     the kernel for the eye: maximum white, enlarged
       NAME_figure.png     input, restored picture and kernel side by side
-      NAME_frames.png, NAME_frames.gif      with --frames
+      NAME_frames.png, NAME_frames.gif      with --animate
       NAME_restored_sample2.png, NAME_kernel_sample2.npy, ...   with --samples
       NAME_result.json    settings, versions, noise, residual, outcome; written last
 
@@ -170,13 +213,14 @@ def deblur(
         known_kernel=known_kernel,
     )
     usage(find_device, device)
+    set_threads(threads)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     ensure_output_dir(out)
     for name in settings.networks():
         load_prior(name)
     paths, failures = expand(inputs)
-    once = ["figure.png", *(["frames.png", "frames.gif"] if frames else [])]
+    once = ["figure.png", *(["frames.png", "frames.gif"] if animate else [])]
     outputs = [
         restored(out, path, name, ["kernel.npy", "kernel.png"], settings.samples, once)
         for path, name in zip(paths, output_names(paths), strict=True)
@@ -184,7 +228,7 @@ def deblur(
     refuse_conflicts(outputs, paths if known_kernel is None else [*paths, known_kernel], overwrite)
     for path, results in zip(paths, outputs, strict=True):
         try:
-            failures += not _restore(path, results, settings, frames, overwrite, quiet)
+            failures += not _restore(path, results, settings, animate, overwrite, quiet)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -201,7 +245,7 @@ def _number(text: str, kind: type[int] | type[float]) -> Any:
 
 
 def _restore(
-    path: Path, results: Outputs, settings: DeblurSettings, frames: bool, overwrite: bool, quiet: bool
+    path: Path, results: Outputs, settings: DeblurSettings, animate: bool, overwrite: bool, quiet: bool
 ) -> bool:
     """Restore one input and write its results; false if a sample diverged."""
     from ..io import read_image
@@ -211,7 +255,7 @@ def _restore(
     picture = read_image(path, warn=False)
     for sentence in picture.notes:
         note("note", sentence, path)
-    evolution = Frames(settings.linear_light) if frames else None
+    evolution = Evolution(settings.linear_light) if animate else None
     with progress_bar(path.name, settings, quiet) as show:
 
         def on_step(step: Step) -> None:
@@ -230,7 +274,7 @@ def _restore(
         elif outcome.status == "rejected":
             note("warning", f"{which}rejected: {outcome.message}", path)
         if not quiet:
-            typer.echo(
+            say(
                 f"{path}: {which}{outcome.status}, residual {result.residual[j]:.2f} x noise {result.noise:.4f}, "
                 f"{result.seconds:.1f} s" + (f", {written[j]}" if j in written else "")
             )
@@ -238,7 +282,7 @@ def _restore(
 
 
 def _write(
-    path: Path, results: Outputs, picture: Picture, result: Deblurred, evolution: Frames | None
+    path: Path, results: Outputs, picture: Picture, result: Deblurred, evolution: Evolution | None
 ) -> dict[int, Path]:
     """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
     from ..io import comparison_figure, output_suffix, strip_and_gif, write_image

@@ -8,12 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from typer import Option
 
+from .console import say
 from .errors import note, usage
-from .files import write_kernel
+from .files import given_path, write_kernel
 from .progress import progress_bar
+from .threads import Threads, set_threads
 
 if TYPE_CHECKING:
     from ..restore import DeblurSettings
@@ -35,11 +36,13 @@ CASES = (Case("face", {"prior": "faces-128"}), Case("photo", {"prior": "photos",
 
 def demo(
     out: Annotated[
-        Path, Option(metavar="DIR", help="Folder of the results; made if need be, replaced if there.")
+        Path,
+        Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be, replaced if there."),
     ] = Path("demo-output"),
     steps: Annotated[int | None, Option(help="Of the reverse diffusion, in place of the default.")] = None,
     seed: Annotated[int, Option(help="The result depends on it alone.")] = 0,
     device: Annotated[str, Option(help="auto, cpu, cuda, ...")] = "auto",
+    threads: Threads = "auto",
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Restore a face and a photograph that come with the package, their kernels unknown, and measure the results.
@@ -56,6 +59,7 @@ def demo(
     from ..restore.settings import find_device
 
     where = str(usage(find_device, device))
+    set_threads(threads)
     for case in CASES:
         read_card(case.options["prior"])  # a missing one is told before the first case has run for minutes
     ensure_output_dir(out)
@@ -78,7 +82,7 @@ def demo(
         record |= numbers if case is CASES[0] else {case.name: numbers}
     there = [name for name in names if (out / name).exists()]
     results.end(there, record | {"environment": environment(where)})
-    typer.echo(f"results in {out}")
+    say(f"results in {out}")
 
 
 def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[str, Any]:
@@ -120,7 +124,7 @@ def _run(case: Case, settings: DeblurSettings, out: Path, quiet: bool) -> dict[s
         key: round(float(value), 4) for key, value in numbers.items()
     }
     record |= {"seconds": round(result.seconds, 2), "settings": asdict(result.settings), "noise": result.noise}
-    typer.echo(
+    say(
         f"{case.name}: {outcome.status}, PSNR {_db(record['psnr_input'])} -> {_db(record['psnr'])}, shift-aligned "
         f"{_db(record['psnr_input_sub'])} -> {_db(record['psnr_sub'])}, "
         f"kernel MNC {'-' if record['mnc_sub'] is None else format(record['mnc_sub'], '.3f')}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -29,6 +30,8 @@ def report(error: BaseException, subject: object = None) -> None:
     message = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
         message = "out of memory; give a smaller picture, tile or batch, or fewer samples"
+    elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+        message = f"standard output fails ({error.strerror}); free some space or print elsewhere"
     elif not isinstance(error, BlinddpsError):
         kind = type(error).__name__
         message = f"unexpected {kind}: {message or 'no message'} (BLINDDPS_DEBUG=1 shows the traceback)"

@@ -9,12 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from .errors import note, report
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
 
-__all__ = ["expand", "file_hash", "output_names", "picture_suffix", "restored", "write_kernel"]
+__all__ = ["expand", "file_hash", "given_path", "output_names", "picture_suffix", "restored", "write_kernel"]
+
+
+def given_path(text: str | os.PathLike[str]) -> Path:
+    """A path as typed; an empty one, as of an unset variable, would mean the present folder."""
+    if os.fspath(text) == "":
+        raise typer.BadParameter("the path is empty; give one, or . for the present folder")
+    return Path(text)
 
 
 def expand(inputs: Sequence[Path]) -> tuple[list[Path], int]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..core import Step
     from ..restore import DeblurSettings
 
-__all__ = ["Frames", "progress_bar"]
+__all__ = ["Evolution", "progress_bar"]
 
 _FRAMES = 30  # at most so many are kept
 _FRAME_SIDE = 512  # pixels; larger estimates are reduced
@@ -48,7 +48,7 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
         yield show
 
 
-class Frames:
+class Evolution:
     """Keeps the first sample's denoised image and kernel at evenly spaced steps, the last included."""
 
     def __init__(self, linear_light: bool) -> None:

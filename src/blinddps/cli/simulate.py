@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from .console import say
 from .errors import note, report
-from .files import expand, file_hash, output_names, picture_suffix, write_kernel
+from .files import expand, file_hash, given_path, output_names, picture_suffix, write_kernel
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
@@ -27,8 +28,10 @@ simulate = typer.Typer(
 
 @simulate.command()
 def blur(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Sharp pictures, or folders of pictures.")],
-    out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Sharp pictures, or folders of pictures.")
+    ],
+    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
     kernel: Annotated[str, Option(help="motion, gaussian or defocus.")] = "motion",
     intensity: Annotated[float, Option(help="Of motion: 0 is straight, 1 strongly curved.")] = 0.5,
     std: Annotated[float, Option(help="Of gaussian, in pixels.")] = 3.0,
@@ -89,7 +92,7 @@ def blur(
 
 @simulate.command()
 def kernels(
-    out: Annotated[Path, Option(metavar="FILE", help="Database to write, safetensors.")],
+    out: Annotated[Path, Option(metavar="FILE", parser=given_path, help="Database to write, safetensors.")],
     count: Annotated[int, Option(help="Number of kernels.")] = 60_000,
     size: Annotated[int, Option(help="Side in pixels.")] = 64,
     seed: Annotated[int, Option(help="With its number, decides each kernel.")] = 0,
@@ -100,13 +103,15 @@ def kernels(
     from ..simulate import write_kernel_database
 
     _check_database(out, overwrite, "kernel")
-    typer.echo(write_kernel_database(out, count, size, seed=seed, progress=not quiet))
+    say(write_kernel_database(out, count, size, seed=seed, progress=not quiet))
 
 
 @simulate.command()
 def turbulence(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Sharp pictures, or folders of pictures.")],
-    out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Sharp pictures, or folders of pictures.")
+    ],
+    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
     kind: Annotated[str, Option(help="Of tilt: atmospheric (stationary), or patch (the paper's).")] = "atmospheric",
     rms: Annotated[float, Option(help="Of atmospheric: standard deviation of each component, pixels.")] = 1.0,
     d_over_r0: Annotated[
@@ -180,7 +185,7 @@ def turbulence(
 
 @simulate.command()
 def tilts(
-    out: Annotated[Path, Option(metavar="FILE", help="Database to write, safetensors.")],
+    out: Annotated[Path, Option(metavar="FILE", parser=given_path, help="Database to write, safetensors.")],
     count: Annotated[int, Option(help="Number of fields.")] = 50_000,
     size: Annotated[int, Option(help="Side in pixels.")] = 256,
     kind: Annotated[str, Option(help="patch (the paper's), atmospheric, or both.")] = "patch",
@@ -193,7 +198,7 @@ def tilts(
 
     _check_database(out, overwrite, "tilt")
     mixture = None if kind == "both" else {kind: 1.0}
-    typer.echo(write_tilt_database(out, count, size, seed=seed, mixture=mixture, progress=not quiet))
+    say(write_tilt_database(out, count, size, seed=seed, mixture=mixture, progress=not quiet))
 
 
 def _option_of(kernel: str, intensity: float, std: float, radius: float) -> dict[str, float]:
@@ -276,7 +281,7 @@ def _blur(path: Path, results: Outputs, kernel: Any, truth: dict[str, Any]) -> N
         "environment": environment(),
     }
     results.end(files, record)
-    typer.echo(f"{path}: {blurred}" + (f", {clipped:.1%} of the values were clipped" if clipped > 0.001 else ""))
+    say(f"{path}: {blurred}" + (f", {clipped:.1%} of the values were clipped" if clipped > 0.001 else ""))
 
 
 def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., Any], truth: dict[str, Any]) -> None:
@@ -323,7 +328,7 @@ def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., A
     }
     results.end([*seen, *truths], record)
     first = results.folder / seen[0]
-    typer.echo(f"{path}: {first if len(seen) == 1 else first.parent}")
+    say(f"{path}: {first if len(seen) == 1 else first.parent}")
 
 
 def _check_database(out: Path, overwrite: bool, kind: str) -> None:

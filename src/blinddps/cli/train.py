@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,10 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from .console import say
 from .errors import note
+from .files import given_path
+from .threads import Threads, set_threads
 
 __all__ = ["train"]
 
@@ -27,7 +31,9 @@ class Unknown(str, Enum):
 
 def train(
     unknown: Annotated[Unknown, typer.Argument(help="What the prior models.")],
-    out: Annotated[Path, Option(metavar="DIR", help="Folder of the run; the prior will be DIR/prior.")],
+    out: Annotated[
+        Path, Option(metavar="DIR", parser=given_path, help="Folder of the run; the prior will be DIR/prior.")
+    ],
     recipe: Annotated[
         str | None,
         Option(
@@ -35,7 +41,10 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        Path | None, Option(metavar="FILE", help="JSON of settings in place of a recipe, as a run's config.json.")
+        Path | None,
+        Option(
+            metavar="FILE", parser=given_path, help="JSON of settings in place of a recipe, as a run's config.json."
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -56,6 +65,7 @@ def train(
     resume: Annotated[bool, Option("--resume", help="Go on with the run in DIR, with its own settings.")] = False,
     start_from: Annotated[str | None, Option("--from", metavar="PRIOR", help="Begin with the weights of this.")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, ...")] = "auto",
+    threads: Threads = "auto",
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, and what it would cost.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -74,6 +84,8 @@ def train(
     from ..training import dry_run as plan
     from ..training import train as run
 
+    for path in data or ():
+        given_path(path)
     if config is not None and recipe is not None:
         raise typer.BadParameter("give --recipe or --config, not both")
     base = _base(unknown.value, out, recipe, config, resume)
@@ -96,9 +108,12 @@ def train(
         _assign(chosen, assignment)
     checked = configure(chosen)
     where = str(find_device(device))
+    set_threads(threads)
     if dry_run:
         typer.echo(json.dumps(plan(checked, device=where), indent=2, default=str))
         return
+    if not resume:
+        _check_files(out, config, checked.data, start_from)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: note("warning", str(message))
         folder = run(
@@ -110,7 +125,28 @@ def train(
             device=where,
             progress=not quiet,
         )
-    typer.echo(folder)
+    say(folder)
+
+
+def _check_files(out: Path, config: Path | None, data: Iterable[str], start_from: str | None) -> None:
+    """A new run replaces what an earlier one left, but no file of the user's and none that it reads."""
+    from ..core import InputError
+    from ..core.reading import read_json
+
+    written = [out / name for name in ("config.json", "environment.json", "log.jsonl", "checkpoint.pt")]
+    written += [out / name for name in ("samples", "prior", "tensorboard")]
+    read = [os.path.realpath(path) for path in (config, *data, start_from) if path is not None and os.path.exists(path)]
+    for path in written:
+        for source in read:
+            if Path(source).is_relative_to(os.path.realpath(path)):
+                raise InputError(f"'{path}' is an input of this run, which would replace it; give another --out")
+    try:
+        ours = isinstance(read_json(out / "environment.json", kind=dict).get("blinddps"), str)
+    except InputError:
+        ours = False
+    there = [path for path in written if os.path.lexists(path)]
+    if there and not ours:
+        raise InputError(f"'{there[0]}' is there and of no training run, so it is not replaced; give another --out")
 
 
 def _base(unknown: str, out: Path, recipe: str | None, config: Path | None, resume: bool) -> Mapping[str, Any]:

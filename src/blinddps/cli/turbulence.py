@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+from .console import say
 from .deblur import _number
 from .errors import note, report, usage
-from .files import file_hash, output_names, restored, write_kernel
+from .files import file_hash, given_path, output_names, restored, write_kernel
+from .panels import OUTPUT, PAPER, SOLVER
 from .progress import progress_bar
+from .threads import Threads, set_threads
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
@@ -28,60 +31,90 @@ def turbulence(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT", help="Pictures; or, as frames of one scene each, folders, TIFFs, GIFs, videos."
+            metavar="INPUT",
+            parser=given_path,
+            help="Pictures; or, as frames of one scene each, folders, TIFFs, GIFs, videos.",
         ),
     ],
-    out: Annotated[Path, Option(metavar="DIR", help="Folder of the results; made if need be.")],
+    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
     frames: Annotated[
         int, Option(metavar="N", min=1, help="Of a sequence, restore from the N sharpest frames; time grows with N.")
     ] = 10,
     prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
-    kernel_prior: Annotated[str, Option(help="kernel, a folder, or uniform.")] = "kernel",
-    tilt_prior: Annotated[str, Option(help="stationary (no network), tilt, or a folder.")] = "stationary",
+    kernel_prior: Annotated[str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform.")] = "kernel",
+    tilt_prior: Annotated[
+        str, Option(rich_help_panel=SOLVER, help="stationary (no network), tilt, or a folder.")
+    ] = "stationary",
     kernel_size: Annotated[str, Option(metavar="auto|N", help="Side of the kernel's support, pixels.")] = "auto",
     kernel_per_frame: Annotated[
         bool, Option("--kernel-per-frame", help="A kernel for each frame, not one for all.")
     ] = False,
-    order: Annotated[str, Option(help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
+    order: Annotated[str, Option(rich_help_panel=SOLVER, help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
     noise: Annotated[
         str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
     ] = "auto",
     boundary: Annotated[
-        str, Option(help="Beyond the picture's edge: replicate, reflect, circular or zero.")
+        str, Option(rich_help_panel=SOLVER, help="Beyond the picture's edge: replicate, reflect, circular or zero.")
     ] = "replicate",
     samples: Annotated[int, Option(help="Draws from the posterior.")] = 1,
     starts: Annotated[
-        int, Option(help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast).")
+        int,
+        Option(
+            rich_help_panel=SOLVER,
+            help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast).",
+        ),
     ] = 1,
     solver: Annotated[
-        str, Option(help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong).")
+        str,
+        Option(rich_help_panel=SOLVER, help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong)."),
     ] = "fast",
     num_steps: Annotated[
-        str, Option("--steps", metavar="auto|N", help="Of the reverse diffusion; time is proportional.")
+        str,
+        Option(
+            "--steps", metavar="auto|N", rich_help_panel=SOLVER, help="Of the reverse diffusion; time is proportional."
+        ),
     ] = "auto",
-    start: Annotated[str, Option(metavar="auto|noise|VALUE", help="Noise level at which the image begins.")] = "auto",
+    start: Annotated[
+        str, Option(metavar="auto|noise|VALUE", rich_help_panel=SOLVER, help="Noise level at which the image begins.")
+    ] = "auto",
     tilt_start: Annotated[
         str,
         Option(
             metavar="auto|noise|VALUE",
+            rich_help_panel=SOLVER,
             help="Noise level at which the tilt begins, pixels: how far it may move. auto: 0.1 for one picture; for "
             "frames 1 or 4 by how much they move, or 8 where the image starts from noise.",
         ),
     ] = "auto",
-    step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the image's data step.")] = "auto",
-    kernel_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the kernel's data step.")] = "auto",
-    tilt_step_size: Annotated[str, Option(metavar="auto|VALUE", help="Of the tilt's data step.")] = "auto",
-    step_schedule: Annotated[str, Option(help="constant, sqrt_alpha_bar or likelihood.")] = "constant",
-    sparsity: Annotated[str, Option(metavar="auto|VALUE", help="Weight of the kernel's penalty; the paper: 0.")] = "0",
-    sparsity_norm: Annotated[str, Option(help="l1 or l0.")] = "l1",
-    projection: Annotated[str, Option(help="Of the kernel: simplex or normalise.")] = "simplex",
+    step_size: Annotated[
+        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the image's data step.")
+    ] = "auto",
+    kernel_step_size: Annotated[
+        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the kernel's data step.")
+    ] = "auto",
+    tilt_step_size: Annotated[
+        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the tilt's data step.")
+    ] = "auto",
+    step_schedule: Annotated[
+        str, Option(rich_help_panel=PAPER, help="constant, sqrt_alpha_bar or likelihood.")
+    ] = "constant",
+    sparsity: Annotated[
+        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Weight of the kernel's penalty; the paper: 0.")
+    ] = "0",
+    sparsity_norm: Annotated[str, Option(rich_help_panel=PAPER, help="l1 or l0.")] = "l1",
+    projection: Annotated[str, Option(rich_help_panel=PAPER, help="Of the kernel: simplex or normalise.")] = "simplex",
     linear_light: Annotated[bool, Option("--linear-light", help="Undo the sRGB curve first.")] = False,
     seed: Annotated[int, Option(help="The result depends on it alone.")] = 0,
-    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, Option(help="Of the networks: auto, float32 or bfloat16.")] = "auto",
-    tile: Annotated[str, Option(metavar="auto|N", help="Larger pictures pass the network in tiles.")] = "auto",
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of an earlier call.")] = False,
-    quiet: Annotated[bool, Option("--quiet", help="No progress and no summary.")] = False,
+    device: Annotated[str, Option(rich_help_panel=OUTPUT, help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[str, Option(rich_help_panel=OUTPUT, help="Of the networks: auto, float32 or bfloat16.")] = "auto",
+    tile: Annotated[
+        str, Option(metavar="auto|N", rich_help_panel=OUTPUT, help="Larger pictures pass the network in tiles.")
+    ] = "auto",
+    threads: Threads = "auto",
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=OUTPUT, help="Replace results of an earlier call.")
+    ] = False,
+    quiet: Annotated[bool, Option("--quiet", rich_help_panel=OUTPUT, help="No progress and no summary.")] = False,
 ) -> None:
     """Restore pictures seen through turbulence: tilted from place to place, blurred and noisy.
 
@@ -135,6 +168,7 @@ def turbulence(
         dtype=dtype,
         tile=_number(tile, int),
     )
+    set_threads(threads)
     ensure_output_dir(out)
     for name in {prior, kernel_prior} - {"uniform"}:
         load_prior(name)  # a damaged one is one error, not one for each input
@@ -177,7 +211,7 @@ def _restore(
             note(kind, f"{which}{outcome.status}: {outcome.message}", path)
     if not quiet:
         first = result.outcome[0].status
-        typer.echo(
+        say(
             f"{path}: {len(scene.frames)} frame{'s' if len(scene.frames) > 1 else ''}, {first}, residual "
             f"{result.residual[0]:.2f} x noise {result.noise:.4f}, {result.seconds:.1f} s"
             + (f", {written}" if written else "")

@@ -159,8 +159,8 @@ def files_of_record(content: Any) -> list[str] | None:
 def _refuse(foreign: list[Path]) -> None:
     if foreign:
         raise InputError(
-            f"'{foreign[0]}' is there and no record of an earlier result names it, so it is not replaced; rename it or "
-            "give another --out"
+            f"'{foreign[0]}' is there and no record of an earlier result names it, so it is not replaced; rename it, "
+            "or write to another folder"
         )
 
 

@@ -4,7 +4,7 @@
 """
 
 from .learned import LearnedWeights
-from .report import Report, make_report
+from .report import Report, make_report, report_outputs
 from .runner import Summary, run_bench
 from .spec import Spec, builtin_specs, load_spec, parse_spec
 from .statistics import Interval, bootstrap_mean, paired_difference
@@ -21,5 +21,6 @@ __all__ = [
     "make_report",
     "paired_difference",
     "parse_spec",
+    "report_outputs",
     "run_bench",
 ]

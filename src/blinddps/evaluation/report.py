@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from blinddps.core import InputError
 
 from ..core.atomic import atomic_write
+from ..core.outputs import Outputs, files_of_record
+from ..version import __version__
 from .learned import LearnedWeights, inception_features, lpips_scores
 from .page import as_html
 from .render import as_csv, as_items, as_latex, as_markdown, as_text
@@ -19,7 +22,9 @@ from .spec import Spec
 from .store import Job, Store, read_json
 from .tables import make_tables
 
-__all__ = ["Report", "make_report"]
+__all__ = ["Report", "make_report", "report_outputs"]
+
+FILES = ("tables.txt", "tables.csv", "items.csv", "tables.tex", "tables.md", "report.html")
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,13 @@ def make_report(
         device: of their networks.
 
     Raises:
-        InputError: the folder is none of a run or damaged, or weights that cannot be used.
+        InputError: the folder is none of a run or damaged or holds other files of the report's names, or weights that
+            cannot be used.
     """
     store, weights = Store(folder), weights or LearnedWeights()
     planned = store.plan()
+    outputs = report_outputs(folder)
+    outputs.check(overwrite=True)
     spec = _spec(store)
     known = {m.name for m in spec.method}, {d.name for d in spec.degradation}
     # a run that was killed at its beginning has the plan of an earlier spec
@@ -80,12 +88,28 @@ def make_report(
         "tables.md": as_markdown(spec, tables),
         "report.html": as_html(spec, tables, remarks, store, records),
     }
-    files = []
+    outputs.begin(FILES)
     for name, content in contents.items():
-        files.append(store.folder / name)
-        with atomic_write(files[-1]) as temporary:
+        with atomic_write(store.folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    return Report(text, tuple(files))
+    outputs.end(FILES, {"environment": {"blinddps": __version__}})
+    return Report(text, tuple(store.folder / name for name in FILES))
+
+
+def report_outputs(folder: str | os.PathLike[str]) -> Outputs:
+    """The files of a run's report; ``report.json`` names them.
+
+    Raises:
+        InputError: (by ``check``) a file of such a name is there that no report wrote.
+    """
+    folder = Path(folder)
+
+    def of_record(content: Any) -> list[str] | None:
+        """Version 0.1 named none, and wrote all."""
+        earlier = content is None and all((folder / name).is_file() for name in FILES)
+        return [*FILES] if earlier else files_of_record(content)
+
+    return Outputs(folder, "report.json", FILES, "|".join(map(re.escape, FILES)), of_record)
 
 
 def _spec(store: Store) -> Spec:

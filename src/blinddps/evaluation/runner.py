@@ -87,7 +87,8 @@ def run_bench(
         progress: a bar on a terminal, lines once a minute elsewhere, with the time left.
 
     Raises:
-        InputError: an unknown method, data that cannot be used, or a folder that holds another benchmark or is in use.
+        InputError: an unknown method, data that cannot be used or are in the run's folder, or a folder that holds
+            another benchmark or files of none, or is in use.
         PriorError: a prior that does not exist.
     """
     for name in only:
@@ -95,7 +96,10 @@ def run_bench(
             raise InputError(unknown_name("method", name, [m.name for m in spec.method]))
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; give at least 1")
-    items = items_of(spec.data, Path(data) / spec.data.source)
+    place = Path(data) / spec.data.source
+    if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(out)):
+        raise InputError(f"the data '{place}' are in the folder of the run, whose files change; give another --out")
+    items = items_of(spec.data, place)
     planned = _plan(spec, items)
     finished = Finished(reuse, out, retry_failed)
     store = Store(out)
@@ -161,6 +165,9 @@ def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:
 def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> None:
     """Write what the run is made of; refuse a folder of another benchmark."""
     path = store.folder / "spec.json"
+    others = ("spec.toml", "plan.json", "runs.jsonl", "records", "pictures", "learned")
+    if not path.exists() and (there := [name for name in others if os.path.lexists(store.folder / name)]):
+        raise InputError(f"'{store.folder}' holds '{there[0]}' and is no folder of 'bench run'; give another folder")
     if path.exists() and read_json(path).get("name") != spec.name:
         raise InputError(
             f"'{store.folder}' holds the benchmark '{read_json(path).get('name')}', not '{spec.name}'; "
@@ -169,10 +176,12 @@ def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> No
     # all that can fail before anything is written: labels of a new spec must not stand over numbers of an old one
     device = str(find_device(str(spec.defaults.get("device", "auto"))))
     begun = {"begin": _now(), **options, **environment(device), "source": source_hash()}
-    if source:
-        with atomic_write(store.folder / "spec.toml") as temporary:
+    write_json(path, spec.model_dump(mode="json"))  # the first file of a run: it says whose the others are
+    text = store.folder / "spec.toml"
+    same = text.is_file() and text.read_bytes().replace(b"\r\n", b"\n") == source.encode()
+    if source and not same:  # it may be the file that was given
+        with atomic_write(text) as temporary:
             temporary.write_text(source, encoding="utf-8")
-    write_json(path, spec.model_dump(mode="json"))
     store.add_call(begun)
 
 

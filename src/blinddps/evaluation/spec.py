@@ -251,14 +251,14 @@ def parse_spec(content: str, where: str = "<text>") -> Spec:
 
 
 def builtin_specs(folder: str | os.PathLike[str] | None = None) -> dict[str, Path]:
-    """Name and file of each spec in ``folder``, or in ``benchmarks/paper`` of the checkout that holds this package.
+    """Name and file of each spec in ``folder``, by default of those that come with the package: the paper's tables.
 
     Raises:
-        InputError: there is no such folder, as in an installed copy.
+        InputError: there is no such folder.
     """
-    place = Path(folder) if folder is not None else Path(__file__).parents[3] / "benchmarks" / "paper"
+    place = Path(folder) if folder is not None else Path(__file__).parent / "specs"
     if not place.is_dir():
-        raise InputError(f"folder '{place}' does not exist; specs are in benchmarks/paper of the repository")
+        raise InputError(f"folder '{place}' does not exist; give none for the specs that come with the package")
     return {path.stem: path for path in sorted(place.glob("*.toml"))}
 
 

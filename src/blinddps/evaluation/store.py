@@ -73,7 +73,7 @@ class Store:
         import fcntl
 
         ensure_output_dir(self.folder)
-        with open(self.folder / ".lock", "w") as lock:
+        with open(self.folder / ".lock", "a") as lock:  # whatever it holds, it stays
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import uuid
 from dataclasses import replace
 from importlib.resources import files
@@ -40,19 +41,23 @@ def find_prior(name: str | Path, others: tuple[str, ...] = ()) -> Path:
     shipped = shipped_priors()
     if str(name) in shipped:
         return shipped[str(name)]
-    path, there = Path(name), False
+    text, path, there = os.fspath(name), Path(name), False
     # a name that is too long, half a character, a user who is none: nothing is there
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         path = path.expanduser()
-        if path.is_dir():
+        if text and path.is_dir():  # an empty name, as of an unset variable, would mean the present folder
             return path
-        there = path.exists()
+        there = text != "" and path.exists()
     if there:
         raise PriorError(
             f"prior '{name}' is a file; give a diffusers pipeline folder (model_index.json, unet/, scheduler/) "
             "with safetensors weights: pickled checkpoints are not loaded"
         )
-    raise PriorError(f"{unknown_name('prior', str(name), (*shipped, *others))}; give one of these or a pipeline folder")
+    if isinstance(name, Path) or text[:1] in ("", "~", ".") or set(text) & {"/", os.sep}:
+        raise PriorError(
+            f"prior folder '{name}' does not exist; check the path, or give one of {', '.join((*shipped, *others))}"
+        )
+    raise PriorError(f"{unknown_name('prior', text, (*shipped, *others))}; give one of these or a pipeline folder")
 
 
 @isolated

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import stat
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Kernel", "frozen_kernel", "read_kernel"]
 
 Kernel = tuple[tuple[float, ...], ...]
+
+_LONGEST = 4096  # entries of a side: what is longer is no blur, and 128 MB in double precision
 
 
 def frozen_kernel(given: Any) -> str | Kernel | None:
@@ -42,7 +47,7 @@ def read_kernel(given: str | os.PathLike[str] | Kernel, picture: tuple[int, int]
 
     Raises:
         InputError: a file that cannot be read, another shape than ``(h, w)`` or ``(1, 1, h, w)``, entries that are not
-            finite or negative, all zero, or a kernel larger than the picture.
+            finite or negative, all zero, or too large to be summed, or a kernel larger than the picture.
     """
     if isinstance(given, (str, os.PathLike)):
         array = _checked(_load(Path(given)), f"kernel '{os.fspath(given)}'")
@@ -63,24 +68,61 @@ def _load(path: Path) -> Any:
 
     if path.suffix.lower() != ".npy":
         raise InputError(f"kernel '{path}' is no .npy file; save the array with numpy.save")
+    remedy = "save the array with numpy.save"
     try:
-        return np.load(path, allow_pickle=False)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise InputError(f"cannot read kernel '{path}': it is not a regular file; {remedy}")
+        with open(path, "rb") as file:
+            shape, columns_first, dtype = _header(file)
+            if dtype is None or dtype.hasobject or dtype.kind not in "uif":
+                raise InputError(f"cannot read kernel '{path}': it holds no array of numbers; {remedy}")
+            if shape[:-2] not in ((), (1, 1)) or len(shape) < 2 or min(shape) < 1:
+                raise InputError(f"kernel '{path}' has shape {shape}; give (h, w)")
+            if max(shape) > _LONGEST:
+                raise InputError(f"kernel '{path}' is too large; give at most {_LONGEST} x {_LONGEST} entries")
+            length = math.prod(shape) * dtype.itemsize
+            content = file.read(length)
     except FileNotFoundError:
         raise InputError(f"kernel '{path}' does not exist; check the path") from None
-    except (OSError, ValueError, EOFError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it holds no array of numbers"
-        raise InputError(f"cannot read kernel '{path}': {reason}; save the array with numpy.save") from None
+    except OSError as error:
+        raise InputError(f"cannot read kernel '{path}': {error.strerror or error}; {remedy}") from None
+    if len(content) < length:
+        raise InputError(f"cannot read kernel '{path}': it is cut short; get the file again")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if columns_first else "C")
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype | None]:
+    """Shape, whether columns come first, and type, which is None where the file begins like no array."""
+    import numpy as np
+
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            return readers[np.lib.format.read_magic(file)](file)
+    except OSError:
+        raise
+    except Exception:  # NumPy evaluates the header as Python: whatever damage it has raises what Python would
+        return (), False, None
 
 
 def _checked(given: Any, name: str) -> np.ndarray:
     import numpy as np
 
     try:
-        array = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+        if isinstance(given, Tensor):
+            given = given.detach().cpu()
+            given = given.double() if given.is_floating_point() else given  # NumPy knows no bfloat16
+        if np.ma.is_masked(given):
+            raise InputError(f"{name} has masked entries; fill them first")
+        array = np.asarray(given)
         if array.dtype.kind not in "uif":
             raise ValueError
-        array = array.astype(np.float64)
-    except (ValueError, TypeError):
+        with np.errstate(over="ignore"):  # of long doubles
+            array = array.astype(np.float64)
+    except (ValueError, TypeError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{name} is no array of numbers; give (h, w)") from None
     shape = array.shape
     if array.ndim == 4 and shape[:2] == (1, 1):
@@ -91,4 +133,8 @@ def _checked(given: Any, name: str) -> np.ndarray:
         raise InputError(f"{name} has entries that are negative or not finite; give a kernel of non-negative numbers")
     if array.max() == 0:
         raise InputError(f"{name} is zero everywhere; give a kernel with mass")
+    with np.errstate(over="ignore"):
+        total = array.sum()
+    if not np.isfinite(total):
+        raise InputError(f"{name} has entries up to {array.max():g}, whose sum overflows; divide them by the largest")
     return array

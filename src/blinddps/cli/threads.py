@@ -1,0 +1,69 @@
+"""``--threads``: how many a computation on the processor uses."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from .panels import OUTPUT
+
+__all__ = ["Threads", "set_threads"]
+
+Threads = Annotated[
+    str,
+    Option(
+        "--threads",
+        metavar="auto|N",
+        rich_help_panel=OUTPUT,
+        help="Of the processor. auto: one or all, whichever a quarter of a second's measurement finds faster; on a "
+        "busy machine that is one. Another number may change a result's last digits.",
+    ),
+]
+
+_MOST = 1024
+_SECONDS = 0.25
+
+
+def set_threads(threads: str) -> None:
+    """Give this process's tensors so many threads; one where it is one of several processes of a training.
+
+    Raises:
+        typer.BadParameter: neither ``auto`` nor a number.
+    """
+    import torch
+
+    if threads == "auto":
+        several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+        torch.set_num_threads(1 if several else _faster(torch.get_num_threads()))
+        return
+    if not (threads.isascii() and threads.isdigit() and len(threads) < 6 and 1 <= int(threads) <= _MOST):
+        raise typer.BadParameter(f"threads is '{threads}'; give a number from 1 to {_MOST}, or auto")
+    torch.set_num_threads(int(threads))
+
+
+def _faster(most: int) -> int:
+    """1 or ``most``: with which a small convolution takes less time now. Where they are alike it is 1, since more
+    threads cost more of the processor."""
+    import torch
+
+    if most <= 1:
+        return 1
+    image, weight = torch.ones(1, 32, 96, 96), torch.ones(32, 32, 3, 3)
+    spent: dict[int, list[float]] = {1: [], most: []}
+    begun = time.perf_counter()
+    while len(spent[most]) < 3 or (len(spent[most]) < 20 and time.perf_counter() - begun < _SECONDS):
+        for count, times in spent.items():
+            torch.set_num_threads(count)
+            torch.nn.functional.conv2d(image, weight)  # wakes the threads
+            start = time.perf_counter()
+            torch.nn.functional.conv2d(image, weight)
+            times.append(time.perf_counter() - start)
+        if time.perf_counter() - begun > 4 * _SECONDS:
+            break
+    one, all_ = (statistics.median(times) for times in spent.values())
+    return most if all_ < 0.9 * one else 1

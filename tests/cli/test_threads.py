@@ -1,0 +1,65 @@
+"""``--threads``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import typer
+
+from blinddps.cli.threads import set_threads
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_number() -> None:
+    set_threads("3")
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "two", "", "99999", "²", "9" * 5000])
+def test_what_is_none(wrong: str) -> None:
+    with pytest.raises(typer.BadParameter, match="give a number from 1 to 1024, or auto"):
+        set_threads(wrong)
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [({1: 1.0, 4: 0.3}, 4), ({1: 1.0, 4: 0.95}, 1), ({1: 1.0, 4: 7.0}, 1)])
+def test_auto_takes_what_is_faster(monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int) -> None:
+    """By a clock that goes on by what a convolution would take."""
+    now = 0.0
+
+    def convolve(*_: object) -> None:
+        nonlocal now
+        now += seconds[torch.get_num_threads()]
+
+    torch.set_num_threads(4)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", convolve)
+    monkeypatch.setattr("blinddps.cli.threads.time.perf_counter", lambda: now)
+    set_threads("auto")
+    assert torch.get_num_threads() == chosen
+
+
+def test_auto_keeps_to_what_the_caller_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)  # as OMP_NUM_THREADS=1 does
+    set_threads("auto")
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(4)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    set_threads("auto")
+    assert torch.get_num_threads() == 1
+
+
+def test_auto_is_short() -> None:
+    import time
+
+    torch.set_num_threads(2)
+    begun = time.process_time()
+    set_threads("auto")
+    assert torch.get_num_threads() in (1, 2)
+    assert time.process_time() - begun < 2  # of the processor, both threads'; measured 0.3

@@ -1,0 +1,126 @@
+"""Files of kernels, whole and damaged."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from blinddps.core import InputError
+from blinddps.restore.known_kernel import frozen_kernel, read_kernel
+
+KERNEL = np.array([[0, 1, 2], [3, 4, 0]])
+
+
+def stored(array: Any, **options: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+def header(text: str, version: bytes = b"\x01\x00", length: int | None = None) -> bytes:
+    """An array's file with whatever header, and no data."""
+    size = (len(text) if length is None else length).to_bytes(2 if version == b"\x01\x00" else 4, "little")
+    return b"\x93NUMPY" + version + size + text.encode("latin-1")
+
+
+def described(shape: object, dtype: str = "<f8", order: str = "False") -> bytes:
+    return header(f"{{'descr': '{dtype}', 'fortran_order': {order}, 'shape': {shape}, }}\n")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        KERNEL.astype(np.float32),
+        KERNEL.astype(">f8"),
+        KERNEL.astype(np.uint8),
+        KERNEL.astype(np.float16)[None, None],
+        np.asfortranarray(KERNEL),
+        KERNEL * 5e-324,  # the smallest numbers there are
+        KERNEL * 1e306,
+    ],
+)
+def test_files_that_are_kernels(tmp_path: Path, array: np.ndarray) -> None:
+    (tmp_path / "k.npy").write_bytes(stored(array) + b"more")
+    kernel = read_kernel(tmp_path / "k.npy")
+    assert kernel.shape == (1, 1, 2, 3)
+    assert np.allclose(kernel[0, 0].numpy(), KERNEL / 10, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int32])
+def test_tensors_that_are_kernels(dtype: torch.dtype) -> None:
+    given = torch.from_numpy(KERNEL).to(dtype)
+    given.requires_grad_(dtype.is_floating_point)
+    assert np.allclose(read_kernel(frozen_kernel(given))[0, 0].numpy(), KERNEL / 10)
+
+
+def archive() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, k=KERNEL)
+    return file.getvalue()
+
+
+WHOLE = stored(KERNEL.astype(np.float64))
+NO_ARRAY = "it holds no array of numbers; save the array with numpy.save"
+DAMAGED = {
+    "nothing": (b"", NO_ARRAY),
+    "text": (b"0 1 2\n3 4 0\n", NO_ARRAY),
+    "magic alone": (b"\x93NUMPY", NO_ARRAY),
+    "half the header": (WHOLE[:40], NO_ARRAY),
+    "half the data": (WHOLE[:-20], "it is cut short; get the file again"),
+    "no data": (WHOLE[:128], "it is cut short; get the file again"),
+    "an archive": (archive(), NO_ARRAY),
+    "half an archive": (archive()[:60], NO_ARRAY),
+    "an empty archive": (b"PK\x05\x06" + bytes(18), NO_ARRAY),
+    "objects": (stored(np.array([[{}]]), allow_pickle=True), NO_ARRAY),
+    "a pickle": (b"\x80\x04}\x94.", NO_ARRAY),
+    "dates": (stored(np.zeros((2, 2), "M8[s]")), NO_ARRAY),
+    "complex": (stored(np.ones((2, 2), complex)), NO_ARRAY),
+    "truths": (stored(np.ones((2, 2), bool)), NO_ARRAY),
+    "fields": (stored(np.zeros((2, 2), [("a", "f4")])), NO_ARRAY),
+    "version 3": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2)}\n", b"\x03\x00"), NO_ARRAY),
+    "version 9": (b"\x93NUMPY\x09\x00" + WHOLE[8:], NO_ARRAY),
+    "open brackets": (header("{'descr': (((((\n"), NO_ARRAY),
+    "an open string": (header("{'descr': '''<f8, \n"), NO_ARRAY),
+    "a zero byte": (header("{'descr': '<f8\0'\n"), NO_ARRAY),
+    "deep nesting": (header("(" * 9000 + "\n"), NO_ARRAY),
+    "a huge header": (header("{" + " " * 60000 + "}\n"), NO_ARRAY),
+    "a header of four gigabytes": (header("{}", b"\x02\x00", 2**32 - 1), NO_ARRAY),
+    "no such type": (described((2, 2), "<f99"), NO_ARRAY),
+    "a shape that is none": (described("'two'"), NO_ARRAY),
+    "a negative shape": (described((-2, 3)), r"has shape \(-2, 3\); give \(h, w\)"),
+    "shape 0": (described((0, 3)), r"has shape \(0, 3\); give \(h, w\)"),
+    "no shape": (described(()), r"has shape \(\); give \(h, w\)"),
+    "three axes": (described((1, 3, 3)), r"has shape \(1, 3, 3\); give \(h, w\)"),
+    "a huge shape": (described((2**40, 2**40)), "give at most 4096 x 4096 entries"),
+    "a number of 400 digits": (described(f"({'9' * 400}, 3)"), "give at most 4096 x 4096 entries"),
+    "too large to be summed": (stored(np.full((8, 8), 1e308)), r"entries up to 1e\+308, whose sum overflows; divide"),
+    "infinite": (stored(np.array([[np.inf, 1]])), "negative or not finite; give a kernel"),
+    "long doubles": (stored(np.array([[np.longdouble("1e400"), 1]])), "not finite; give a kernel"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_is_one_sentence(tmp_path: Path, name: str) -> None:
+    content, sentence = DAMAGED[name]
+    (tmp_path / "k.npy").write_bytes(content)
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_kernel(tmp_path / "k.npy")
+    assert str(tmp_path / "k.npy") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.npy").mkdir()
+    os.mkfifo(tmp_path / "pipe.npy")  # it would be waited for
+    for name in ("folder.npy", "pipe.npy"):
+        with pytest.raises(InputError, match="it is not a regular file; save the array"):
+            read_kernel(tmp_path / name)
+    with pytest.raises(InputError, match="does not exist; check the path"):
+        read_kernel(tmp_path / "none.npy")

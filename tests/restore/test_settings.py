@@ -148,6 +148,8 @@ def test_an_unknown_option(name: str, nearest: str) -> None:
         ({"kernel_weight": -1}, "kernel_weight is -1; give a number of at least 0, or auto$"),
         ({"samples": 0}, "samples is 0"),
         ({"seed": 0.5}, "seed is 0.5; give a whole number$"),
+        ({"device": 1.5}, "device is 1.5; give its name"),
+        ({"linear_light": "no"}, "linear_light is 'no'; give True or False"),
         ({"tile": 63}, "tile is 63; give a whole number of at least 64, or auto"),
     ],
 )

@@ -153,6 +153,10 @@ class DeblurSettings:
         _number("scales", self.scales, 1, MAX_SCALES, whole=True)
         _number("seed", self.seed, -math.inf, math.inf, whole=True)
         _number("tile", self.tile, 64, math.inf, whole=True)
+        if not isinstance(self.device, str):
+            raise InputError(f"device is {self.device!r}; give its name, as 'cpu' or 'cuda:0', or auto")
+        if not isinstance(self.linear_light, bool):
+            raise InputError(f"linear_light is {self.linear_light!r}; give True or False")
 
     def networks(self) -> list[str]:
         """Names of the priors that are needed to restore a picture."""

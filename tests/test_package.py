@@ -123,6 +123,15 @@ def test_the_command_line_answers_help() -> None:
     assert "demo" in done.stdout
 
 
+def test_a_wheel_holds_whatever_is_no_python() -> None:
+    """Specs, priors and pictures: what an installed copy would otherwise look for in a checkout."""
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["blinddps"]
+    packed = {path for pattern in patterns for path in PACKAGE.glob(pattern) if path.is_file()}
+    others = {p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert others == packed
+    assert len([path for path in packed if path.parent.name == "specs"]) >= 18
+
+
 def test_the_console_script_exists() -> None:
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="blinddps")
     assert callable(script.load())

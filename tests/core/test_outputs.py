@@ -141,6 +141,18 @@ def test_an_output_that_leads_to_an_input(tmp_path: Path) -> None:
         refuse_conflicts([outputs(tmp_path)], [tmp_path / "a.png"], overwrite=True)
 
 
+def test_a_folder_removed_meanwhile_is_told_before_the_work_and_after(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    results = outputs(out)
+    results.check(overwrite=False)
+    out.rmdir()
+    with pytest.raises(InputError, match=r"cannot write '.*': the folder '.*out' does not exist; create it first"):
+        results.begin(["a_restored.png"])
+    with pytest.raises(InputError, match=r"the output folder '.*out' was removed meanwhile; run again, leave it there"):
+        results.check(overwrite=False)
+
+
 def test_files_of_records_old_and_new() -> None:
     ours = {"environment": {"blinddps": "0.1.0"}}
     assert files_of_record({"files": ["f"], "samples": [{"files": ["a", "b"]}, {}], **ours}) == ["f", "a", "b"]

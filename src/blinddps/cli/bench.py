@@ -75,6 +75,7 @@ def run(
     written and the exit code is 1. SPEC: docs/evaluation.md.
     """
     from ..core import InputError, unknown_name
+    from ..core.outputs import refuse_conflicts
     from ..evaluation import builtin_specs, load_spec, make_report, report_outputs, run_bench
     from ..restore.settings import find_device
     from .errors import usage
@@ -89,7 +90,7 @@ def run(
     chosen = load_spec(path)
     weights = _weights(lpips_vgg, lpips_alex, inception)
     weights.check()  # hours before they are needed
-    report_outputs(out).check(overwrite=True)
+    refuse_conflicts([report_outputs(out)], [], overwrite=True)
     set_threads(threads)
     summary = run_bench(
         chosen,

@@ -66,8 +66,11 @@ class Outputs:
         """Before the work.
 
         Raises:
-            InputError: results are there and may not be replaced, or files that are none; or a name is too long.
+            InputError: results are there and may not be replaced, or files that are none; a name is too long; or the
+                folder is gone.
         """
+        if not self.folder.is_dir():
+            raise InputError(f"the output folder '{self.folder}' was removed meanwhile; run again, leave it there")
         longest = max((*self.names, self.record.name), key=lambda name: len(os.fsencode(name)))
         try:
             (self.folder / longest).lstat()

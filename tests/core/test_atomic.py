@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from blinddps.core.atomic import atomic_open, atomic_write, ensure_output_dir, write_json
+from blinddps.core.atomic import atomic_open, atomic_write, ensure_output_dir, partial_path, write_json
 from blinddps.core.errors import InputError
 
 
@@ -245,6 +245,8 @@ def test_what_a_killed_call_left_is_removed_by_the_next_and_nothing_else(tmp_pat
         busy.stdout.close()
     reused = tmp_path / left.name.replace(f"-{killed.pid}-", f"-{os.getpid()}-")  # a killed call had our number
     reused.write_bytes(b"half")
+    half_prior = tmp_path / partial_path(tmp_path).name.replace(f"-{os.getpid()}-", f"-{killed.pid}-")
+    (half_prior / "unet").mkdir(parents=True)
     ensure_output_dir(tmp_path)
     assert names(tmp_path) == sorted([*mine, "own.png"])
 

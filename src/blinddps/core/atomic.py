@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import stat
 import tempfile
 import zlib
@@ -18,7 +19,7 @@ from typing import IO, Any
 
 from .errors import InputError
 
-__all__ = ["atomic_open", "atomic_write", "ensure_output_dir", "remove_partial_files", "write_json"]
+__all__ = ["atomic_open", "atomic_write", "ensure_output_dir", "partial_path", "remove_partial_files", "write_json"]
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # a process number says nothing on another machine
 _PARTIAL = re.compile(r"\.blinddps-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}(\..*)?", re.DOTALL)
@@ -44,8 +45,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         mode = _replaceable_mode(target)
         # The stem is not repeated in the temporary name: a target near the file system's limit must still work.
-        suffix = os.path.splitext(path)[1]
-        temporary = target.with_name(f".blinddps-{_HOST}-{os.getpid()}-{secrets.token_hex(6)}{suffix}")
+        temporary = partial_path(target.parent, os.path.splitext(path)[1])
         # Not tempfile.mkstemp: its mode 0600 would survive the rename, where an ordinary new file follows the umask.
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode) if mode is None else mode
@@ -54,7 +54,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise InputError(f"cannot write '{path}': {error}") from None
     except OSError as error:
         raise InputError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from error
-    _open_here.add(temporary.name)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -74,6 +73,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         _open_here.discard(temporary.name)
     _sync_folder(target.parent)
+
+
+def partial_path(folder: Path, suffix: str = "") -> Path:
+    """A new name in ``folder`` for a file or folder that is not whole yet: :func:`ensure_output_dir` removes what has
+    it once this process has ended."""
+    path = folder / f".blinddps-{_HOST}-{os.getpid()}-{secrets.token_hex(6)}{suffix}"
+    _open_here.add(path.name)
+    return path
 
 
 @contextmanager
@@ -130,13 +137,17 @@ def ensure_output_dir(path: str | os.PathLike[str]) -> Path:
 
 
 def remove_partial_files(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files of :func:`atomic_write` in ``folder`` whose process, of this machine, has ended."""
+    """Remove what has a name of :func:`partial_path` in ``folder`` and whose process, of this machine, has ended."""
     with suppress(OSError):
         for name in os.listdir(folder):
             found = _PARTIAL.fullmatch(name)
             if found and found[1] == _HOST and name not in _open_here and not _at_work(int(found[2])):
-                with suppress(OSError):
-                    os.unlink(os.path.join(folder, name))
+                path = os.path.join(folder, name)
+                if os.path.isdir(path) and not os.path.islink(path):
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with suppress(OSError):
+                        os.unlink(path)
 
 
 def _at_work(process: int) -> bool:

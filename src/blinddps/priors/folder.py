@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from blinddps.core import InputError, PriorError, isolated, unknown_name
+from blinddps.core.atomic import partial_path
 from blinddps.core.reading import read_json
 
 from .card import CARD_NAME, PriorCard
@@ -151,8 +152,9 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
     """Write ``prior`` as a diffusers pipeline folder with ``blinddps.json``; the network must be a diffusers model.
 
     Weights are safetensors, float16 when ``half``. Everything is written to a temporary folder, then renamed, so
-    that no half-written prior is ever seen. An old prior is set aside as ``.NAME-...-old`` until the new one is in
-    place: a failure puts it back, a kill between the two renames leaves both, whole, under hidden names.
+    that no half-written prior is ever seen; what a kill leaves of it goes with the next call into that folder. An old
+    prior is set aside as ``.NAME-...-old`` until the new one is in place: a failure puts it back, a kill between the
+    two renames leaves both, whole, under hidden names.
     """
     import shutil
 
@@ -160,7 +162,8 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
     from diffusers import __version__ as diffusers_version
 
     target = Path(folder)
-    temporary, old = (target.parent / f".{target.name}-{uuid.uuid4().hex}{end}" for end in ("", "-old"))
+    temporary = partial_path(target.parent)
+    whole, old = (target.parent / f".{target.name}-{uuid.uuid4().hex}{end}" for end in ("", "-old"))
     schedule = prior.schedule.scaled(1 / prior.card.data_std)  # the network's own
     config: Any = prior.network.config
     scheduler = DDPMScheduler(
@@ -185,6 +188,7 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
             for item in target.iterdir():  # model card, samples: not ours to lose
                 if not (temporary / item.name).exists():
                     (shutil.copytree if item.is_dir() else shutil.copy2)(item, temporary / item.name)
+            temporary = temporary.rename(whole)  # from here on a kill must not cost it
             target.rename(old)
         temporary.rename(target)
     finally:

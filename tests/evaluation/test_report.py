@@ -22,8 +22,10 @@ from torch import nn
 import blinddps
 from blinddps.core import InputError
 from blinddps.evaluation import LearnedWeights, make_report, parse_spec, run_bench
+from blinddps.evaluation import store as store_module
 from blinddps.evaluation.curves import COLOURS, Curve, chart, mean_curves
 from blinddps.evaluation.learned import lpips_scores
+from blinddps.evaluation.records import read_record
 from blinddps.evaluation.store import Job, Store
 from blinddps.io import write_image
 from blinddps.metrics import FidInception, Lpips
@@ -346,19 +348,117 @@ def test_a_record_that_is_replaced_while_it_is_read(run: Path, tmp_path: Path, m
     store = Store(_copy(run, tmp_path))
     job = store.plan()[0]
     assert store.record(job) is not None
-    read = Path.read_text
 
-    def too_late(path: Path, **options: Any) -> str:
+    def too_late(path: Path) -> dict[str, Any]:
         path.unlink()  # by the run that is at work
-        return read(path, **options)
+        return read_record(path)
 
-    monkeypatch.setattr(Path, "read_text", too_late)
+    monkeypatch.setattr(store_module, "read_record", too_late)
     assert store.record(job) is None
 
 
-def test_a_record_that_is_none(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[]", "it holds no JSON object"),
+        (b"{", "it is no JSON"),
+        (b"\xff\xfe{", "it is not UTF-8 text"),
+        (b'{"a":' * 100_000, "nested deeper than 64 levels"),
+        ({"metrics": []}, "metrics: input should be a valid dictionary"),
+        ({"metrics": {"psnr": "high"}}, "metrics.psnr: input should be a valid number"),
+        ({"status": "fine"}, "status: input should be"),
+        ({"files": {"image": "../../../spec.json"}}, "files.image: string should match pattern"),
+        ({"files": {"image": "/etc/hostname"}}, "files.image: string should match pattern"),
+        ({"files": None}, "files: input should be a valid dictionary"),
+        ({"message": 3}, "message: input should be a valid string"),
+        ({"unscored": "none"}, "unscored: input should be a valid list"),
+    ],
+)
+def test_a_damaged_record_is_left_out_and_named(run: Path, tmp_path: Path, content: Any, reason: str) -> None:
     store = Store(_copy(run, tmp_path))
-    path = store.record_path(store.plan()[0])
-    path.write_text("[]")
-    with pytest.raises(InputError, match="is no JSON object"):
-        make_report(store.folder)
+    job = store.plan()[0]
+    path = store.record_path(job)
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(path.read_text()), **content}).encode()
+    path.write_bytes(content)
+    told = make_report(store.folder).text
+    (line,) = [line for line in told.splitlines() if "Left out" in line]
+    assert str(path) in line
+    assert reason in line
+    assert line.endswith("; remove it and run the benchmark again.")
+    assert f"{len(store.plan()) - 1} of {len(store.plan())} jobs done." in told
+    assert line.removeprefix("* ") in Page((store.folder / "report.html").read_text()).text
+    rows = list(csv.DictReader((store.folder / "items.csv").read_text().splitlines()))
+    key = (job.degradation, job.item, str(job.seed), job.method)
+    (row,) = [r for r in rows if (r["degradation"], r["item"], r["seed"], r["method"]) == key]
+    assert row["status"] == "missing"
+
+
+def test_a_damaged_trace_is_left_out_and_named(run: Path, tmp_path: Path) -> None:
+    out = _copy(run, tmp_path)
+    traces = sorted(out.glob("pictures/motion/fast/*.trace.npz"))
+    whole = traces[0].read_bytes()
+    for content in (b"", b"no archive", whole[: len(whole) // 2], whole[:100] + b"\xff" * 20 + whole[120:]):
+        traces[0].write_bytes(content)
+        (line,) = [line for line in make_report(out).text.splitlines() if "Left out" in line]
+        assert f"trace '{traces[0]}' cannot be read (" in line
+        assert "<svg" in (out / "report.html").read_text()
+    np.savez(traces[0], image_mse=np.zeros((2, 2)))
+    assert "(its arrays are not rows of numbers)" in make_report(out).text
+
+
+def test_links_out_of_the_run_are_not_followed(run: Path, tmp_path: Path) -> None:
+    store = Store(_copy(run, tmp_path))
+    (job,) = [j for j in store.plan() if (j.degradation, j.method, j.item) == ("motion", "fast", "00000-p0")]
+    picture = store.folder / "pictures/motion/fast/00000-p0.s0.png"
+    outside = tmp_path / "outside.png"
+    picture.rename(outside)
+    picture.symlink_to(outside)
+    assert store.result(job, store.record(job) or {}, "image") is None
+    make_report(store.folder)
+    assert "motion/fast/00000-p0.s0.png" not in (store.folder / "report.html").read_text()
+    record = store.record_path(job)
+    record.rename(tmp_path / "record.json")
+    record.symlink_to(tmp_path / "record.json")
+    assert "is no file of the run" in make_report(store.folder).text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"method": "../fast"}, {"item": "/etc/x"}, {"degradation": ""}, {"seed": "0"}, {"key": None}, {"more": 1}],
+)
+def test_a_damaged_plan(run: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    out = _copy(run, tmp_path)
+    plan = json.loads((out / "plan.json").read_text())
+    (out / "plan.json").write_text(json.dumps([plan[0] | changes, *plan[1:]]))
+    with pytest.raises(InputError, match=r"^plan '.*plan\.json' is damaged \(0\..*\); run the benchmark again$"):
+        make_report(out)
+
+
+def test_calls_that_are_damaged_are_left_out(run: Path, tmp_path: Path) -> None:
+    out = _copy(run, tmp_path)
+    before = make_report(out).text
+    with open(out / "runs.jsonl", "ab") as file:
+        file.write(b'[1]\n"x"\n{"command": 3}\n{"command": []}\n\xff\xfe\n' + b"[" * 100_000 + b'\n{"comm')
+    assert make_report(out).text == before
+
+
+def test_heads_are_shown_as_they_are(run: Path, tmp_path: Path) -> None:
+    out = _copy(run, tmp_path)
+    spec = json.loads((out / "spec.json").read_text())
+    head = "a|b*c* <i>_d_ \\ & $x$ # %"
+    spec["published"][0]["values"] = {head: 1.0, "two\nlines": 2.0}
+    (out / "spec.json").write_text(json.dumps(spec))
+    make_report(out)
+    markdown = (out / "tables.md").read_text()
+    assert r"| a\|b\*c\* \<i\>\_d\_ \\ & $x$ \# % | two lines |" in markdown
+    table = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    assert (
+        r"a\textbar{}b{*}c{*} \textless{}i\textgreater{}\_d\_ \textbackslash{} \& \$x\$ \# \%"
+        in (out / "tables.tex").read_text()
+    )
+    page = (out / "report.html").read_text()
+    assert "<i>" not in page
+    assert head in Page(page).text
+    assert "two lines" in (out / "tables.txt").read_text()

@@ -101,6 +101,33 @@ def test_damaged_records_and_empty_files_of_another_run_are_done_anew(
     assert run(text, tmp_path / "b", data, reuse=[tmp_path / "a"]) == Summary(2, 0, 0, 4)
 
 
+@pytest.mark.parametrize("name", ["/etc/hostname", "../../../secret.png", "..", "", "secret.png", "link.png"])
+def test_only_files_of_the_job_are_copied(spec_text: Text, data: Path, tmp_path: Path, name: str) -> None:
+    text = spec_text(count=1)
+    run(text, tmp_path / "a", data)
+    (tmp_path / "secret.png").write_text("a secret")
+    (record,) = (tmp_path / "a").glob("records/motion/fast/*.json")
+    value = json.loads(record.read_text())
+    pictures = tmp_path / "a" / "pictures" / "motion" / "fast"
+    if name == "secret.png":
+        shutil.copy(tmp_path / "secret.png", pictures)
+    if name == "link.png":
+        name = f"{record.stem}.link.png"
+        (pictures / name).symlink_to(tmp_path / "secret.png")
+    record.write_text(json.dumps({**value, "files": {**value["files"], "image": name}}))
+    assert run(text, tmp_path / "b", data, reuse=[tmp_path / "a"]) == Summary(1, 0, 0, 5)
+    assert not [p for p in (tmp_path / "b").rglob("*") if p.is_file() and b"a secret" in p.read_bytes()]
+
+
+def test_a_damaged_record_of_the_run_itself_is_done_again(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    text = spec_text(count=1)
+    run(text, tmp_path / "a", data)
+    (record,) = (tmp_path / "a").glob("records/motion/fast/*.json")
+    record.write_text("{")
+    assert run(text, tmp_path / "a", data) == Summary(1, 5, 0)
+    assert json.loads(record.read_text())["status"] == "converged"
+
+
 def test_records_of_another_version_are_counted(spec_text: Text, data: Path, tmp_path: Path) -> None:
     text = spec_text(count=1)
     run(text, tmp_path / "a", data)

@@ -7,8 +7,10 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from blinddps.core.errors import InputError
@@ -255,3 +257,28 @@ def test_database_errors_are_named(tmp_path: Path) -> None:
     path = write_kernel_database(tmp_path / "k.safetensors", 4, 8, progress=False)
     with pytest.raises(InputError, match=r"holds kernels 0 \.\.\. 3, not 2 \.\.\. 5"):
         read_kernel_database(path, 2, 4)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        None,
+        "{",
+        "[1]",
+        "[" * 100_000,
+        '{"count": "many"}',
+        '{"count": 9}',
+        '{"count": true}',
+        '{"count": ' + "9" * 5000 + "}",
+    ],
+)
+def test_database_that_is_damaged(tmp_path: Path, about: str | None) -> None:
+    path = tmp_path / "k.safetensors"
+    save_file(
+        {"kernels": np.ones((4, 1, 8, 8), np.float16)}, path, metadata=None if about is None else {"blinddps": about}
+    )
+    with pytest.raises(InputError, match="is not a kernel database"):
+        read_kernel_database(path)
+    save_file({"kernels": np.zeros((1, 1, 8, 8), np.float16)}, path, metadata={"blinddps": '{"count": 1}'})
+    with pytest.raises(InputError, match="have no sum above zero"):
+        read_kernel_database(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,20 +64,22 @@ def show(
 
 
 def _row(name: str, folder: Path) -> dict[str, Any]:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    from ..priors import read_card
+    from ..core import PriorError
+    from ..priors import read_card, weight_files
 
     card = read_card(folder)
-    weights = sorted((folder / "unet").glob("*.safetensors"))
     parameters = 0
+    weights = weight_files(folder / "unet")
     for file in weights:
-        with safe_open(file, framework="numpy") as stored:
-            for key in stored.keys():  # noqa: SIM118  # no dictionary
-                count = 1
-                for length in stored.get_slice(key).get_shape():
-                    count *= length
-                parameters += count
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                shapes = [stored.get_slice(key).get_shape() for key in stored.keys()]  # noqa: SIM118  # no dictionary
+        except (SafetensorError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise PriorError(f"prior file '{file}' cannot be read ({reason}); get the folder again") from None
+        parameters += sum(math.prod(shape) for shape in shapes)
     return {
         "name": name,
         "unknown": card.unknown,

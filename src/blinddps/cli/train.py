@@ -150,7 +150,7 @@ def _check_files(out: Path, config: Path | None, data: Iterable[str], start_from
 
 
 def _base(unknown: str, out: Path, recipe: str | None, config: Path | None, resume: bool) -> Mapping[str, Any]:
-    from ..core import InputError
+    from ..core.reading import read_json
     from ..training import recipe as recipe_of
 
     own = out / "config.json"
@@ -158,14 +158,9 @@ def _base(unknown: str, out: Path, recipe: str | None, config: Path | None, resu
         config = own
     if config is None:
         return recipe_of(recipe or {"image": "photos"}.get(unknown, unknown))
-    try:
-        value = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read settings '{config}' ({error}); give a JSON file like a run's config.json"
-        ) from None
-    if not isinstance(value, dict):
-        raise InputError(f"settings '{config}' are not a JSON object; give a file like a run's config.json")
+    value: Mapping[str, Any] = read_json(
+        config, "settings", remedy="give a JSON file like a run's config.json", kind=dict
+    )
     return value
 
 
@@ -175,12 +170,15 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _assign(settings: dict[str, Any], assignment: str) -> None:
+    from ..core import InputError
+    from ..core.reading import parse_json
+
     key, equals, text = assignment.partition("=")
     if not key or not equals:
         raise typer.BadParameter(f"'{assignment}' is not of the form KEY=VALUE", param_hint="--set")
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = parse_json(text)
+    except InputError:
         value = text
     *path, last = key.split(".")
     for part in path:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .records import STATUSES
 from .scores import METRICS
 from .spec import Published
 from .statistics import Interval
-from .tables import STATUSES, Row, Table
+from .tables import Row, Table
 
 __all__ = [
     "COUNTS",

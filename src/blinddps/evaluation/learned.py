@@ -17,6 +17,7 @@ from ..core import InputError
 from ..core.atomic import atomic_open
 from ..io import read_image
 from ..metrics import align, load_inception, load_lpips
+from .records import read_arrays
 from .scores import reach
 from .store import Job, Store
 
@@ -72,13 +73,18 @@ def lpips_scores(
     metric.to(device)
     cache = _Cache(store, f"lpips-{network}-{files[0].sha256[:12]}-{files[1].sha256[:12] if len(files) > 1 else 'own'}")
     scores: dict[Job, dict[str, float]] = {}
+    unread: list[Job] = []
     for job, record in records.items():
         path, truth_path = store.result(job, record, "image"), store.picture(job, record, "truth")
         if path is None or truth_path is None:  # outdated; the next run makes it anew
             continue
         name = f"{_hash(path)}/{_hash(truth_path)}"
         if not {name, f"{name}_sub"} <= cache.values.keys():
-            x, truth = _picture(path), _picture(truth_path)
+            try:
+                x, truth = _picture(path), _picture(truth_path)
+            except InputError:  # damaged
+                unread.append(job)
+                continue
             if x.shape[-2:] != truth.shape[-2:]:
                 continue  # the record says so
             x, truth = (v.expand(-1, max(x.shape[1], truth.shape[1]), -1, -1) for v in (x, truth))
@@ -89,7 +95,7 @@ def lpips_scores(
         found = {suffix: cache.values.get(name + suffix) for suffix in ("", "_sub")}
         scores[job] = {suffix: float(value[0]) for suffix, value in found.items() if value is not None}
     cache.save()
-    return scores, _sentence(f"LPIPS ({network})", files)
+    return scores, _sentence(f"LPIPS ({network})", files, unread)
 
 
 def inception_features(
@@ -111,13 +117,18 @@ def inception_features(
         return cache.values[name][0]
 
     result, truth = {}, {}
+    unread: list[Job] = []
     for job, record in records.items():
         path, truth_path = store.result(job, record, "image"), store.picture(job, record, "truth")
         if path is not None and truth_path is not None:
-            result[job] = features(path)
-            truth[job] = features(truth_path)
+            try:
+                both = features(path), features(truth_path)
+            except InputError:  # damaged
+                unread.append(job)
+                continue
+            result[job], truth[job] = both
     cache.save()
-    return Features(result, truth), _sentence("FID", (file,))
+    return Features(result, truth), _sentence("FID", (file,), unread)
 
 
 class _Cache:
@@ -127,8 +138,8 @@ class _Cache:
         self._path = store.folder / "learned" / f"{name}.npz"
         self.values: dict[str, np.ndarray] = {}
         if self._path.exists():
-            with np.load(self._path, allow_pickle=False) as file:
-                self.values = {key.replace("|", "/"): file[key] for key in file.files}
+            with suppress(InputError):  # damaged: it is computed and written anew
+                self.values = {key.replace("|", "/"): value for key, value in read_arrays(self._path, "file").items()}
         self._before = len(self.values)
 
     def save(self) -> None:
@@ -148,8 +159,10 @@ def _picture(path: Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(data.transpose(2, 0, 1)))[None] * 2 - 1
 
 
-def _sentence(what: str, files: tuple[Any, ...]) -> str:
+def _sentence(what: str, files: tuple[Any, ...], unread: list[Job]) -> str:
     told = ", ".join(f"{f.name} (sha256 {f.sha256[:16]}...)" for f in files)
-    if all(f.published for f in files):
-        return f"{what}: computed with {told}, the published weights."
-    return f"{what}: computed with {told}, NOT known to be the published weights: do not compare with published values."
+    known = "the published weights"
+    if not all(f.published for f in files):
+        known = "NOT known to be the published weights: do not compare with published values"
+    left = f" Left out: {len(unread)} whose pictures cannot be read, '{unread[0].stem}' the first." if unread else ""
+    return f"{what}: computed with {told}, {known}.{left}"

@@ -65,7 +65,12 @@ summary { cursor: pointer; }
 
 
 def as_html(
-    spec: Spec, tables: Sequence[Table], remarks: Sequence[str], store: Store, records: dict[Job, dict[str, Any]]
+    spec: Spec,
+    tables: Sequence[Table],
+    remarks: Sequence[str],
+    store: Store,
+    records: dict[Job, dict[str, Any]],
+    traces: dict[Job, dict[str, np.ndarray]],
 ) -> str:
     """The page: what was done, and for each degradation tables, differences, published figures, curves, pictures."""
     title = html.escape(spec.title or spec.name)
@@ -82,7 +87,7 @@ def as_html(
             grids = results(table), failures_as_inputs(table), differences(table)
             body.append(f"<p>{html.escape(table.note)}</p>")
             body += [_grid(grid) for grid in grids if grid is not None]
-            body.append(_charts(spec, table, store, here))
+            body.append(_charts(spec, table, {job: traces[job] for job in here if job in traces}))
         theirs = published(own[0].published) if own else None
         body.append("" if theirs is None else _grid(theirs))
         body += [_failures(spec, here), _pictures(spec, store, here)]
@@ -120,18 +125,15 @@ def _cell(cell: Cell, first: bool, sentence: bool) -> str:
     return f"<th>{text}</th>" if first else f"<td{kind}>{text}</td>"
 
 
-def _charts(spec: Spec, table: Table, store: Store, records: dict[Job, dict[str, Any]]) -> str:
+def _charts(spec: Spec, table: Table, traces: dict[Job, dict[str, np.ndarray]]) -> str:
     """Mean curves of the table's methods over its items; without those that diverged, which did not do all steps."""
     names = {"image_mse": "MSE of the image estimate, on [0, 1]", "kernel_mse": "MSE of the kernel estimate, sum one"}
     every: dict[str, dict[str, dict[tuple[str, int], np.ndarray]]] = {name: {} for name in names}
     methods = {row.method.name for row in table.rows}
-    for job, record in records.items():
-        wanted = job.method in methods and job.item in table.items and record["status"] != "diverged"
-        file = store.result(job, record, "trace") if wanted else None
-        if file is not None:
-            with np.load(file, allow_pickle=False) as arrays:
-                for name in names.keys() & set(arrays.files):
-                    every[name].setdefault(job.method, {})[job.item, job.seed] = arrays[name]
+    for job, arrays in traces.items():
+        if job.method in methods and job.item in table.items:
+            for name in names.keys() & arrays.keys():
+                every[name].setdefault(job.method, {})[job.item, job.seed] = arrays[name]
     parts = []
     for name, title in names.items():
         means, count = mean_curves(every[name])

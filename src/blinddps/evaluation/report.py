@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from blinddps.core import InputError
+from blinddps.core.reading import read_json
 
 from ..core.atomic import atomic_write
 from ..core.outputs import Outputs, files_of_record
 from ..version import __version__
 from .learned import LearnedWeights, inception_features, lpips_scores
 from .page import as_html
+from .records import read_trace
 from .render import as_csv, as_items, as_latex, as_markdown, as_text
 from .scores import of_this_version
 from .spec import Spec
-from .store import Job, Store, read_json
+from .store import Job, Store
 from .tables import make_tables
 
 __all__ = ["Report", "make_report", "report_outputs"]
@@ -58,10 +60,11 @@ def make_report(
     known = {m.name for m in spec.method}, {d.name for d in spec.degradation}
     # a run that was killed at its beginning has the plan of an earlier spec
     plan = [job for job in planned if job.method in known[0] and job.degradation in known[1]]
-    records = {job: record for job in plan if (record := store.record(job)) is not None}
+    records, damaged = store.records(plan)
     for record in records.values():
         record["metrics"] = of_this_version(record["metrics"])
-    remarks = [*_calls(store), *_facts(spec, plan, records)]
+    traces, broken = _traces(store, records)
+    remarks = [*_calls(store), *_facts(spec, plan, records), *damaged, *broken]
     features = None
     for what, option, file in (
         ("LPIPS (vgg)", "--lpips-vgg", weights.lpips_vgg),
@@ -86,7 +89,7 @@ def make_report(
         "items.csv": as_items(plan, records),
         "tables.tex": as_latex(spec, tables),
         "tables.md": as_markdown(spec, tables),
-        "report.html": as_html(spec, tables, remarks, store, records),
+        "report.html": as_html(spec, tables, remarks, store, records, traces),
     }
     outputs.begin(FILES)
     for name, content in contents.items():
@@ -114,19 +117,32 @@ def report_outputs(folder: str | os.PathLike[str]) -> Outputs:
 
 def _spec(store: Store) -> Spec:
     """As it was resolved; solvers that this installation lacks do not matter for a report."""
+    value = read_json(store.folder / "spec.json", "spec", remedy="run the benchmark again", kind=dict)
     try:
-        return Spec.model_validate(read_json(store.folder / "spec.json"))
+        return Spec.model_validate(value)
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"'{store.folder}/spec.json' is of another version or damaged ({reason}); run again") from None
+
+
+def _traces(store: Store, records: dict[Job, dict[str, Any]]) -> tuple[dict[Job, dict[str, Any]], list[str]]:
+    """Traces of all that did not diverge, and a sentence on each that cannot be read."""
+    found, told = {}, []
+    for job, record in records.items():
+        file = store.result(job, record, "trace") if record["status"] != "diverged" else None
+        if file is not None:
+            try:
+                found[job] = read_trace(file)
+            except InputError as error:
+                told.append(f"Left out: {error}.")
+    return found, told
 
 
 def _calls(store: Store) -> list[str]:
     """The commands that made the run, each once, and the versions they ran with."""
     calls = store.calls()
-    commands = [shlex.join([Path(c["command"][0]).name, *c["command"][1:]]) for c in calls if c.get("command")]
+    lines = [[str(part) for part in line] for c in calls if isinstance(line := c.get("command"), list) and line]
+    commands = [shlex.join([Path(first).name, *rest]) for first, *rest in lines]
     named = ("blinddps", "python", "torch", "diffusers")
     versions = [", ".join(f"{name} {c[name]}" for name in named if name in c) for c in calls]
     told = [f"Command: {command}." for command in dict.fromkeys(commands)]

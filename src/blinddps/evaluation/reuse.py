@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from blinddps.core import InputError
 
@@ -46,7 +47,7 @@ class Finished:
             if record is None or record["status"] in self._anew or record.get("unscored"):
                 continue
             found = ((kind, source.result(other, record, kind)) for kind in record["files"])
-            files = {kind: path for kind, path in found if path is not None and path.stat().st_size}
+            files = {kind: path for kind, path in found if path is not None and _whole(path, other)}
             if len(files) < len(record["files"]):
                 continue
             origin = record.get("reused", os.fspath(source.record_path(other).resolve()))
@@ -55,3 +56,7 @@ class Finished:
             store.copy(job, {**record, **named, "measured": store.measured(job)}, other.stem, files)
             return True
         return False
+
+
+def _whole(path: Path, job: Job) -> bool:
+    return path.name.startswith(f"{job.stem}.") and path.stat().st_size > 0

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from blinddps.core import InputError, unknown_name
+from blinddps.core.reading import read_json
 
 from ..core.atomic import atomic_write, write_json
 from ..provenance import commit, device_name, environment, machine, source_hash
@@ -27,7 +28,7 @@ from .methods import Restored, estimates_kernel, resizes, restore
 from .reuse import Finished
 from .scores import score
 from .spec import Method, Spec
-from .store import FAILED, Job, Store, read_json
+from .store import FAILED, Job, Store
 from .trace import Trace
 
 __all__ = ["Summary", "run_bench"]
@@ -114,7 +115,12 @@ def run_bench(
         for job, item, method in planned:
             if (only and method.name not in only) or (limit is not None and item.index - items[0].index >= limit):
                 continue
-            record = store.record(job)
+            try:
+                record = store.record(job)
+            except InputError as error:
+                if progress:
+                    print(f"{error}: it is done again", file=sys.stderr)
+                record = None
             if record is None or (retry_failed and (record["status"] in FAILED or record.get("unscored"))):
                 todo.append((job, item, method))
             else:
@@ -168,11 +174,11 @@ def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> No
     others = ("spec.toml", "plan.json", "runs.jsonl", "records", "pictures", "learned")
     if not path.exists() and (there := [name for name in others if os.path.lexists(store.folder / name)]):
         raise InputError(f"'{store.folder}' holds '{there[0]}' and is no folder of 'bench run'; give another folder")
-    if path.exists() and read_json(path).get("name") != spec.name:
-        raise InputError(
-            f"'{store.folder}' holds the benchmark '{read_json(path).get('name')}', not '{spec.name}'; "
-            "give another folder"
-        )
+    before = (
+        read_json(path, "spec", remedy="give another folder", kind=dict).get("name") if path.exists() else spec.name
+    )
+    if before != spec.name:
+        raise InputError(f"'{store.folder}' holds the benchmark '{before}', not '{spec.name}'; give another folder")
     # all that can fail before anything is written: labels of a new spec must not stand over numbers of an old one
     device = str(find_device(str(spec.defaults.get("device", "auto"))))
     begun = {"begin": _now(), **options, **environment(device), "source": source_hash()}

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from blinddps.core import BlinddpsError, InputError, unknown_name
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from blinddps.core.reading import parse_toml, read_text
 
 __all__ = [
     "Data",
@@ -36,6 +31,7 @@ __all__ = [
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Boundary = Literal["circular", "zero", "replicate", "reflect", "valid"]
 PSEUDO = ("input", "known-kernel")
+_LONGEST = 2**20  # bytes
 
 
 class _Strict(BaseModel):
@@ -223,21 +219,12 @@ def load_spec(path: str | os.PathLike[str]) -> Spec:
         InputError: a file that cannot be read, a key that is unknown or missing, a value out of its range, or a method
             with an option or solver that does not exist; the sentence names it.
     """
-    file = Path(path)
-    try:
-        content = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"cannot read spec '{path}': {reason}; give a TOML file") from None
-    return parse_spec(content, str(path))
+    return parse_spec(read_text(path, "spec", remedy="give a TOML file", limit=_LONGEST), str(path))
 
 
 def parse_spec(content: str, where: str = "<text>") -> Spec:
     """:func:`load_spec` of a file's content; ``where`` is its name in messages."""
-    try:
-        table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"spec '{where}' is no TOML: {str(error)[:1].lower()}{str(error)[1:]}") from None
+    table = parse_toml(content, f"spec '{where}'", remedy="mend the file")
     try:
         spec = Spec(**table)
     except ValidationError as error:

@@ -18,8 +18,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,15 @@ from typing import Any
 import numpy as np
 
 from blinddps.core import InputError
+from blinddps.core.reading import parse_json, read_json
 
 from ..core.atomic import atomic_open, atomic_write, ensure_output_dir, remove_partial_files, write_json
 from ..io import kernel_picture, write_image
 from .measure import Measurement
 from .methods import Restored
+from .records import AGAIN, read_jobs, read_record, within
 
-__all__ = ["FAILED", "Job", "Store", "read_json"]
+__all__ = ["FAILED", "Job", "Store"]
 
 FAILED = ("failed", "diverged", "rejected")
 """Status of records that are made anew on request: an exception, and the solver's own two."""
@@ -92,9 +94,34 @@ class Store:
         return self.folder / "records" / job.degradation / job.method / f"{job.stem}.json"
 
     def record(self, job: Job) -> dict[str, Any] | None:
-        """The record of ``job``, or None if there is none or it answers to another key."""
-        record = _found(self.record_path(job))
-        return record if record.get("key") == job.key else None
+        """The record of ``job``, or None if there is none or it answers to another key.
+
+        Raises:
+            InputError: it is damaged, or a link out of the run.
+        """
+        path = self.record_path(job)
+        try:
+            if path.exists() and not within(path, self.folder):
+                raise InputError(f"record '{path}' is no file of the run; {AGAIN}")
+            record = read_record(path)
+        except InputError:
+            if path.exists() or path.is_symlink():
+                raise
+            return None  # there is none, as when a run at work has just removed it
+        return record if record["key"] == job.key else None
+
+    def records(self, jobs: Iterable[Job]) -> tuple[dict[Job, dict[str, Any]], list[str]]:
+        """Records of ``jobs``, and a sentence on each that is damaged and left out."""
+        found, told = {}, []
+        for job in jobs:
+            try:
+                record = self.record(job)
+            except InputError as error:
+                told.append(f"Left out: {error}.")
+                continue
+            if record is not None:
+                found[job] = record
+        return found, told
 
     def drop(self, job: Job) -> None:
         self.record_path(job).unlink(missing_ok=True)
@@ -127,14 +154,12 @@ class Store:
             file.write("\n" * (before[-1:] not in (b"", b"\n")) + json.dumps(call) + "\n")
 
     def calls(self) -> list[dict[str, Any]]:
-        """What ``add_call`` wrote, half lines left out."""
+        """What ``add_call`` wrote; lines that are half or damaged are left out."""
         path = self.folder / "runs.jsonl"
         found = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+            with suppress(InputError):
+                found.append(parse_json(line, kind=dict))
         return found
 
     def copy(self, job: Job, record: dict[str, Any], stem: str, files: dict[str, Path]) -> None:
@@ -176,20 +201,26 @@ class Store:
 
     def measured(self, job: Job) -> str | None:
         """Key of the measurement whose pictures are there whole."""
-        return _found(self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.json").get("key")
+        path = self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.json"
+        try:
+            key = read_json(path, kind=dict).get("key") if within(path, self.folder) else None
+        except InputError:  # damaged: the pictures are made anew
+            return None
+        return key if isinstance(key, str) else None
 
     def picture(self, job: Job, record: dict[str, Any], kind: str) -> Path | None:
         """``input``, ``truth`` or ``kernel`` (the true one) of the measurement that ``record`` answers to, if there."""
         path = self.folder / "pictures" / job.degradation / MEASURED / f"{job.stem}.{kind}.png"
         wanted = record.get("measured")  # None: it could not be measured, and what lies there is of before
-        return path if wanted is not None and path.exists() and self.measured(job) == wanted else None
+        there = wanted is not None and within(path, self.folder)
+        return path if there and self.measured(job) == wanted else None
 
     def result(self, job: Job, record: dict[str, Any], kind: str) -> Path | None:
         """File of the kind ``image``, ``kernel``, ``kernel_picture``, ``tilt`` or ``trace``, if the record has one and
-        it is there: a run that is at work replaces it, and pictures may have been removed to save space."""
+        it is there, in the run: a run that is at work replaces it, and pictures may have been removed to save space."""
         name = record["files"].get(kind)
         path = self.folder / "pictures" / job.degradation / job.method / (name or "")
-        return path if name is not None and path.exists() else None
+        return path if name is not None and within(path, self.folder) else None
 
     def save_plan(self, jobs: list[Job]) -> None:
         write_json(self.folder / "plan.json", [asdict(job) for job in jobs])
@@ -198,37 +229,12 @@ class Store:
         """Jobs of the run.
 
         Raises:
-            InputError: the folder is none of a run.
+            InputError: the folder is none of a run, or its plan is damaged.
         """
         path = self.folder / "plan.json"
         if not path.exists():
             raise InputError(f"'{self.folder}' is no folder of 'bench run': it has no plan.json; check the path")
-        return [Job(**job) for job in read_json(path)]
-
-
-def read_json(path: Path) -> Any:
-    """A file's JSON.
-
-    Raises:
-        InputError: it is unreadable.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read '{path}' ({error}); remove it and run the benchmark again") from None
-
-
-def _found(path: Path) -> dict[str, Any]:
-    """A file's object; empty where there is none, as when a run at work has just removed it."""
-    try:
-        value = read_json(path)
-    except InputError:
-        if path.exists():
-            raise
-        return {}
-    if not isinstance(value, dict):
-        raise InputError(f"cannot read '{path}' (it is no JSON object); remove it and run the benchmark again")
-    return value
+        return [Job(**job) for job in read_jobs(path)]
 
 
 def _write_kernel(place: Path, stem: str, kernel: np.ndarray) -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 from ..metrics import error_ratio, frechet_distance
 from .datasets import group_of
 from .learned import Features
+from .records import STATUSES
 from .scores import METRICS
 from .spec import Method, Published, Spec
 from .statistics import Interval, bootstrap_mean, paired_difference
@@ -19,7 +20,6 @@ from .store import Job
 
 __all__ = ["Row", "Table", "make_tables"]
 
-STATUSES = ("converged", "rejected", "diverged", "failed")
 _PER_ITEM = [name for name in METRICS if name != "fid"]
 _OF_PICTURE = tuple(name for name in METRICS if name.startswith(("psnr", "ssim", "lpips")))
 _RATIOS = {"error_over_ceiling": "psnr_sub", "error_over_ceiling_whole": "psnr_whole"}

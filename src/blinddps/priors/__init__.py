@@ -7,6 +7,7 @@ from .folder import find_prior, load_prior, save_prior, shipped_priors
 from .framewise import Framewise
 from .gaussian import GaussianPrior
 from .given import AnyPrior, OwnPrior, as_prior, read_card
+from .network import weight_files
 from .sampling import sample_prior
 from .stationary import StationaryTilt
 from .tiled import Tiled
@@ -28,4 +29,5 @@ __all__ = [
     "sample_prior",
     "save_prior",
     "shipped_priors",
+    "weight_files",
 ]

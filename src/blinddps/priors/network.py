@@ -14,12 +14,13 @@ from blinddps.core.reading import read_json
 
 from .card import CARD_NAME
 
-__all__ = ["load_network", "save_network"]
+__all__ = ["load_network", "save_network", "weight_files"]
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _INDEX = f"{_WEIGHTS}.index.json"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _AGAIN = "get the folder again"
+_ALL = ""
 
 
 def load_network(folder: Path, channels: int) -> nn.Module:
@@ -76,16 +77,33 @@ def save_network(network: nn.Module, folder: Path, half: bool) -> None:
     network.save_config(folder)  # type: ignore[operator]  # a diffusers ConfigMixin
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Files of the weights in ``folder``: ``diffusion_pytorch_model.safetensors``, or those that its index names.
+
+    Raises:
+        PriorError: there are none, or both.
+    """
+    return [folder / name for name in dict.fromkeys(_places(folder).values())]
+
+
 def _weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    places = _places(folder)
+    for name in dict.fromkeys(places.values()):
+        with _told(folder):
+            held = _read(folder / name)
+            wanted = (key for key, place in places.items() if place == name)
+            yield from held.items() if _ALL in places else ((key, held[key]) for key in wanted)
+
+
+def _places(folder: Path) -> dict[str, str]:
+    """File of each weight; of ``_ALL`` where there is one."""
     whole, index = folder / _WEIGHTS, folder / _INDEX
     if whole.exists() and index.exists():
         raise PriorError(
             f"prior network '{folder}' has both {_WEIGHTS} and {_INDEX}, of which one can count; remove the other"
         )
     if whole.exists():
-        with _told(folder):
-            yield from _read(whole).items()
-        return
+        return {_ALL: _WEIGHTS}
     if not index.exists():
         others = sorted(p.name for p in folder.glob("*") if p.suffix in _PICKLES | {".safetensors"})
         pickled = bool(others) and not others[0].endswith(".safetensors")
@@ -93,14 +111,11 @@ def _weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
         found = f" (found {others[0]}, {how})" if others else ""
         raise PriorError(f"prior network '{folder}' has no {_WEIGHTS}{found}")
     places = read_json(index, "prior file", remedy=_AGAIN, error=PriorError, kind=dict).get("weight_map")
-    if not isinstance(places, dict) or not all(_plain_name(v) for v in places.values()):
+    if not isinstance(places, dict) or not places or not all(_plain_name(v) for v in places.values()):
         raise PriorError(
             f"prior file '{index}' has no weight_map of weights to .safetensors files beside it; get the folder again"
         )
-    for name in sorted(set(places.values())):
-        with _told(folder):
-            held = _read(folder / name)
-            yield from ((key, held[key]) for key, place in places.items() if place == name)
+    return places
 
 
 def _plain_name(name: object) -> bool:

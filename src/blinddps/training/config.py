@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from blinddps.core import InputError, unknown_name
 
 __all__ = ["NetworkConfig", "TrainConfig", "configure", "recipe"]
+
+_LINE = r"^[^\x00-\x1f\x7f]+$"
 
 
 class NetworkConfig(BaseModel):
@@ -19,12 +21,12 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: tuple[PositiveInt, ...] = Field(default=(32, 64, 128), min_length=1)
-    layers: PositiveInt = 1
+    channels: tuple[Annotated[int, Field(ge=1, le=2**14)], ...] = Field(default=(32, 64, 128), min_length=1)
+    layers: int = Field(default=1, ge=1, le=64)
     attention: bool = True
     head_dim: PositiveInt = 32
     groups: PositiveInt = 8
-    pixel_unshuffle: PositiveInt = 1
+    pixel_unshuffle: int = Field(default=1, ge=1, le=64)
 
     @property
     def size_multiple(self) -> int:
@@ -33,6 +35,11 @@ class NetworkConfig(BaseModel):
 
     @model_validator(mode="after")
     def _divides(self) -> NetworkConfig:
+        if len(self.channels) > 10 or self.size_multiple > 1024:
+            raise ValueError(
+                f"{len(self.channels)} levels on blocks of {self.pixel_unshuffle} pixels need sizes that are multiples "
+                "of more than 1024; take fewer levels or smaller blocks"
+            )
         for channels in self.channels:
             if channels % self.groups:
                 raise ValueError(f"{channels} channels do not split into {self.groups} groups; choose other groups")
@@ -55,10 +62,10 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     unknown: Literal["kernel", "image", "tilt"]
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
     data: tuple[str, ...] = ()
-    channels: PositiveInt = 3
-    sizes: tuple[PositiveInt, ...] = Field(default=(64,), min_length=1)
+    channels: int = Field(default=3, ge=1, le=1024)
+    sizes: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(default=(64,), min_length=1, max_length=1000)
     size_weights: tuple[float, ...] = ()
     any_size: bool = False
     random_scale: float = Field(default=1.0, gt=0, le=1, description="smallest scale a picture is reduced to first")
@@ -84,11 +91,11 @@ class TrainConfig(BaseModel):
     save_every: PositiveInt = 250
     sample_every: PositiveInt = 2000
     tensorboard: bool = False
-    units: str = "[-1, 1]"
-    scale: float = Field(default=1.0, gt=0, description="physical value of 1 in the prior's range")
-    data_mean: float = 0.0
-    data_std: float = Field(default=1.0, gt=0)
-    licence: str = "unknown"
+    units: str = Field(default="[-1, 1]", min_length=1, max_length=500, pattern=_LINE)
+    scale: float = Field(default=1.0, ge=1e-6, le=1e6, description="physical value of 1 in the prior's range")
+    data_mean: float = Field(default=0.0, ge=-1e3, le=1e3)
+    data_std: float = Field(default=1.0, ge=1e-3, le=1e2)
+    licence: str = Field(default="unknown", min_length=1, max_length=500, pattern=_LINE)
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blinddps.core import InputError
 from blinddps.core.atomic import atomic_write, ensure_output_dir
+from blinddps.core.reading import read_json
 from blinddps.provenance import environment
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -176,9 +177,13 @@ def _session(out: Path, team: Processes, step: int) -> dict[str, Any]:
     """This session's environment, with those of the sessions that made the steps before it."""
     path, earlier = out / "environment.json", []
     if step and path.exists():
-        previous = json.loads(path.read_text())
-        sessions = [*previous.pop("earlier", []), previous]
-        earlier = [s for s in sessions if s.get("from_step", 0) < step]  # the others left no step behind
+        remedy = "remove it to go on without what it tells of the steps before"
+        previous = read_json(path, "environment", remedy=remedy, kind=dict)
+        before = previous.pop("earlier", [])
+        sessions = [s for s in (*(before if isinstance(before, list) else ()), previous) if isinstance(s, dict)]
+        starts = [s.get("from_step", 0) for s in sessions]
+        # the others left no step behind
+        earlier = [s for s, start in zip(sessions, starts, strict=True) if isinstance(start, int) and start < step]
     return environment(team.device, team.world) | {"from_step": step, "earlier": earlier}
 
 

@@ -158,7 +158,7 @@ def test_training(several: Call, tmp_path: Path) -> None:
         (["kernel", "--out", tmp_path / "b", "--set", "batchsize=3"], 1, "did you mean 'batch_size'?"),
         (["kernel", "--out", tmp_path / "b", "--set", "batch_size"], 2, "KEY=VALUE"),
         (["kernel", "--out", tmp_path / "b", "--config", tmp_path / "none.json"], 1, "none.json"),
-        (["kernel", "--out", tmp_path / "b", "--config", tmp_path / "list.json"], 1, "not a JSON object"),
+        (["kernel", "--out", tmp_path / "b", "--config", tmp_path / "list.json"], 1, "it holds no JSON object"),
         (["kernel", "--out", tmp_path / "b", "--config", tmp_path / "list.json", "--recipe", "kernel"], 2, "not both"),
         (["kernl", "--out", tmp_path / "b"], 2, "kernl"),
     ]

@@ -124,3 +124,15 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             read_kernel(tmp_path / name)
     with pytest.raises(InputError, match="does not exist; check the path"):
         read_kernel(tmp_path / "none.npy")
+
+
+def test_an_array_is_as_large_as_a_file_may_be() -> None:
+    """A broadcast one takes a byte, its numbers as doubles terabytes."""
+    for shape in ((10**6, 10**6), (4097, 3)):
+        with pytest.raises(InputError, match="known_kernel is too large; give at most 4096 x 4096 entries"):
+            read_kernel(np.broadcast_to(np.uint8(1), shape))  # type: ignore[arg-type]
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(InputError, match=r"cannot read kernel '\\ud800.npy': no file can have this name; check it"):
+        read_kernel("\ud800.npy")

@@ -39,10 +39,8 @@ def say(line: object) -> None:
 
 def silence() -> None:
     """Send what standard output still holds, and all that follows, nowhere: Python would fail on it at its end."""
-    with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    with suppress(OSError, ValueError, AttributeError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class _Forgiving:

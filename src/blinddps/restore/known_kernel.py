@@ -76,19 +76,25 @@ def _load(path: Path) -> Any:
             shape, columns_first, dtype = _header(file)
             if dtype is None or dtype.hasobject or dtype.kind not in "uif":
                 raise InputError(f"cannot read kernel '{path}': it holds no array of numbers; {remedy}")
-            if shape[:-2] not in ((), (1, 1)) or len(shape) < 2 or min(shape) < 1:
-                raise InputError(f"kernel '{path}' has shape {shape}; give (h, w)")
-            if max(shape) > _LONGEST:
-                raise InputError(f"kernel '{path}' is too large; give at most {_LONGEST} x {_LONGEST} entries")
+            _check_shape(shape, f"kernel '{path}'")
             length = math.prod(shape) * dtype.itemsize
             content = file.read(length)
     except FileNotFoundError:
         raise InputError(f"kernel '{path}' does not exist; check the path") from None
+    except UnicodeEncodeError:
+        raise InputError(f"cannot read kernel '{path}': no file can have this name; check it") from None
     except OSError as error:
         raise InputError(f"cannot read kernel '{path}': {error.strerror or error}; {remedy}") from None
     if len(content) < length:
         raise InputError(f"cannot read kernel '{path}': it is cut short; get the file again")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if columns_first else "C")
+
+
+def _check_shape(shape: tuple[int, ...], name: str) -> None:
+    if shape[:-2] not in ((), (1, 1)) or len(shape) < 2 or min(shape) < 1:
+        raise InputError(f"{name} has shape {shape}; give (h, w)")
+    if max(shape) > _LONGEST:
+        raise InputError(f"{name} is too large; give at most {_LONGEST} x {_LONGEST} entries")
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype | None]:
@@ -118,17 +124,14 @@ def _checked(given: Any, name: str) -> np.ndarray:
         array = np.asarray(given)
         if array.dtype.kind not in "uif":
             raise ValueError
+        _check_shape(array.shape, name)
         with np.errstate(over="ignore"):  # of long doubles
             array = array.astype(np.float64)
     except (ValueError, TypeError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name} is no array of numbers; give (h, w)") from None
-    shape = array.shape
-    if array.ndim == 4 and shape[:2] == (1, 1):
-        array = array[0, 0]
-    if array.ndim != 2 or 0 in shape:
-        raise InputError(f"{name} has shape {shape}; give (h, w)")
+    array = array[0, 0] if array.ndim == 4 else array
     if not np.isfinite(array).all() or array.min() < 0:
         raise InputError(f"{name} has entries that are negative or not finite; give a kernel of non-negative numbers")
     if array.max() == 0:

@@ -153,6 +153,10 @@ class DeblurSettings:
         _number("scales", self.scales, 1, MAX_SCALES, whole=True)
         _number("seed", self.seed, -math.inf, math.inf, whole=True)
         _number("tile", self.tile, 64, math.inf, whole=True)
+        for name in ("prior", "kernel_prior", "tilt_prior"):
+            what = getattr(self, name, "")
+            if not isinstance(what, (str, os.PathLike)):
+                raise InputError(f"{name} is {what!r}; give the name of a prior or its folder")
         if not isinstance(self.device, str):
             raise InputError(f"device is {self.device!r}; give its name, as 'cpu' or 'cuda:0', or auto")
         if not isinstance(self.linear_light, bool):
@@ -206,7 +210,11 @@ def _number(name: str, value: Any, lowest: float, highest: float, whole: bool = 
     if value == "auto" and auto:
         return
     right = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
-    if not right or not (math.isfinite(value) and lowest <= value <= highest):
+    try:
+        right = right and math.isfinite(value) and lowest <= value <= highest
+    except OverflowError:  # whole numbers of hundreds of digits
+        right = False
+    if not right:
         kind = "a whole number" if whole else "a number"
         low, high = math.isfinite(lowest), math.isfinite(highest)
         limit = f" from {lowest:g} to {highest:g}" if high else f" of at least {lowest:g}" if low else ""

@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ASSETS / "face_blurred.png", tmp_path / "portrait.png")
     shutil.copy(ASSETS / "face_sharp.png", tmp_path / "sharp.png")
     shutil.copy(ASSETS / "photo_kernel.npy", tmp_path / "kernel.npy")
-    Image.open(ASSETS / "photo_blurred.png").crop((48, 48, 144, 144)).save(tmp_path / "photo.jpg", quality=95)
+    Image.open(ASSETS / "photo_blurred.png").crop((64, 64, 128, 128)).save(tmp_path / "photo.jpg", quality=95)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -155,7 +155,7 @@ class Blur:
         return transpose(residual.to(image.dtype))[0]
 
     def _uses_fft(self, kernel: Tensor) -> bool:
-        """The rule of ``method="auto"``; see benchmarks/results/blur_method_cpu.json."""
+        """The rule of ``method="auto"``; see benchmarks/studies/blur_method.txt."""
         return self.method == "fft" or (self.method == "auto" and kernel.shape[-2] * kernel.shape[-1] > 25)
 
     def _check(self, image: Tensor, kernel: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The pages say what is so: every block runs as written, every link and option exists, sentences are short.
 
 A fence may carry a word after its language: ``no-test: REASON``, or the name of the file that a TOML block is.
-A ``text`` block is what the Python block before it prints.
+A ``text`` block is what the Python block before it prints, a ``tree`` the folders and files of the package.
 """
 
 from __future__ import annotations
@@ -72,8 +72,23 @@ def test_every_block_runs_as_written(page: Path, folder: Path) -> None:
             (folder / note).write_text(block, encoding="utf-8")
         elif language == "text":
             assert block == printed, f"the page shows\n{block}\nand the block before it prints\n{printed}"
+        elif language == "tree":
+            assert_tree(block)
         else:
             raise AssertionError(f"{page.name}: a block of '{language}', which nothing here can run")
+
+
+def assert_tree(block: str) -> None:
+    """What a tree of the package names is there, and no room of the package is left out."""
+    rooms, package = [], ROOT / "src" / "blinddps"
+    for line in block.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            rooms.append(name.rstrip("/"))
+            assert (package / name).is_dir(), name
+        else:
+            assert (package / rooms[-1] / name).exists(), f"{rooms[-1]}/{name}"
+    assert sorted(rooms) == sorted(p.parent.name for p in package.glob("*/__init__.py"))
 
 
 @pytest.mark.parametrize("page", LINKED, ids=name_of)
@@ -82,7 +97,7 @@ def test_every_block_is_fenced_and_every_fence_has_a_language(page: Path) -> Non
     rest = FENCE.sub("", text)
     assert "```" not in rest, "a fence without a language, or one that is indented"
     commands = re.findall(r"^(?: {4}|\t)(?:\$ )?(?:blinddps|python|pip|make|git) .*", rest, flags=re.MULTILINE)
-    assert page.name == "CONTRIBUTING.md" or commands == [], "commands outside a fence, which no test runs"
+    assert commands == [], "commands outside a fence, which no test runs"
 
 
 @pytest.mark.parametrize("page", LINKED, ids=name_of)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Solution
+from ..core import Solution, isolated
 from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .dark_channel import dark_channel, spread_dark
 from .frame import Frame, seamless
@@ -128,6 +128,7 @@ def find_kernel(
     return kernel
 
 
+@isolated
 def pan(
     y: Tensor,
     weights: PanWeights,

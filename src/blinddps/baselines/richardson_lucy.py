@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import InputError, Solution
+from ..core import InputError, Solution, isolated
 from ..operators import Blur
 from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .frame import Frame, seamless
@@ -92,6 +92,7 @@ def _corner(kernel: Tensor) -> tuple[int, int]:
     return h - 1 - h // 2, w - 1 - w // 2
 
 
+@isolated
 def richardson_lucy(
     y: Tensor,
     *,
@@ -115,6 +116,7 @@ def richardson_lucy(
     return _finish(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
 
 
+@isolated
 def wiener(
     y: Tensor,
     *,

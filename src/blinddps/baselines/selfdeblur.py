@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import InputError, Solution, generator_for, structural_similarity
+from ..core import InputError, Solution, generator_for, isolated, structural_similarity
 from ..operators import Blur
 from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
 from .kernel_step import centre_kernel
@@ -68,6 +68,7 @@ def generate(
     return picture, kernel
 
 
+@isolated
 def selfdeblur(
     y: Tensor,
     *,

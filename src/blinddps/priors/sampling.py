@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from blinddps.core import ancestral_step, generator_for, normal_like
+from blinddps.core import ancestral_step, generator_for, isolated, normal_like
 
 from .diffusion import DiffusionPrior
 
 __all__ = ["sample_prior"]
 
 
+@isolated
 @torch.no_grad()
 def sample_prior(
     prior: DiffusionPrior, count: int, size: int | tuple[int, int], *, num_steps: int = 50, seed: int = 0

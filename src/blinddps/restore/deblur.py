@@ -18,6 +18,7 @@ from ..core import (
     Solution,
     Step,
     UniformPrior,
+    isolated,
 )
 from ..priors import DiffusionPrior, load_prior, read_card
 from .agreement import DOUBTFUL, kernel_agreement
@@ -78,6 +79,7 @@ class Deblurred:
     range: tuple[float, float] = (0.0, 1.0)
 
 
+@isolated
 def deblur(
     picture: Any,
     settings: DeblurSettings | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior, Unknown
+from ..core import InputError, Outcome, PriorError, Solution, Step, UniformPrior, Unknown, isolated
 from ..operators import Blur, Composed, Frames, Tilt, estimate_sigma
 from ..priors import DiffusionPrior, Framewise, StationaryTilt, Tiled, find_prior, load_prior, read_card
 from ..samplers import blind_dps, blind_proximal
@@ -105,6 +105,7 @@ class Turbulence:
     range: tuple[float, float] = (0.0, 1.0)
 
 
+@isolated
 def restore_turbulence(
     frames: Any,
     settings: TurbulenceSettings | None = None,

@@ -14,6 +14,7 @@ from blinddps.core import (
     VarianceDenoiser,
     ancestral_step,
     generator_for,
+    isolated,
     normal_like,
     residual_norm,
 )
@@ -26,6 +27,7 @@ __all__ = ["blind_dps"]
 _CHECK_EVERY = 20  # steps between looks at whether all samples have diverged (a look waits for the device)
 
 
+@isolated
 def blind_dps(
     y: Tensor,
     operator: Callable[..., Tensor],

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from blinddps.core import InputError, Solution, Step, Unknown, generator_for
+from blinddps.core import InputError, Solution, Step, Unknown, generator_for, isolated
 
 from .common import check_call, check_prediction, judge, noise_of_rows, start_state
 from .proximal_step import Level, State, pose, step
@@ -19,6 +19,7 @@ _CHECK_EVERY = 20  # steps between looks at whether all samples have diverged (a
 _ASSUMED_NOISE = 0.02  # on [-1, 1], the paper's, where none is stated
 
 
+@isolated
 @torch.no_grad()
 def blind_proximal(
     y: Tensor,

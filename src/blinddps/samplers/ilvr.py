@@ -17,6 +17,7 @@ from blinddps.core import (
     VarianceDenoiser,
     ancestral_step,
     generator_for,
+    isolated,
     normal_like,
     residual_norm,
 )
@@ -36,6 +37,7 @@ def low_pass(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(reduced, size=(h, w), mode="bicubic", align_corners=False)
 
 
+@isolated
 @torch.no_grad()
 def ilvr(
     y: Tensor,

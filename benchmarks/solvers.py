@@ -34,8 +34,7 @@ from torch import Tensor
 from blinddps.core import Solution, Unknown, from_simplex, simplex
 from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior, load_prior
-from blinddps.restore import DeblurSettings, solve_blur
-from blinddps.restore.settings import resolve
+from blinddps.restore import DeblurSettings, resolve, solve_blur
 from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, simulate_blur
 from common import header
@@ -94,7 +93,7 @@ def main(models: Mapping[str, Model] = {}) -> None:
             return blind_proximal(y[rows], operator, unknowns(forward, rows) | {"kernel": kernel}, **common)
         if kind.startswith("coarse"):
             starts = int(kind[6:] or 2)
-            chosen = DeblurSettings(scales=2, starts=starts, num_steps=int(steps), noise=sigma_y / 2, kernel_size=32)
+            chosen = DeblurSettings(scales=2, restarts=starts, num_steps=int(steps), noise=sigma_y / 2, kernel_size=32)
             chosen = resolve(chosen, y[:1], torch.device("cpu"))
             return solve_blur(y[rows], chosen, counted, kernel_prior, sigma_y=sigma_y, seed=rows)
         if kind.startswith("fast"):

@@ -26,7 +26,8 @@ from blinddps.metrics import align, mnc, psnr, ssim, tilt_epe
 from blinddps.operators import Blur, Composed, Frames, Tilt, add_gaussian_noise
 from blinddps.priors import StationaryTilt, load_prior
 from blinddps.restore import TurbulenceSettings
-from blinddps.restore.turbulence import UNEXPLAINED_IN_FRAMES, begin_frames, resolve_tilt, tilt_unknown
+from blinddps.restore.problem import tilt_unknown
+from blinddps.restore.turbulence import UNEXPLAINED_IN_FRAMES, begin_frames, resolve_tilt
 from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import atmospheric_tilts, gaussian_kernels, patch_tilts
 from blinddps.training import read_pictures
@@ -114,8 +115,8 @@ class Scene:
         }
 
     def of_tilt(self, start: Any, count: int, scale: float = 1.0) -> Unknown:
-        settings = TurbulenceSettings(tilt_start=start, tilt_step_size=0.3 * scale)
-        return tilt_unknown(settings, self.tilt_prior, count, (128, 128))
+        level = None if isinstance(start, str) else start
+        return tilt_unknown(self.tilt_prior, count, (128, 128), level, 0.3 * scale)
 
     def run(self, method: str, count: int) -> tuple[dict[str, Tensor], list[str]]:
         y, seeds = self.y[:count], list(range(count))

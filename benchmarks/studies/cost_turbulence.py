@@ -20,8 +20,7 @@ import torch
 from blinddps.core import Unknown, from_simplex, simplex
 from blinddps.operators import Blur, Composed, Tilt
 from blinddps.priors import StationaryTilt, load_prior
-from blinddps.restore import TurbulenceSettings
-from blinddps.restore.turbulence import tilt_unknown
+from blinddps.restore.problem import tilt_unknown
 from blinddps.samplers import blind_dps, blind_proximal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
@@ -42,7 +41,6 @@ def main() -> None:
         "image": Unknown(image, (3, 128, 128)),
         "kernel": Unknown(kernel, (1, 32, 32), simplex, from_physical=from_simplex),
     }
-    settings = TurbulenceSettings(tilt_start=0.1, tilt_step_size=0.3)
     tilts: dict[str, Any] = {"network": network, "analytic": StationaryTilt()}
     model = Composed((Tilt(), Blur()))
     runs: dict[str, Callable[[], Any]] = {
@@ -54,7 +52,7 @@ def main() -> None:
     for solver, solve in (("fast", blind_proximal), ("paper", blind_dps)):
         runs[f"{solver}: step without tilt"] = lambda solve=solve: solve(y, Blur(), unknowns, num_steps=STEPS)
         for name, prior in tilts.items():
-            found = unknowns | {"tilt": tilt_unknown(settings, prior, 1, (128, 128))}
+            found = unknowns | {"tilt": tilt_unknown(prior, 1, (128, 128), 0.1, 0.3)}
             runs[f"{solver}: step with tilt, {name}"] = lambda solve=solve, found=found: solve(
                 y, model, found, num_steps=STEPS
             )

@@ -17,8 +17,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the benchmarks share
 
 from blinddps.priors import load_prior
-from blinddps.restore import DeblurSettings, solve_blur
-from blinddps.restore.settings import resolve
+from blinddps.restore import DeblurSettings, resolve, solve_blur
 from common import header
 from measurements import SIGMA_Y, measurements, score
 

@@ -42,7 +42,7 @@ def test_it_is_the_call_that_a_user_would_make() -> None:
     kernel = torch.from_numpy(np.load(ASSETS / "face_kernel.npy"))[None, None]
     m = Measurement(y, truth, kernel, None, 0.01, "replicate")
     options = {"prior": "photos", "num_steps": 2, "noise": 0.01, "device": "cpu", "dtype": "float32"}
-    result = restore_known(m, {**options, "kernel_size": 32, "starts": 4, "scales": 2}, seed=0)
+    result = restore_known(m, {**options, "kernel_size": 32, "restarts": 4, "scales": 2}, seed=0)
     frame = y[0].permute(1, 2, 0).contiguous().numpy()
     same = blinddps.deblur(frame, known_kernel=kernel[0, 0].numpy(), seed=0, **options)
     assert result.settings.boundary == same.settings.boundary == "valid"

@@ -14,7 +14,7 @@ from blinddps.core import InputError
 from blinddps.evaluation import builtin_specs, load_spec, parse_spec
 from blinddps.evaluation.scores import METRICS
 from blinddps.restore import DeblurSettings
-from blinddps.restore.settings import resolve
+from blinddps.restore.plan import resolve
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -132,11 +132,11 @@ def test_labels_say_scales_and_starts(name: str) -> None:
     for method in spec.method:
         if method.name.startswith("fast"):
             used = resolve(DeblurSettings(**spec.options(method)), torch.zeros(1, 1, side, side), torch.device("cpu"))
-            scales = f"{used.scales} scale{'s' * (used.scales != 1)}, {used.starts} start{'s' * (used.starts != 1)}"
+            scales = f"{used.scales} scale{'s' * (used.scales != 1)}, {used.restarts} start{'s' * (used.restarts != 1)}"
             scales += ", second start" * (used.second_start != "none")
             assert method.label == f"fast (ours), {scales}, {used.num_steps} steps"
             if method.name == "fast":  # what the solver chooses by itself
-                free = replace(used, scales="auto", starts="auto", start="auto", second_start="auto")
+                free = replace(used, scales="auto", restarts="auto", start="auto", second_start="auto")
                 assert resolve(free, torch.zeros(1, 1, side, side), torch.device("cpu")) == used
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from blinddps.core import Solution
 from blinddps.metrics import mnc
-from blinddps.restore import deblur, solve_blur
+from blinddps.restore import Problem, deblur, run, solve
 from blinddps.restore.agreement import kernel_agreement
 from blinddps.simulate import motion_kernels
 
@@ -44,11 +43,11 @@ def test_deblur_tells_when_samples_disagree(
     kernels = torch.zeros(2, 1, 8, 8)
     kernels[0, 0, 4, 2:7] = kernels[1, 0, 2:7, 4] = 0.2  # a stroke across and one down
 
-    def two(*args: Any, **options: Any) -> Solution:
-        solution = solve_blur(*args, **options)
+    def two(problem: Problem, on_step: Any = None) -> Solution:
+        solution = solve(problem, on_step)
         return replace(solution, estimate={**solution.estimate, "kernel": kernels})
 
-    monkeypatch.setattr(sys.modules["blinddps.restore.deblur"], "solve_blur", two)
+    monkeypatch.setattr(run, "solve", two)
     result = deblur(picture(), **tiny, samples=2)
     assert result.agreement == pytest.approx(0.2)
     assert any("kernels of the 2 samples agree to 0.20 only" in note for note in result.notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,12 +16,11 @@ from torch import Tensor, nn
 from blinddps import deblur
 from blinddps.core import InputError, PriorError, Step
 from blinddps.operators import Blur
-from blinddps.priors import load_prior
-from blinddps.restore import DeblurSettings, solve_blur
+from blinddps.priors import DiffusionPrior, as_prior
+from blinddps.restore import DeblurSettings, Problem, run, solve
+from blinddps.restore import problem as problem_module
 from blinddps.restore.geometry import crop
 from blinddps.restore.solvers import SOLVERS
-
-MODULE = importlib.import_module("blinddps.restore.deblur")  # the name in the package is the function
 
 Picture = Callable[..., np.ndarray]
 
@@ -140,12 +138,12 @@ def test_linear_light_is_undone(tiny: dict[str, Any], picture: Picture, monkeypa
     """A solver that returns its measurement gives the picture back, though it saw it in linear light."""
     seen: list[Tensor] = []
 
-    def returns_y(y: Tensor, settings: DeblurSettings, *priors: object, **options: Any) -> Any:
-        seen.append(y)
-        solution = solve_blur(y, settings, *priors, **options)  # type: ignore[arg-type]
-        return replace(solution, estimate={**solution.estimate, "image": y})
+    def returns_y(problem: Problem, on_step: Any = None) -> Any:
+        seen.append(problem.y)
+        solution = solve(problem, on_step)
+        return replace(solution, estimate={**solution.estimate, "image": problem.y})
 
-    monkeypatch.setattr(MODULE, "solve_blur", returns_y)
+    monkeypatch.setattr(run, "solve", returns_y)
     for linear in (False, True):
         assert np.allclose(deblur(picture(), **tiny, linear_light=linear).image, picture(), atol=1e-5)
     assert float((seen[1] - seen[0]).mean()) < -0.2  # sRGB 0.5 is 0.21 of linear light
@@ -184,10 +182,11 @@ def test_tiles_change_nothing_where_the_network_sees_less_than_a_tile(
             return super().forward(x_t, t)
 
     def local_prior(name: str, **options: Any) -> Any:
-        prior = load_prior(name, **options)
+        prior = as_prior(name, **options)
+        assert isinstance(prior, DiffusionPrior)
         return replace(prior, network=Listening()) if prior.card.unknown == "image" else prior
 
-    monkeypatch.setattr(MODULE, "load_prior", local_prior)
+    monkeypatch.setattr(problem_module, "as_prior", local_prior)
     steps: dict[str, Any] = {"step_size": 0.5, "kernel_step_size": 0.5}
     whole, tiled = (deblur(picture(70, 100), **tiny, **steps, tile=tile) for tile in (128, 64))
     assert (max(sizes), min(sizes)) == (100, 64)
@@ -224,17 +223,16 @@ def test_a_divergence_is_started_again_at_halved_steps(
     tried: list[tuple[object, object]] = []
 
     def failing_prior(name: str, **options: Any) -> Any:
-        prior = load_prior(name, **options)
+        prior = as_prior(name, **options)
         return FailsAbove(prior, running, limit) if prior.card.unknown == "image" else prior
 
-    def listening(y: Tensor, settings: DeblurSettings, *priors: Any, **options: Any) -> Any:
-        assert isinstance(settings.step_size, float)
-        running["step"] = settings.step_size
-        tried.append((settings.step_size, settings.kernel_step_size))
-        return solve_blur(y, settings, *priors, **options)
+    def listening(problem: Problem, on_step: Any = None) -> Any:
+        running["step"] = problem.plan.step_size
+        tried.append((problem.plan.step_size, problem.plan.kernel_step_size))
+        return solve(problem, on_step)
 
-    monkeypatch.setattr(MODULE, "load_prior", failing_prior)
-    monkeypatch.setattr(MODULE, "solve_blur", listening)
+    monkeypatch.setattr(problem_module, "as_prior", failing_prior)
+    monkeypatch.setattr(run, "solve", listening)
     result = deblur(picture(), **tiny, solver="paper", step_size=4.0, kernel_step_size=0.4)
     assert tried == [(4.0, 0.4), (2.0, 0.2), (1.0, 0.1)][:attempts]
     assert result.attempts == attempts

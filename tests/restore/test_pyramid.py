@@ -11,8 +11,9 @@ import torch
 
 from blinddps.core import InputError, Outcome, Solution, Step
 from blinddps.operators import Blur
-from blinddps.restore import DeblurSettings, deblur
-from blinddps.restore.coarse_to_fine import solve_coarse_to_fine
+from blinddps.restore import DeblurSettings, Problem, deblur, plan_of
+from blinddps.restore.candidates import coarse_to_fine
+from blinddps.restore.candidates.coarse_to_fine import solve_coarse_to_fine
 from blinddps.restore.pyramid import NOISE_LEFT, enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
 from blinddps.simulate import gaussian_kernels
 
@@ -68,7 +69,7 @@ def test_two_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) ->
         picture(66, 80),
         **options,
         scales=2,
-        starts=1,
+        restarts=1,
         samples=2,
         on_step=lambda s: seen.append((s.index, s.total, tuple(s.estimate["image"].shape[-2:]))),
     )
@@ -79,17 +80,17 @@ def test_two_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) ->
     assert two.images.shape == (2, 66, 80, 3)
     assert two.kernels.shape == (2, 24, 24)
     automatic = deblur(picture(66, 80), **options)
-    assert (automatic.settings.scales, automatic.settings.starts) == (2, 2)
+    assert (automatic.settings.scales, automatic.settings.restarts) == (2, 2)
     assert automatic.nfe["image"] == 2 * (2 * 2 + 1) + 3 + 1
     assert deblur(picture(66, 80), **tiny).settings.scales == 1  # a small support needs no coarser one
-    alone = deblur(picture(66, 80), **options, scales=2, starts=1, samples=1)
+    alone = deblur(picture(66, 80), **options, scales=2, restarts=1, samples=1)
     np.testing.assert_allclose(alone.image, two.image, atol=1e-3)
 
 
 def test_three_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
     seen: list[tuple[int, int, tuple[int, ...]]] = []
     kernels: set[tuple[int, ...]] = set()
-    options = {**tiny, "kernel_size": 24, "scales": 3, "starts": 1, "noise": 0.1}  # less noise makes rounding count
+    options = {**tiny, "kernel_size": 24, "scales": 3, "restarts": 1, "noise": 0.1}  # less noise makes rounding count
     result = deblur(
         picture(133, 140),
         **options,
@@ -105,14 +106,14 @@ def test_three_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) 
     np.testing.assert_allclose(alone.image, result.image, atol=1e-3)
 
 
-def test_the_next_size_begins_from_every_candidate() -> None:
+def test_the_next_size_begins_from_every_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[dict[str, Any]] = []
 
-    def solve(y: torch.Tensor, settings: DeblurSettings, **given: Any) -> Solution:
-        rows = len(y) * settings.samples
-        calls.append({"size": tuple(y.shape[-2:]), "samples": settings.samples, **given})
-        k = settings.kernel_size
-        assert isinstance(k, int)
+    def solve(problem: Problem, on_step: Any = None) -> Solution:
+        y, plan = problem.y, problem.plan
+        rows = len(y) * plan.samples
+        calls.append({"size": tuple(y.shape[-2:]), "samples": plan.samples, **vars(problem)})
+        k = plan.kernel_size
         mark = torch.arange(rows) + 100.0 * len(calls)  # tells run and row
         image = mark.reshape(-1, 1, 1, 1).expand(-1, 3, *y.shape[-2:])
         outcome = (Outcome("converged", ""),) * rows
@@ -120,7 +121,8 @@ def test_the_next_size_begins_from_every_candidate() -> None:
 
     settings = DeblurSettings(scales=3, samples=2, num_steps=5, kernel_size=32, boundary="replicate")
     y = torch.zeros(3, 3, 128, 128)
-    end = solve_coarse_to_fine(solve, y, settings, 0.02, [7, 8, 9], None)
+    monkeypatch.setattr(coarse_to_fine, "solve_single", solve)
+    end = solve_coarse_to_fine(Problem(y, plan_of(settings, (128, 128)), sigma_y=0.02, seed=[7, 8, 9]))
     assert [(c["size"], c["samples"]) for c in calls] == [((32, 32), 2), ((64, 64), 4), ((64, 64), 2), ((128, 128), 2)]
     assert len({tuple(c["seed"]) for c in calls}) == 4  # each run has its own
     assert [round(c["sigma_y"] / 0.02, 3) for c in calls] == [round(noise_left(level), 3) for level in (2, 1, 1, 0)]
@@ -169,7 +171,7 @@ def test_two_scales_with_every_other_choice(
         assert 0 < float(step.residual[0]) < 1e3
 
     given = {**tiny, "kernel_size": 24, "start": "auto", **options}
-    result = deblur(picture(67, 80, 1), **given, scales=2, starts=2, samples=2, on_step=listen)
+    result = deblur(picture(67, 80, 1), **given, scales=2, restarts=2, samples=2, on_step=listen)
     assert result.images.shape == (2, 67, 80, 1)
     assert np.isfinite(result.images).all()
     np.testing.assert_allclose(result.kernels.sum((1, 2)), 1, atol=1e-5)
@@ -182,7 +184,7 @@ def test_auto_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -
     assert deblur(picture(66, 80), **{**given, "start": 0.3}).settings.scales == 1  # near the input, as was asked for
     assert deblur(picture(146, 150), **given).settings.scales == 1  # much picture for its kernel
     known = deblur(picture(66, 80), **given, known_kernel=np.ones((21, 21)), scales=2)
-    assert (known.settings.scales, known.settings.starts) == (1, 1)
+    assert (known.settings.scales, known.settings.restarts) == (1, 1)
     assert any("does not use" in note and "scales" in note for note in known.notes)
 
 

@@ -14,8 +14,9 @@ import torch
 from blinddps import deblur
 from blinddps.core import InputError, Outcome, Solution, Step
 from blinddps.operators import Blur
-from blinddps.restore import DeblurSettings
-from blinddps.restore.second_start import better, gradient_sparsity, solve_from_second_start
+from blinddps.restore import DeblurSettings, Problem, plan_of
+from blinddps.restore.candidates import second_start
+from blinddps.restore.candidates.second_start import better, gradient_sparsity, solve_second_start
 
 Picture = Callable[..., np.ndarray]
 
@@ -125,30 +126,34 @@ def test_each_row_has_its_own_choice_and_a_failure_is_replaced() -> None:
     assert bool(lost.estimate["image"].isfinite().all())
 
 
-def test_the_second_one_begins_from_what_pan_finds() -> None:
+def test_the_second_one_begins_from_what_pan_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     y = Blur("replicate")(image=sharp(2), kernel=motion().expand(2, -1, -1, -1))
     y[1] = y[1].flip(-1)
     calls: list[dict[str, Any]] = []
 
-    def solve(y: torch.Tensor, settings: DeblurSettings, **given: Any) -> Solution:
-        calls.append({"settings": settings, **given})
-        if given["on_step"] is not None:
-            given["on_step"](Step(1, settings.num_steps, {}, torch.ones(6), {}, {}))  # type: ignore[arg-type]
-        return solution(given["begin"].image, given["begin"].kernel, nfe=16)
+    def solve(problem: Problem, on_step: Any = None) -> Solution:
+        calls.append({**vars(problem)})
+        if on_step is not None:
+            on_step(Step(1, problem.plan.num_steps, {}, torch.ones(6), {}, {}))
+        return solution(calls[-1]["begin"].image, calls[-1]["begin"].kernel, nfe=16)
 
-    def first(listen: Callable[[Step], None] | None) -> Solution:
-        assert listen is not None
+    def first(problem: Problem, listen: Any = None) -> Solution:
+        assert problem.plan.scales == 2
         listen(Step(0, 70, {}, torch.ones(6), {}, {}))
         return solution(y.repeat_interleave(3, dim=0), delta(), nfe=50)
 
-    settings = DeblurSettings(samples=3, num_steps=50, kernel_size=9, noise=0.01, kernel_weight=2.0, scales=2, starts=2)
-    heard: list[tuple[int, int]] = []
-    found = solve_from_second_start(
-        solve, first, y, settings, impartial, 0.02, [3, 4], lambda s: heard.append((s.index, s.total))
+    settings = DeblurSettings(
+        samples=3, num_steps=50, kernel_size=9, noise=0.01, kernel_weight=2.0, scales=2, restarts=2
     )
+    heard: list[tuple[int, int]] = []
+    monkeypatch.setattr(second_start, "solve_single", solve)
+    monkeypatch.setattr(second_start, "solve_coarse_to_fine", first)
+    monkeypatch.setattr(Problem, "denoiser", property(lambda self: impartial))
+    problem = Problem(y, plan_of(settings, (48, 48)), sigma_y=0.02, seed=[3, 4])
+    found = solve_second_start(problem, lambda s: heard.append((s.index, s.total)))
     (call,) = calls
-    chosen = call["settings"]
-    assert (chosen.num_steps, chosen.scales, chosen.starts, chosen.samples) == (16, 1, 1, 3)
+    chosen = call["plan"]
+    assert (chosen.num_steps, chosen.scales, chosen.restarts, chosen.samples) == (16, 1, 1, 3)
     assert (call["seed"], call["sigma_y"]) == ([3, 4], 0.02)
     rows = call["begin"].image
     assert len(rows) == 6  # of each measurement its samples

@@ -9,7 +9,8 @@ import torch
 
 from blinddps.core import InputError
 from blinddps.restore import SOLVERS, DeblurSettings
-from blinddps.restore.settings import find_device, resolve, with_options
+from blinddps.restore.plan import resolve
+from blinddps.restore.settings import find_device, with_options
 
 CPU = torch.device("cpu")
 
@@ -117,7 +118,9 @@ def test_options_replace_settings() -> None:
     ("name", "nearest"), [("kernelsize", "kernel_size"), ("step", "step_size"), ("seeds", "seed"), ("tiles", "tile")]
 )
 def test_an_unknown_option(name: str, nearest: str) -> None:
-    with pytest.raises(InputError, match=f"^unknown option '{name}'; did you mean '{nearest}'\\? \\(known: boundary, "):
+    with pytest.raises(
+        InputError, match=f"^unknown option '{name}'; did you mean '{nearest}'\\? \\(known: as_published, "
+    ):
         with_options(DeblurSettings(), {name: 1})
 
 

@@ -16,7 +16,7 @@ from blinddps.core import InputError, Step
 from blinddps.metrics import aligned_psnr, mnc
 from blinddps.operators import Blur
 from blinddps.restore import DeblurSettings
-from blinddps.restore.baseline import _METHODS
+from blinddps.restore.candidates.baseline import _METHODS
 from blinddps.restore.solvers import SOLVERS
 
 Picture = Callable[..., np.ndarray]

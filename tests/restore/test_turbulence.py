@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,9 @@ import torch
 from blinddps.core import InputError, Outcome, PriorError
 from blinddps.io import read_frames, write_image
 from blinddps.operators import Tilt
-from blinddps.restore import TurbulenceSettings, restore_turbulence
-from blinddps.restore.turbulence import begin_frames, motion, solve_turbulence
+from blinddps.restore import Problem, TurbulenceSettings, restore_turbulence, run, solve
+from blinddps.restore.turbulence import begin_frames, motion
 from blinddps.simulate import atmospheric_tilts
-
-MODULE = sys.modules["blinddps.restore.turbulence"]
 
 
 def test_one_picture(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
@@ -61,15 +58,15 @@ def test_frames_of_an_image_from_noise_let_the_tilt_move_further(
 
 
 def test_several_starts_take_more_evaluations(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
-    one, three = (restore_turbulence(picture(), **tiny, starts=n).nfe["image"] for n in (1, 3))
+    one, three = (restore_turbulence(picture(), **tiny, restarts=n).nfe["image"] for n in (1, 3))
     assert three > one
 
 
 def test_what_is_not_used_is_noted(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
     fast = restore_turbulence(picture(), **tiny, tilt_step_size=0.1, sparsity=0.5)
     assert "solver 'fast' does not use sparsity, tilt_step_size; choose solver 'paper' for these" in fast.notes
-    paper = restore_turbulence(picture()[..., :1], **tiny, solver="paper", starts=2)
-    assert "solver 'paper' does not use starts (2); choose solver 'fast' for it" in paper.notes
+    paper = restore_turbulence(picture()[..., :1], **tiny, solver="paper", restarts=2)
+    assert "solver 'paper' does not use restarts (2); choose solver 'fast' for it" in paper.notes
     assert any("not trained on grey pictures" in note for note in paper.notes)
     assert not restore_turbulence(picture(), **tiny).notes
 
@@ -100,13 +97,14 @@ def test_a_divergence_is_started_again_with_all_three_steps_halved(
 ) -> None:
     tried: list[tuple[object, ...]] = []
 
-    def failing(y: Any, settings: TurbulenceSettings, *priors: Any, **options: Any) -> Any:
-        tried.append((settings.step_size, settings.kernel_step_size, settings.tilt_step_size))
-        solution = solve_turbulence(y, settings, *priors, **options)
+    def failing(problem: Problem, on_step: Any = None) -> Any:
+        plan = problem.plan
+        tried.append((plan.step_size, plan.kernel_step_size, plan.tilt_step_size))
+        solution = solve(problem, on_step)
         lost = Outcome("diverged", 1, "lower step_size") if len(tried) < 3 else solution.outcome[0]
         return replace(solution, outcome=(lost,))
 
-    monkeypatch.setattr(MODULE, "solve_turbulence", failing)
+    monkeypatch.setattr(run, "solve", failing)
     options = {"step_size": 0.4, "kernel_step_size": 0.2, "tilt_step_size": 0.1}
     result = restore_turbulence(picture(), **{**tiny, **options}, solver="paper")
     assert tried == [(0.4, 0.2, 0.1), (0.2, 0.1, 0.05), (0.1, 0.05, 0.025)]

@@ -51,7 +51,7 @@ def deblur(
         ),
     ] = "auto",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
-    starts: Annotated[
+    restarts: Annotated[
         str,
         Option(
             metavar="auto|N",
@@ -134,6 +134,14 @@ def deblur(
             help="Of the kernel's squares in pan-l0, pan-dcp; auto: by the noise.",
         ),
     ] = "auto",
+    as_published: Annotated[
+        bool,
+        Option(
+            "--as-published",
+            rich_help_panel=PAPER,
+            help="The authors' constants: steps of sqrt(alpha_bar), no penalty, one noise level, zero boundary.",
+        ),
+    ] = False,
     linear_light: Annotated[
         bool, Option("--linear-light", help="Undo the sRGB curve first, as a lens blurs light.")
     ] = False,
@@ -182,36 +190,9 @@ def deblur(
     from ..priors import load_prior
     from ..restore import DeblurSettings
     from ..restore.known_kernel import read_kernel
-    from ..restore.settings import find_device
+    from ..restore.settings import find_device, from_text
 
-    settings = usage(
-        DeblurSettings,
-        prior=prior,
-        kernel_prior=kernel_prior,
-        kernel_size=_number(kernel_size, int),
-        noise=_number(noise, float),
-        boundary=boundary,
-        solver=solver,
-        num_steps=_number(num_steps, int),
-        start=_number(start, float),
-        step_size=_number(step_size, float),
-        kernel_step_size=_number(kernel_step_size, float),
-        step_schedule=step_schedule,
-        sparsity=_number(sparsity, float),
-        sparsity_norm=sparsity_norm,
-        projection=projection,
-        kernel_weight=_number(kernel_weight, float),
-        linear_light=linear_light,
-        samples=samples,
-        starts=_number(starts, int),
-        scales=_number(scales, int),
-        second_start=second_start,
-        seed=seed,
-        device=device,
-        dtype=dtype,
-        tile=_number(tile, int),
-        known_kernel=known_kernel,
-    )
+    settings = usage(from_text, DeblurSettings, locals())
     usage(find_device, device)
     set_threads(threads)
     if settings.known_kernel is not None:
@@ -234,14 +215,6 @@ def deblur(
             failures += 1
     if failures:
         raise typer.Exit(1)
-
-
-def _number(text: str, kind: type[int] | type[float]) -> Any:
-    """The number; or the text itself, ``auto`` or something that the settings refuse by name."""
-    try:
-        return kind(text)
-    except ValueError:
-        return text
 
 
 def _restore(

@@ -27,9 +27,9 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
     """
     from tqdm import tqdm
 
-    from ..restore.settings import boundary_of
+    from ..restore.plan import Cards, boundary_of
 
-    valid = boundary_of(settings) == "valid"
+    valid = boundary_of(settings, Cards.of(settings)) == "valid"
     with tqdm(desc=label, unit="step", disable=True if quiet else None, leave=False, file=sys.stderr) as bar:
 
         def show(step: Step) -> None:

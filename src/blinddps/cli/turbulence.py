@@ -12,7 +12,6 @@ import typer
 from typer import Option
 
 from .console import say
-from .deblur import _number
 from .errors import note, report, usage
 from .files import file_hash, given_path, output_names, restored, write_kernel
 from .panels import OUTPUT, PAPER, SOLVER
@@ -57,7 +56,7 @@ def turbulence(
         str, Option(rich_help_panel=SOLVER, help="Beyond the picture's edge: replicate, reflect, circular or zero.")
     ] = "replicate",
     samples: Annotated[int, Option(help="Draws from the posterior.")] = 1,
-    starts: Annotated[
+    restarts: Annotated[
         int,
         Option(
             rich_help_panel=SOLVER,
@@ -138,36 +137,9 @@ def turbulence(
     from ..io import ensure_output_dir
     from ..priors import find_prior, load_prior
     from ..restore import TurbulenceSettings
+    from ..restore.settings import from_text
 
-    settings = usage(
-        TurbulenceSettings,
-        prior=prior,
-        kernel_prior=kernel_prior,
-        tilt_prior=tilt_prior,
-        kernel_size=_number(kernel_size, int),
-        kernel_per_frame=kernel_per_frame,
-        order=order,
-        noise=_number(noise, float),
-        boundary=boundary,
-        samples=samples,
-        starts=starts,
-        solver=solver,
-        num_steps=_number(num_steps, int),
-        start=_number(start, float),
-        tilt_start=_number(tilt_start, float),
-        step_size=_number(step_size, float),
-        kernel_step_size=_number(kernel_step_size, float),
-        tilt_step_size=_number(tilt_step_size, float),
-        step_schedule=step_schedule,
-        sparsity=_number(sparsity, float),
-        sparsity_norm=sparsity_norm,
-        projection=projection,
-        linear_light=linear_light,
-        seed=seed,
-        device=device,
-        dtype=dtype,
-        tile=_number(tile, int),
-    )
+    settings = usage(from_text, TurbulenceSettings, locals())
     set_threads(threads)
     ensure_output_dir(out)
     for name in {prior, kernel_prior} - {"uniform"}:

@@ -6,21 +6,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import torch
-
 import blinddps
-from blinddps.core import Step, Unknown
+from blinddps.core import Step
 
 from ..io import from_tensor
-from ..operators import Blur, Composed, Tilt
-from ..priors import Tiled, load_prior
-from ..restore import Deblurred, DeblurSettings
-from ..restore.geometry import crop, extend
-from ..restore.settings import find_device, resolve, with_options
-from ..samplers import blind_proximal
+from ..restore import Deblurred, DeblurSettings, Problem, load_priors, plan_of, resolve
+from ..restore.candidates import solve_single
+from ..restore.deblur import told_of
+from ..restore.geometry import crop
+from ..restore.settings import find_device, with_options
 from .measure import Measurement
 
 __all__ = ["restore_known"]
@@ -48,58 +44,26 @@ def restore_known(
     chosen = with_options(DeblurSettings(), options)
     device = find_device(chosen.device)
     y = m.y[:1] * 2 - 1
-    settings = resolve(replace(chosen, solver="fast", kernel_size="auto", seed=seed), y, device)
-    assert isinstance(settings.noise, float)
-    assert isinstance(settings.tile, int)
-    assert settings.boundary != "auto"
-    assert isinstance(settings.num_steps, int)
-    dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
-    prior = load_prior(settings.prior, device=device, dtype=dtype)
-    prior.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # as the fast solver has it
-    y, kernel = y.to(device), m.kernel.to(device)
-    blur: Any = partial(Blur(boundary=settings.boundary), kernel=kernel)
-    shape = Blur(boundary=settings.boundary).image_shape(y.shape, (kernel.shape[-2], kernel.shape[-1]))
-    tilt: Any = partial(Tilt(boundary=settings.boundary), tilt=m.tilt[:1].to(device))  # type: ignore[arg-type]
-    operator = Composed((tilt, blur))
-    start = None if settings.start == "noise" else settings.start
-    assert not isinstance(start, str)
-    image = Unknown(
-        Tiled(prior, settings.tile) if prior.card.any_size and max(shape[-2:]) > settings.tile else prior,
-        (shape[1], shape[2], shape[3]),
-        schedule=prior.schedule,
-        initial=None if start is None else extend(y, shape[-2:])[0],
-        start_sigma=start,
-    )
+    chosen = resolve(replace(chosen, solver="fast", kernel_size="auto", seed=seed), y, device)
+    plan = plan_of(chosen, (y.shape[-2], y.shape[-1]))
+    image, _ = load_priors(chosen, device)
+    bound = {"kernel": m.kernel.to(device), "tilt": m.tilt[:1].to(device)}
+    problem = Problem(y.to(device), plan, image, known=bound, sigma_y=2 * plan.noise, seed=seed)
     begun = time.monotonic()
-    solution = blind_proximal(
-        y,
-        operator,
-        {"image": image},
-        num_steps=settings.num_steps,
-        sigma_y=2 * settings.noise,
-        seed=seed,
-        on_step=on_step,
-    )
+    solution = solve_single(problem, on_step)
     seconds = time.monotonic() - begun
     restored = from_tensor(crop(solution.estimate["image"], y.shape)[0])
     true = m.kernel[0, 0].numpy()
-    expected = 2 * settings.noise * math.sqrt(y.numel())
     return Deblurred(
         image=restored,
         kernel=true,
         images=restored[None],
         kernels=true[None],
         outcome=solution.outcome,
-        residual=tuple((solution.residual / expected).tolist()),
-        noise=settings.noise,
-        settings=settings,
+        residual=tuple((solution.residual / (2 * plan.noise * math.sqrt(y.numel()))).tolist()),
+        noise=plan.noise,
+        settings=chosen,
         nfe=dict(solution.nfe),
         seconds=seconds,
-        priors={
-            "image": {
-                "name": prior.card.name,
-                "licence": prior.card.licence,
-                "trained": prior.card.training.get("steps"),
-            }
-        },
+        priors=told_of(image=image),
     )

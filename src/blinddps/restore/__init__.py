@@ -1,19 +1,28 @@
 """Restoration of pictures: the solvers with every choice made that the user did not make."""
 
+from .candidates import solve
 from .deblur import Deblurred, deblur
+from .plan import Cards, Plan, plan_of, resolve
+from .problem import Problem, load_priors
+from .run import solve_blur
 from .settings import DeblurSettings
-from .solve import solve_blur
 from .solvers import SOLVERS
-from .turbulence import Turbulence, TurbulenceSettings, restore_turbulence, solve_turbulence
+from .turbulence import Turbulence, TurbulenceSettings, restore_turbulence
 
 __all__ = [
     "SOLVERS",
+    "Cards",
     "DeblurSettings",
     "Deblurred",
+    "Plan",
+    "Problem",
     "Turbulence",
     "TurbulenceSettings",
     "deblur",
+    "load_priors",
+    "plan_of",
+    "resolve",
     "restore_turbulence",
+    "solve",
     "solve_blur",
-    "solve_turbulence",
 ]

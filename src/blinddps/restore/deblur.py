@@ -8,32 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from ..core import (
-    InputError,
-    Outcome,
-    PriorError,
-    Solution,
-    Step,
-    UniformPrior,
-    isolated,
-)
-from ..priors import DiffusionPrior, load_prior, read_card
+from ..core import Outcome, Step, isolated
 from .agreement import DOUBTFUL, kernel_agreement
-from .geometry import crop
-from .light import find_range, no_blur, rounding, tells_a_blur, unchanged
-from .settings import DeblurSettings, find_device, in_range, resolve, unused_settings, with_options
-from .solve import solve_blur, solve_ilvr, solve_or_restart
+from .light import no_blur, tells_a_blur, unchanged
+from .plan import Cards, fit_kernel, plan_of, resolve
+from .problem import Problem, load_priors
+from .run import solve_or_restart
+from .seen import see
+from .settings import DeblurSettings, find_device, unused_settings, with_options
 from .solvers import SOLVERS
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Deblurred", "deblur"]
+__all__ = ["Deblurred", "deblur", "told_of"]
 
-MIN_SIDE = 16  # pixels; below, no kernel of use fits
 OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "sparsity_norm", "projection")
 
 
@@ -105,82 +94,34 @@ def deblur(
 
     A divergence is no exception: after restarts at halved steps it is reported in ``outcome``.
     """
-    from ..io import from_tensor, to_display, to_linear
-
-    chosen = with_options(settings or DeblurSettings(), options)
-    device = find_device(chosen.device)
-    notes: list[str] = []
-    given = chosen
-    info = SOLVERS[chosen.solver]
+    chosen = given = with_options(settings or DeblurSettings(), options)
+    device, info = find_device(chosen.device), SOLVERS[chosen.solver]
     if chosen.solver == "uniform":
         chosen = replace(chosen, kernel_prior="uniform")
-    y01 = _pixels(picture, notes)
-    if min(y01.shape[-2:]) < MIN_SIDE:
-        h, w = y01.shape[-2:]
-        raise InputError(f"the picture is {w} x {h} pixels; blind deblurring needs at least {MIN_SIDE} on each side")
-    size = tuple(y01.shape[-2:])
-    fixed = _fixed_size(chosen.prior, size, notes) if info.has_prior else None
-    if fixed and chosen.known_kernel is not None:
-        raise InputError(
-            f"the known kernel is in pixels of this picture, which prior '{chosen.prior}' sees at "
-            f"{fixed[1]} x {fixed[0]}; bring picture and kernel to that size first, or choose prior photos"
-        )
-    seen = _resize(y01, fixed) if fixed else y01
-    light = to_linear(seen) if chosen.linear_light else seen
-    used = find_range(seen, chosen.linear_light)
-    notes += used.note
-    y = used.bring(light) * 2 - 1
+    cards = Cards.of(chosen)
+    seen = see([picture], chosen, cards)
+    y = seen.y
     free = chosen.kernel_size == "auto"
-    chosen = resolve(chosen, y, device, used, rounding(seen))
+    chosen = resolve(chosen, y, device, found=seen.range, rounding=seen.rounding, cards=cards)
+    chosen = fit_kernel(chosen, free, min(y.shape[-2:]), cards) if info.has_prior else chosen
     decided = replace(given, second_start=chosen.second_start) if given.second_start == "auto" else given
-    notes[:0] = _not_used(decided)
-    image_prior: DiffusionPrior | None = None
-    kernel_prior: DiffusionPrior | UniformPrior | None = None
-    if info.has_prior:
-        if "kernel_prior" in info.uses and chosen.known_kernel is None:
-            chosen = _fit_kernel(chosen, free, min(y.shape[-2:]))
-        image_prior, kernel_prior = _load_priors(chosen, device)
-        if y.shape[1] == 1 and image_prior.card.channels == 3 and image_prior.card.grey == "none":
-            notes.append(f"prior '{chosen.prior}' was not trained on grey pictures; expect less of it on this one")
-    y = y.to(device)
-    listen = used.listener(on_step)
-    blind = info.kernel == "found" and chosen.known_kernel is None
-    solved = in_range(chosen, used)
-    begun = time.monotonic()
-    if blind and not tells_a_blur(seen):
-        assert isinstance(chosen.kernel_size, int)
-        solution, attempts = unchanged(y, chosen.samples, kernel=no_blur(chosen.kernel_size)), 1
-    elif info.room == "baselines":
-        from .baseline import solve_baseline
-
-        solution, attempts = solve_baseline(y, solved, listen), 1
-    elif chosen.solver == "ilvr":
-        assert image_prior is not None
+    notes = [*_not_used(decided), *seen.notes]
+    image_prior, kernel_prior = load_priors(chosen, device)
+    plan = plan_of(chosen, (y.shape[-2], y.shape[-1]), seen.range)
+    sigma_y = 2 * plan.noise
+    problem = Problem(y.to(device), plan, image_prior, kernel_prior, sigma_y=sigma_y, seed=plan.seed)
+    if chosen.solver == "ilvr":
         notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
-        solution, attempts = solve_ilvr(y, solved, image_prior, listen), 1
+    blind = info.kernel == "found" and plan.known is None
+    begun, attempts = time.monotonic(), 1
+    if blind and not tells_a_blur(seen.display):
+        solution = unchanged(problem.y, plan.samples, kernel=no_blur(plan.kernel_size))
     else:
-        assert image_prior is not None
-        of_image = image_prior
-
-        def solve(settings: DeblurSettings) -> Solution:
-            assert isinstance(settings.noise, float)
-            return solve_blur(y, settings, of_image, kernel_prior, sigma_y=2 * settings.noise, on_step=listen)
-
-        solution, attempts, solved = solve_or_restart(solve, solved, ("step_size", "kernel_step_size"), notes)
+        solution, attempts, chosen = solve_or_restart(problem, chosen, seen.range.listener(on_step), notes)
     seconds = time.monotonic() - begun
-    assert isinstance(chosen.noise, float)
-    assert isinstance(solved.noise, float)
-    expected = 2 * solved.noise * math.sqrt(y[0].numel())
-    images = used.undo((crop(solution.estimate["image"], y.shape) + 1) / 2, used.beyond(light).to(device))
-    images = to_display(images.clamp(0, 1)) if chosen.linear_light else images
-    images = _resize(images, size) if fixed else images
-    import numpy as np
-
-    pictures = np.stack([from_tensor(2 * x - 1) for x in images])
+    pictures = seen.pictures(solution.estimate["image"])
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
-    agreement = None
-    if blind and any(solution.nfe.values()):
-        agreement = kernel_agreement(solution.estimate["kernel"])
+    agreement = kernel_agreement(solution.estimate["kernel"]) if blind and any(solution.nfe.values()) else None
     if agreement is not None and agreement < DOUBTFUL:
         notes.append(
             f"the kernels of the {len(kernels)} samples agree to {agreement:.2f} only (1: equal), so the first or all "
@@ -192,21 +133,23 @@ def deblur(
         images=pictures,
         kernels=kernels,
         outcome=solution.outcome,
-        residual=tuple((solution.residual / expected).tolist()),
-        noise=chosen.noise,
-        settings=replace(solved, noise=chosen.noise),
+        residual=tuple((solution.residual / (sigma_y * math.sqrt(y[0].numel()))).tolist()),
+        noise=float(chosen.noise),
+        settings=chosen,
         nfe=dict(solution.nfe),
         agreement=agreement,
         notes=tuple(notes),
         seconds=seconds,
         attempts=attempts,
-        priors={
-            name: {"name": p.card.name, "licence": p.card.licence, "trained": p.card.training.get("steps")}
-            for name, p in (("image", image_prior), ("kernel", kernel_prior))
-            if isinstance(p, DiffusionPrior)
-        },
-        range=(used.low, used.high),
+        priors=told_of(image=image_prior, kernel=kernel_prior),
+        range=(seen.range.low, seen.range.high),
     )
+
+
+def told_of(**priors: Any) -> dict[str, Any]:
+    """Name, licence and training steps of the priors that have a card."""
+    cards = {name: prior.card for name, prior in priors.items() if hasattr(prior, "card")}
+    return {n: {"name": c.name, "licence": c.licence, "trained": c.training.get("steps")} for n, c in cards.items()}
 
 
 def _not_used(chosen: DeblurSettings) -> list[str]:
@@ -217,7 +160,11 @@ def _not_used(chosen: DeblurSettings) -> list[str]:
     remedy = ""
     if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
         remedy = "; choose solver 'paper' for these"
-    if chosen.solver != "fast" and chosen.known_kernel is None and set(unused) <= {"starts", "scales", "second_start"}:
+    if (
+        chosen.solver != "fast"
+        and chosen.known_kernel is None
+        and set(unused) <= {"restarts", "scales", "second_start"}
+    ):
         remedy = "; choose solver 'fast' for " + ("it" if len(unused) == 1 else "them")
     given = "" if chosen.known_kernel is None else " with a known kernel"
     if chosen.solver == "fast" and not given and "kernel_weight" in unused:
@@ -225,77 +172,3 @@ def _not_used(chosen: DeblurSettings) -> list[str]:
     if not given and chosen.kernel_prior == "uniform" and {"sparsity", "sparsity_norm"} & set(unused):
         given, remedy = " with a uniform prior of the kernel", ""
     return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]
-
-
-def _load_priors(
-    settings: DeblurSettings, device: torch.device
-) -> tuple[DiffusionPrior, DiffusionPrior | UniformPrior | None]:
-    dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
-    image_prior = load_prior(settings.prior, device=device, dtype=dtype)
-    if image_prior.card.unknown != "image":
-        raise PriorError(
-            f"prior '{settings.prior}' models the {image_prior.card.unknown}, not an image; choose another"
-        )
-    if settings.solver == "fast":
-        image_prior.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # forward passes alone are faster so
-    if settings.known_kernel is not None or SOLVERS[settings.solver].kernel == "none":
-        return image_prior, None
-    if settings.kernel_prior == "uniform":
-        return image_prior, UniformPrior()
-    kernel_prior = load_prior(settings.kernel_prior, device=device, dtype=dtype)
-    if kernel_prior.card.unknown != "kernel":
-        raise PriorError(
-            f"kernel prior '{settings.kernel_prior}' models the {kernel_prior.card.unknown}, not a kernel; "
-            "choose another"
-        )
-    return image_prior, kernel_prior
-
-
-def _fixed_size(prior: str, size: tuple[int, ...], notes: list[str]) -> tuple[int, int] | None:
-    """The size a fixed-size prior works at when the picture has another one; square pictures only."""
-    card = read_card(prior)
-    if card.takes(size[0], size[1]):
-        return None
-    own = min(card.sizes, key=lambda s: abs(s - min(size)))
-    if size[0] != size[1]:
-        raise PriorError(
-            f"prior '{prior}' works on square pictures of {own} x {own} and this one is {size[1]} x {size[0]}; "
-            "crop it to a square around its subject, or choose --prior photos, which takes any size"
-        )
-    notes.append(
-        f"prior '{prior}' works at {own} x {own}: the picture was resized from {size[1]} x {size[0]}, restored, and "
-        "resized back, so it holds no finer detail than that; kernel and noise are those of the resized picture"
-    )
-    return own, own
-
-
-def _fit_kernel(settings: DeblurSettings, free: bool, side: int) -> DeblurSettings:
-    """``settings`` with a kernel size that the kernel's prior knows: the nearest, where the user left it ``free``."""
-    if settings.kernel_prior == "uniform":
-        return settings
-    card, size = read_card(settings.kernel_prior), settings.kernel_size
-    assert not isinstance(size, str)
-    if card.any_size or size in card.sizes:
-        return settings
-    fitting = [s for s in card.sizes if s <= side]
-    if not free or not fitting:
-        raise PriorError(
-            f"kernel prior '{settings.kernel_prior}' works on kernels of {', '.join(map(str, card.sizes))} pixels a "
-            f"side, not {size}; " + (f"give --kernel-size {fitting[-1]}" if fitting else "choose a larger picture")
-        )
-    return replace(settings, kernel_size=min((abs(s - size), s) for s in fitting)[1])
-
-
-def _pixels(picture: Any, notes: list[str]) -> Tensor:
-    """``(1, C, H, W)`` float32 in [0, 1]; what reading left out is added to ``notes``."""
-    from ..io import as_picture
-
-    read = as_picture(picture)
-    notes += read.notes
-    return torch.from_numpy(read.data.transpose(2, 0, 1).copy())[None]
-
-
-def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    return torch.nn.functional.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(
-        0, 1
-    )

@@ -33,10 +33,12 @@ SOLVERS: dict[str, SolverInfo] = {
     "fast": SolverInfo(
         "closed-form updates, no backward passes",
         "samplers",
-        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "starts", "scales", "second_start", "kernel_weight"},
+        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "restarts", "scales", "second_start", "kernel_weight"},
         50,
     ),
-    "paper": SolverInfo("Algorithm 1", "samplers", _SHARED | _DIFFUSION | _GRADIENT | KERNEL_PRIOR, 250),
+    "paper": SolverInfo(
+        "Algorithm 1", "samplers", _SHARED | _DIFFUSION | _GRADIENT | KERNEL_PRIOR | {"as_published"}, 250
+    ),
     "uniform": SolverInfo(
         "Algorithm 3: the kernel without a diffusion prior",
         "samplers",

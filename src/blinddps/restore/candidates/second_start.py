@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..baselines import pan_l0
-from ..core import Denoiser, Solution, Step, Unknown
-from ..operators import Blur
-from .coarse_to_fine import begin_from
-from .geometry import crop
-from .settings import DeblurSettings
+from ...baselines import pan_l0
+from ...core import Denoiser, Solution, Step, Unknown
+from ...operators import Blur
+from ..geometry import crop
+from ..problem import Problem
+from .coarse_to_fine import begin_from, solve_coarse_to_fine
+from .single import solve_single
 
-__all__ = ["Found", "better", "gradient_sparsity", "solve_from_second_start"]
+__all__ = ["Found", "better", "gradient_sparsity", "solve_second_start"]
 
 IMAGE_START, KERNEL_START = 0.3, 0.1  # noise levels from which its image and kernel go on
 SHARE = 0.32  # of the steps: its diffusions are short
@@ -40,53 +41,35 @@ class Found:
         return begin_from(unknowns, self.image, self.kernel, IMAGE_START, KERNEL_START)
 
 
-def solve_from_second_start(
-    solve: Callable[..., Solution],
-    first: Callable[..., Solution],
-    y: Tensor,
-    settings: DeblurSettings,
-    denoiser: Denoiser,
-    sigma_y: float | Tensor | None,
-    seed: int | list[int],
-    on_step: Callable[[Step], None] | None,
-) -> Solution:
-    """The better of ``first`` and of the solution that begins from the kernel of ``pan_l0``, for each sample.
-
-    Args:
-        solve: the fast solver at one size, called as ``solve(y, settings, begin=, sigma_y=, seed=, on_step=)``.
-        first: the solution of ``settings`` otherwise, called as ``first(on_step)``.
-        denoiser: of the image.
-        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through both and
-            hears of the better one last.
+def solve_second_start(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
+    """The better of the solution from the measurement and of the one from the kernel of ``pan_l0``, for each sample.
 
     Returns:
         Rows of either solution (:func:`better`); ``nfe`` counts both, and an evaluation of each to compare them.
+        ``on_step`` counts through both and hears of the better one last.
     """
-    assert isinstance(settings.num_steps, int)
-    assert isinstance(settings.kernel_size, int)
-    assert isinstance(settings.noise, float)
-    assert not isinstance(settings.kernel_weight, str)
-    steps = max(1, round(SHARE * settings.num_steps))
-    short = replace(settings, scales=1, starts=1, num_steps=steps)
+    y, plan = problem.y, problem.plan
+    steps = max(1, round(SHARE * plan.num_steps))
     done = 0
 
     def count(step: Step) -> None:
         nonlocal done
         done = step.total
-        assert on_step is not None
-        on_step(replace(step, total=step.total + steps + 1))
+        if on_step is not None:
+            on_step(replace(step, total=step.total + steps + 1))
 
     def go_on(step: Step) -> None:
-        assert on_step is not None
-        on_step(replace(step, index=done + step.index, total=done + steps + 1))
+        if on_step is not None:
+            on_step(replace(step, index=done + step.index, total=done + steps + 1))
 
-    one = first(None if on_step is None else count)
-    size, weight, noise = settings.kernel_size, settings.kernel_weight, 2 * settings.noise
-    found = pan_l0(y, kernel_weight=weight, kernel_size=size, sigma_y=noise).estimate
-    image, kernel = (found[name].repeat_interleave(settings.samples, dim=0) for name in ("image", "kernel"))
-    begin = Found(image, kernel)
-    two = solve(y, short, begin=begin, sigma_y=sigma_y, seed=seed, on_step=None if on_step is None else go_on)
-    kept = better(one, two, y.repeat_interleave(settings.samples, dim=0), denoiser)
+    first = solve_coarse_to_fine if plan.scales > 1 else solve_single
+    one = first(problem, None if on_step is None else count)
+    found = pan_l0(y, kernel_weight=plan.kernel_weight, kernel_size=plan.kernel_size, sigma_y=2 * plan.noise).estimate
+    image, kernel = (found[name].repeat_interleave(plan.samples, dim=0) for name in ("image", "kernel"))
+    short = replace(plan, scales=1, restarts=1, num_steps=steps)
+    begun = replace(problem, plan=short, begin=Found(image, kernel))
+    two = solve_single(begun, None if on_step is None else go_on)
+    kept = better(one, two, y.repeat_interleave(plan.samples, dim=0), problem.denoiser)
     if on_step is not None:
         on_step(Step(done + steps, done + steps + 1, {}, kept.residual, kept.estimate, {}))
     return kept

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core import Solution, Step, Unknown, from_simplex
-from ..operators import Blur
-from .geometry import crop, extend
-from .pyramid import enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
-from .settings import DeblurSettings
+from ...core import Solution, Step, Unknown, from_simplex
+from ...operators import Blur
+from ..geometry import crop, extend
+from ..plan import Plan
+from ..problem import Problem
+from ..pyramid import enlarge_image, enlarge_kernel, half_kernel, halve, noise_left
+from .single import solve_single
 
 __all__ = ["Candidates", "begin_from", "solve_coarse_to_fine"]
 
@@ -59,31 +61,20 @@ def begin_from(
     return {**unknowns, "image": x, "kernel": k}
 
 
-def solve_coarse_to_fine(
-    solve: Callable[..., Solution],
-    y: Tensor,
-    settings: DeblurSettings,
-    sigma_y: float | Tensor | None,
-    seed: int | list[int],
-    on_step: Callable[[Step], None] | None,
-) -> Solution:
-    """The fast solver over ``settings.scales`` sizes, each half of the next one.
+def solve_coarse_to_fine(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
+    """The fast solver over ``scales`` sizes, each half of the next one.
 
-    Each smaller size is solved anew (twice at half the size, each with ``starts``) and from what the size below it has
-    found; all of these go to the next size, which keeps one of them after its first step.
-
-    Args:
-        solve: one size, called as ``solve(y, settings, begin=, sigma_y=, seed=, on_step=)``.
-        y, sigma_y, seed, on_step: as of :func:`~blinddps.restore.solve_blur`. ``on_step`` counts through all runs and
-            sees pictures and kernels of full size, a row for each start of each solution.
+    Each smaller size is solved anew (twice at half the size, each with ``restarts``) and from what the size below it
+    has found; all of these go to the next size, which keeps one of them after its first step.
 
     Returns:
         The solution; ``nfe`` counts evaluations of every size alike, though one at half the size costs a quarter.
+        ``on_step`` counts through all runs and sees pictures and kernels of full size, a row for each start of each
+        solution.
     """
-    assert isinstance(settings.scales, int)
-    assert isinstance(settings.kernel_size, int)
-    depth = settings.scales - 1
-    sizes = [(y, settings.kernel_size)]
+    y, plan, seed = problem.y, problem.plan, problem.seed
+    depth = plan.scales - 1
+    sizes = [(y, plan.kernel_size)]
     for _ in range(depth):
         smaller, support = sizes[-1]
         sizes.append((halve(smaller), half_kernel(support)))
@@ -93,13 +84,18 @@ def solve_coarse_to_fine(
     def at(level: int, coarse: Candidates | None, times: int = 1) -> Solution:
         nonlocal run
         seen, support = sizes[level]
-        here = replace(settings, kernel_size=support, samples=settings.samples * times)
         supports = [n for _, n in sizes[:level]]
-        listen = None if on_step is None else _part(on_step, run, runs, y, seen.shape, supports[::-1], settings)
-        noise = None if sigma_y is None else sigma_y * noise_left(level)
         offset = APART * (runs - 1 - run)
-        seeds = [s + offset for s in seed] if isinstance(seed, list) else seed + offset
-        solution = solve(seen, here, begin=coarse, sigma_y=noise, seed=seeds, on_step=listen)
+        here = replace(
+            problem,
+            y=seen,
+            plan=replace(plan, kernel_size=support, samples=plan.samples * times),
+            sigma_y=None if problem.sigma_y is None else problem.sigma_y * noise_left(level),
+            seed=seed + offset if isinstance(seed, int) else [s + offset for s in seed],
+            begin=coarse,
+        )
+        listen = None if on_step is None else _part(on_step, run, runs, y, seen.shape, supports[::-1], plan)
+        solution = solve_single(here, listen)
         run += 1
         for name, count in solution.nfe.items():  # of a sample
             nfe[name] = nfe.get(name, 0) + times * count
@@ -133,15 +129,12 @@ def _part(
     y: Tensor,
     seen: torch.Size,
     supports: Sequence[int],
-    settings: DeblurSettings,
+    plan: Plan,
 ) -> Callable[[Step], None]:
     """The listener of one of ``runs`` of one length: steps are counted through all of them. What was found on ``y``
     as it is ``seen`` there has the full size, the kernel enlarged through ``supports``, and the residual is as that
     many pixels and their noise would have it; ``state`` stays as it is."""
-    size, boundary = settings.kernel_size, settings.boundary
-    assert isinstance(size, int)
-    assert boundary != "auto"
-    latent = Blur(boundary=boundary).image_shape(y.shape, (size, size))
+    latent = Blur(boundary=plan.boundary).image_shape(y.shape, (plan.kernel_size, plan.kernel_size))
     scale = (y[0].numel() / seen[1:].numel()) ** 0.5 / noise_left(len(supports))
 
     def listen(step: Step) -> None:

@@ -1,0 +1,36 @@
+"""Ways to a solution, one file each: ``solve(problem, on_step) -> Solution``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...core import Solution, Step
+from ..problem import Problem
+from ..solvers import SOLVERS
+from .baseline import solve_baseline
+from .coarse_to_fine import solve_coarse_to_fine
+from .frequencies import solve_low_frequencies
+from .known import solve_known
+from .second_start import solve_second_start
+from .single import solve_single
+
+__all__ = ["solve", "solve_single", "way"]
+
+
+def solve(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
+    """The solution of ``problem``, the way that its plan says."""
+    return way(problem)(problem, on_step)
+
+
+def way(problem: Problem) -> Callable[[Problem, Callable[[Step], None] | None], Solution]:
+    """A method to compare with; with the kernel known; the better of two starts; coarse to fine; or at one size."""
+    plan = problem.plan
+    if SOLVERS[plan.solver].room == "baselines":
+        return solve_baseline
+    if plan.solver == "ilvr":
+        return solve_low_frequencies
+    if plan.known is not None:
+        return solve_known
+    if plan.second_start:
+        return solve_second_start
+    return solve_coarse_to_fine if plan.scales > 1 else solve_single

@@ -1,0 +1,319 @@
+"""How each ``auto`` is decided, and the plan in which none is left."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..core import L0, L1, InputError, Penalty, PriorError
+from ..operators import estimate_sigma
+from ..priors import AnyPrior, PriorCard, read_card
+from .known_kernel import read_kernel
+from .light import ROUNDING, Range
+from .pyramid import half_kernel
+from .settings import DeblurSettings, Settings, used_settings
+from .solvers import SOLVERS
+
+Boundary = Literal["circular", "zero", "replicate", "reflect", "valid"]
+
+__all__ = ["Cards", "Plan", "boundary_of", "default_steps", "fit_kernel", "name_of", "plan_of", "resolve"]
+
+TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
+MAX_KERNEL = 64  # of the shipped prior
+LEAST_FOUND = 5  # pixels of kernel that are worth a second start
+LEAST_OF_PAN = 3
+ROOM = 6  # times the kernel that a picture's side must be: in less pan-l0 finds speckle
+LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
+LEAST_COARSE = 32  # pixels a side of the smallest size solved
+UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
+
+
+@dataclass(frozen=True)
+class Cards:
+    """What is known of the priors before they are loaded, read once; ``None``: there is none, or a uniform one."""
+
+    image: PriorCard | None
+    kernel: PriorCard | None
+
+    @classmethod
+    def of(cls, settings: DeblurSettings) -> Cards:
+        info = SOLVERS[settings.solver]
+        found = "kernel_prior" in info.uses and settings.known_kernel is None and settings.kernel_prior != "uniform"
+        return cls(
+            read_card(settings.prior) if info.has_prior else None,
+            read_card(settings.kernel_prior, "kernel") if found else None,
+        )
+
+    @property
+    def any_image(self) -> bool:
+        """Whether the image's prior works at any size."""
+        return self.image is not None and self.image.any_size
+
+    @property
+    def any_kernel(self) -> bool:
+        """Whether the kernel's prior works at any size; a uniform one does."""
+        return self.kernel is None or self.kernel.any_size
+
+
+def resolve(
+    settings: Settings,
+    y: Tensor,
+    device: torch.device,
+    *,
+    found: Range | None = None,
+    rounding: float = 0.0,
+    cards: Cards | None = None,
+) -> Settings:
+    """Replace every ``auto`` that the solver uses by the value it stands for: what a result tells, and repeats it.
+
+    ``y`` is the picture over the range ``found``, of values with ``rounding``; ``noise`` is the picture's own.
+    """
+    cards = cards or Cards.of(settings)
+    gain = 1.0 if found is None else found.gain
+    h, w = y.shape[-2:]
+    info = SOLVERS[settings.solver]
+    largest = MAX_KERNEL if settings.solver in ("paper", "uniform") else TRUSTED_KERNEL
+    auto_size = min(largest, max(16, 8 * round(min(h, w) / 32)))
+    size = auto_size if settings.kernel_size == "auto" else settings.kernel_size
+    if settings.known_kernel is not None and "known_kernel" in info.uses:
+        known = read_kernel(settings.known_kernel, (h, w))
+        size = max(known.shape[-2:])
+    elif size > min(h, w):
+        raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
+    if settings.noise == "auto":
+        least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
+        estimated = float(estimate_sigma(y).square().mean().sqrt()) / 2  # several frames: all of them
+        noise = max(least, estimated, 0.0 if gain == 1 else rounding * gain) / gain
+    else:
+        noise = float(settings.noise)
+        estimated = min(1.0, noise * gain)
+    start = settings.start
+    if start == "auto" and info.has_prior:
+        start = 1.0 if cards.any_image else "noise"
+    from_noise = start == "noise"
+    num_steps = info.steps if settings.num_steps == "auto" else settings.num_steps
+    step, kernel_step = default_steps(settings, num_steps, from_noise)
+    scales = _scales(settings, size, min(h, w), cards)
+    second = _second_start(settings, size, min(h, w), from_noise)
+    tile = settings.tile
+    if tile == "auto":
+        tile = 512
+    dtype = settings.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
+    resolved: dict[str, Any] = {
+        "boundary": boundary_of(settings, cards) or "replicate",
+        "kernel_size": size,
+        "noise": noise,
+        "num_steps": num_steps,
+        "start": start,
+        "restarts": (2 if scales > 1 else 1) if settings.restarts == "auto" else settings.restarts,
+        "scales": scales,
+        "second_start": second,
+        # not by the least noise: of a clean picture that would blur the kernel
+        "kernel_weight": max(2.0, 2e6 * estimated**2) if settings.kernel_weight == "auto" else settings.kernel_weight,
+        "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
+        "step_size": step if settings.step_size == "auto" else settings.step_size,
+        "kernel_step_size": kernel_step if settings.kernel_step_size == "auto" else settings.kernel_step_size,
+        "tile": tile,
+        "dtype": dtype,
+        "device": str(device),
+    }
+    # what a solver does not use stays as it was given
+    ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
+    used = used_settings(replace(settings, second_start=second))
+    resolved = {name: value for name, value in resolved.items() if name in used or name not in ours}
+    return replace(settings, **resolved)
+
+
+def boundary_of(settings: DeblurSettings, cards: Cards) -> Boundary | None:
+    """The boundary used, ``None`` by a solver that has none of ours. ``auto``: nothing is assumed where the kernel is
+    known; one to be found came out worse so."""
+    if "boundary" not in SOLVERS[settings.solver].uses:
+        return None
+    if settings.boundary != "auto":
+        return settings.boundary
+    free = settings.solver == "fast" and settings.known_kernel is not None and cards.any_image
+    return "valid" if free else "replicate"
+
+
+def _second_start(settings: DeblurSettings, kernel: int, side: int, from_noise: bool) -> Literal["none", "pan-l0"]:
+    if settings.solver != "fast" or settings.known_kernel is not None:
+        return "none"
+    if settings.second_start != "auto":
+        if settings.second_start == "pan-l0" and kernel < LEAST_OF_PAN:
+            raise InputError(
+                f"kernel_size is {kernel}, and second_start pan-l0 finds kernels of {LEAST_OF_PAN} at least"
+            )
+        return settings.second_start
+    return "none" if from_noise or kernel < LEAST_FOUND or ROOM * kernel > side else "pan-l0"
+
+
+def _scales(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> int:
+    """``scales``, decided where it is ``auto``; of a picture whose shorter side is ``side``."""
+    if settings.solver != "fast" or settings.known_kernel is not None:
+        return 1
+    scales = settings.scales
+    if scales == "auto":
+        large = kernel > LARGEST_ONE_SCALE and 6 * kernel >= side >= 2 * LEAST_COARSE
+        large = large and half_kernel(kernel) <= side // 2
+        return 2 if large and settings.start == "auto" and cards.any_kernel and cards.any_image else 1
+    if scales == 1:
+        return 1
+    for prior, fits in ((settings.prior, cards.any_image), (settings.kernel_prior, cards.any_kernel)):
+        if not fits:
+            raise InputError(
+                f"scales is {scales} and prior '{name_of(prior)}' works at given sizes only; give scales 1"
+            )
+    coarsest, support = side, kernel
+    for fitting in range(1, scales):
+        coarsest, support = -(-coarsest // 2), half_kernel(support)
+        if coarsest < max(LEAST_COARSE, support):
+            raise InputError(
+                f"scales is {scales}, which makes a picture of {side} pixels and kernel of {kernel} too small "
+                f"({coarsest} and {support}; at least {LEAST_COARSE}, and the kernel inside); give at most {fitting}"
+            )
+    return scales
+
+
+def default_steps(settings: DeblurSettings, num_steps: int, from_noise: bool) -> tuple[float, float]:
+    """Step sizes of image and kernel where none is given: the paper's 0.3 at 1000 steps, in proportion more at fewer.
+
+    Below 50 steps they stay those of 50. Where the image starts from the measurement: 1.2 and 0.05 at 1000 steps.
+    Measured on faces that no benchmark reports: ``benchmarks/studies/step_sizes.txt``.
+    """
+    if settings.step_schedule == "likelihood":
+        return 1.0, 0.3
+    scale = 1000 / max(50, num_steps)
+    if settings.kernel_prior == "uniform":
+        return (0.3 if from_noise else 1.2) * scale, 1e-6 * scale
+    image, kernel = (0.3, 0.3) if from_noise else (1.2, 0.05)
+    return image * scale, kernel * scale
+
+
+def name_of(prior: AnyPrior) -> str:
+    """What a prior is called in a message."""
+    return str(prior) if isinstance(prior, str | os.PathLike) else str(read_card(prior).name)
+
+
+def fit_kernel(settings: Settings, free: bool, side: int, cards: Cards) -> Settings:
+    """``settings`` with a kernel size that the kernel's prior knows: the nearest, where the user left it ``free``."""
+    card, size = cards.kernel, int(settings.kernel_size)
+    if card is None or card.any_size or size in card.sizes:
+        return settings
+    fitting = [s for s in card.sizes if s <= side]
+    if not free or not fitting:
+        raise PriorError(
+            f"kernel prior '{name_of(settings.kernel_prior)}' works on kernels of {', '.join(map(str, card.sizes))} "
+            f"pixels a side, not {size}; "
+            + (f"give --kernel-size {fitting[-1]}" if fitting else "choose a larger picture")
+        )
+    return replace(settings, kernel_size=min((abs(s - size), s) for s in fitting)[1])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done, every choice made. A number that the solver does not use is 1.
+
+    Attributes:
+        noise: of what is solved, on [0, 1].
+        start: noise level at which the image begins, from the measurement; ``None``: from pure noise.
+        penalty, exact: of the kernel, and whether its projection is Euclidean.
+        one_level: the kernel is at the image's noise levels, not at those of its own prior.
+        known: the kernel ``(1, 1, h, w)`` where it is known.
+        tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
+    """
+
+    solver: str
+    boundary: Boundary
+    kernel_size: int
+    noise: float
+    num_steps: int
+    start: float | None
+    step_size: float
+    kernel_step_size: float
+    tilt_step_size: float
+    step_schedule: Literal["constant", "sqrt_alpha_bar", "likelihood"]
+    penalty: Penalty | None
+    exact: bool
+    one_level: bool
+    kernel_weight: float
+    samples: int
+    restarts: int
+    scales: int
+    second_start: bool
+    seed: int
+    tile: int
+    dtype: torch.dtype
+    known: Tensor | None = None
+    tilt_start: float | None = None
+    order: str = "tilt-blur"
+    kernel_per_frame: bool = False
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether its solver goes along gradients, by steps of a size."""
+        return "step_size" in SOLVERS[self.solver].uses
+
+    def halved(self) -> Plan:
+        """The same with steps half as long, after a divergence."""
+        names = ("step_size", "kernel_step_size", "tilt_step_size")
+        return replace(self, **{name: getattr(self, name) / 2 for name in names})
+
+
+def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | None = None) -> Plan:
+    """The plan of resolved ``settings`` for a ``picture`` of so many rows and columns, solved over a range."""
+    uses = SOLVERS[settings.solver].uses
+    gain = 1.0 if found is None else found.gain
+    sparsity = _number(settings, "sparsity") if "sparsity" in uses else 0.0
+    known = settings.known_kernel if "known_kernel" in uses else None
+    boundary: Any = settings.boundary
+    return Plan(
+        solver=settings.solver,
+        boundary="replicate" if boundary == "auto" else boundary,
+        kernel_size=int(_number(settings, "kernel_size")),
+        noise=min(1.0, _number(settings, "noise") * gain),
+        num_steps=int(_number(settings, "num_steps")),
+        start=_level(settings, "start"),
+        step_size=_number(settings, "step_size"),
+        kernel_step_size=_number(settings, "kernel_step_size"),
+        tilt_step_size=_number(settings, "tilt_step_size"),
+        step_schedule=settings.step_schedule,
+        penalty=(L1 if settings.sparsity_norm == "l1" else L0)(sparsity) if sparsity > 0 else None,
+        exact=settings.projection == "simplex" or "projection" not in uses,
+        one_level=settings.as_published,
+        kernel_weight=_number(settings, "kernel_weight"),
+        samples=settings.samples,
+        restarts=int(_number(settings, "restarts")),
+        scales=int(_number(settings, "scales")),
+        second_start=settings.second_start == "pan-l0",
+        seed=settings.seed,
+        tile=int(_number(settings, "tile")),
+        dtype=torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32,
+        known=None if known is None else read_kernel(known, picture),
+        tilt_start=_level(settings, "tilt_start"),
+        order=getattr(settings, "order", "tilt-blur"),
+        kernel_per_frame=getattr(settings, "kernel_per_frame", False),
+    )
+
+
+def _number(settings: DeblurSettings, name: str) -> float:
+    value = getattr(settings, name, 1.0)
+    return 1.0 if isinstance(value, str) else value
+
+
+def _level(settings: DeblurSettings, name: str) -> float | None:
+    value = getattr(settings, name, None)
+    return None if isinstance(value, str) else value
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
+    return False

@@ -1,0 +1,141 @@
+"""A picture, or the frames of a scene, as they are solved, and what was found as a picture again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..core import InputError, PriorError
+from .geometry import crop
+from .light import Range, find_range, rounding
+from .plan import Cards, name_of
+from .settings import DeblurSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Seen", "see"]
+
+MIN_SIDE = 16  # pixels; below, no kernel of use fits
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is solved of pictures of one size.
+
+    Attributes:
+        display: values ``(T, C, H, W)`` in [0, 1] at the size that is solved; ``light``: linear, where that is solved.
+        y: the same over ``range``, in [-1, 1].
+        size: rows and columns of the pictures as given.
+        range: see :func:`~blinddps.restore.light.find_range`.
+        notes: what was done that may not be expected.
+    """
+
+    display: Tensor
+    light: Tensor
+    y: Tensor
+    size: tuple[int, int]
+    range: Range
+    linear: bool
+    notes: tuple[str, ...]
+
+    @property
+    def rounding(self) -> float:
+        """Of the values, see :func:`~blinddps.restore.light.rounding`."""
+        return rounding(self.display)
+
+    @property
+    def resized(self) -> bool:
+        """Whether the prior sees another size."""
+        return tuple(self.display.shape[-2:]) != self.size
+
+    def pictures(self, image: Tensor) -> np.ndarray:
+        """Solved images ``(B, C, H, W)`` in [-1, 1] as pictures ``(B, H, W, C)`` in [0, 1] of the size as given."""
+        import numpy as np
+
+        from ..io import from_tensor, to_display
+
+        beyond = self.range.beyond(self.light).to(image.device)
+        images = self.range.undo((crop(image, self.y.shape) + 1) / 2, beyond)
+        images = to_display(images.clamp(0, 1)) if self.linear else images
+        images = resize(images, self.size) if self.resized else images
+        return np.stack([from_tensor(2 * x - 1) for x in images])
+
+
+def see(pictures: Sequence[Any], settings: DeblurSettings, cards: Cards) -> Seen:
+    """Read ``pictures``, bring them to the prior's size if it has one, to linear light if asked for, and to the range
+    that is solved.
+
+    Raises:
+        InputError: what cannot be read, is too small, or of different sizes.
+        PriorError: a prior of another size, and a picture that is not square.
+    """
+    from ..io import as_picture, to_linear
+
+    notes: list[str] = []
+    stack = []
+    for picture in pictures:
+        read = as_picture(picture)
+        notes += read.notes
+        stack.append(torch.from_numpy(read.data.transpose(2, 0, 1).copy())[None])
+    for i, one in enumerate(stack):
+        if one.shape != stack[0].shape:
+            (c, h, w), (c0, h0, w0) = one.shape[1:], stack[0].shape[1:]
+            raise InputError(
+                f"frame {i + 1} is {w} x {h} pixels of {c} channels and the first one {w0} x {h0} of {c0}; "
+                "give frames of one size"
+            )
+    y01 = torch.cat(stack)
+    height, width = y01.shape[-2:]
+    if min(height, width) < MIN_SIDE:
+        raise InputError(
+            f"the picture is {width} x {height} pixels; blind deblurring needs at least {MIN_SIDE} on each side"
+        )
+    fixed = _fixed_size(settings, cards, (height, width), notes)
+    display = resize(y01, fixed) if fixed else y01
+    light = to_linear(display) if settings.linear_light else display
+    found = find_range(display, settings.linear_light)
+    card = cards.image
+    if y01.shape[1] == 1 and card is not None and card.channels == 3 and card.grey == "none":
+        notes.append(
+            f"prior '{name_of(settings.prior)}' was not trained on grey pictures; expect less of it on "
+            + ("this one" if len(y01) == 1 else "these")
+        )
+    y = found.bring(light) * 2 - 1
+    return Seen(display, light, y, (height, width), found, settings.linear_light, (*notes, *found.note))
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(B, C, H, W)`` in [0, 1] at another size, bicubic."""
+    return torch.nn.functional.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(
+        0, 1
+    )
+
+
+def _fixed_size(
+    settings: DeblurSettings, cards: Cards, size: tuple[int, int], notes: list[str]
+) -> tuple[int, int] | None:
+    """The size a fixed-size prior works at when the picture has another one; square pictures only."""
+    card = cards.image
+    if card is None or card.takes(size[0], size[1]):
+        return None
+    own, prior = min(card.sizes, key=lambda s: abs(s - min(size))), name_of(settings.prior)
+    if settings.known_kernel is not None and size[0] == size[1]:
+        raise InputError(
+            f"the known kernel is in pixels of this picture, which prior '{prior}' sees at {own} x {own}; "
+            "bring picture and kernel to that size first, or choose prior photos"
+        )
+    if size[0] != size[1]:
+        raise PriorError(
+            f"prior '{prior}' works on square pictures of {own} x {own} and this one is {size[1]} x {size[0]}; "
+            "crop it to a square around its subject, or choose --prior photos, which takes any size"
+        )
+    notes.append(
+        f"prior '{prior}' works at {own} x {own}: the picture was resized from {size[1]} x {size[0]}, restored, and "
+        "resized back, so it holds no finer detail than that; kernel and noise are those of the resized picture"
+    )
+    return own, own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import socket
 import struct
 import tracemalloc
@@ -386,6 +387,24 @@ def test_damaged_videos_end_in_a_sentence_or_in_frames(tmp_path: Path) -> None:
             path.write_bytes(content)
             with contextlib.suppress(InputError):
                 read_frames(path, max_pixels=100_000)
+
+
+def test_a_matroska_file_that_lacks_any_of_its_end_is_told(tmp_path: Path) -> None:
+    """Its last pictures are fewer than the length it announces can tell."""
+    film(tmp_path / "a.mkv", frames(4))
+    whole = (tmp_path / "a.mkv").read_bytes()
+    for end in range(0, len(whole), 50):
+        (tmp_path / "a.mkv").write_bytes(whole[:end])
+        told = ""
+        try:
+            told = " ".join(read_frames(tmp_path / "a.mkv").notes)
+        except InputError as error:
+            told = str(error)
+        assert re.search(
+            r"may be cut$|cannot be read \([A-Z][a-z /]+\); get|has no whole picture; get|is empty; get", told
+        )
+    (tmp_path / "a.mkv").write_bytes(whole + bytes(100))  # more than it says
+    assert read_frames(tmp_path / "a.mkv").notes == ()
 
 
 def test_text_that_is_not_utf_8_does_not_stop_a_video(tmp_path: Path) -> None:

@@ -134,5 +134,11 @@ def test_an_array_is_as_large_as_a_file_may_be() -> None:
 
 
 def test_a_name_that_no_file_can_have() -> None:
-    with pytest.raises(InputError, match=r"cannot read kernel '\\ud800.npy': no file can have this name; check it"):
-        read_kernel("\ud800.npy")
+    for name in ("\ud800.npy", "k\0.npy"):
+        with pytest.raises(InputError, match=r"cannot read kernel '.*': no file can have this name; check it"):
+            read_kernel(name)
+
+
+def test_a_shape_of_truths_is_one_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "k.npy").write_bytes(described("(True, 3)")[0:] + np.ones(3).tobytes())
+    assert read_kernel(tmp_path / "k.npy").shape == (1, 1, 1, 3)

@@ -53,19 +53,19 @@ def read_video(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[
                     continue
                 check_size(frame.width, frame.height, max_pixels)
                 yield f"frame {count}", picture_of(Decoded(_pixels(frame)), "VIDEO", path)
-            if any(part.is_alpha for part in stream.codec_context.format.components):
+            if count and any(part.is_alpha for part in stream.codec_context.format.components):
                 notes.append("the alpha channel of a video is left out")
             if damaged:
                 notes.append(f"{damaged} of {count} frames are damaged and left out")
-            if cut := _missing(video, stream, count, end) or _no_end_mark(file, video.format.name):
+            if cut := _missing(video, stream, count, end) or _no_end(file, video.format.name):
                 notes.append(cut)
     except InputError as error:
         raise InputError(f"video '{path}' cannot be read: {error}") from None
     except Exception as error:  # besides its own errors PyAV passes on those of decoding text, of numbers, of memory
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120] or type(error).__name__
+        reason = getattr(error, "strerror", None) or "it is damaged"
         raise InputError(
             f"video '{path}' cannot be read ({reason}); get a fresh copy, or give a folder of frames"
-        ) from None
+        ) from error
     if count == damaged:
         raise InputError(f"video '{path}' has no whole picture; get a fresh copy, or give another file")
 
@@ -104,10 +104,33 @@ def _missing(video: Any, stream: Any, count: int, end: float) -> str:
     return ""
 
 
-def _no_end_mark(file: BinaryIO, container: str) -> str:
-    """A sentence if an Ogg stream, which announces no length, lacks its last page (RFC 3533, 6)."""
+def _no_end(file: BinaryIO, container: str) -> str:
+    """A sentence if an Ogg stream, which announces no length, lacks its last page, or a Matroska file is shorter than
+    it says."""
+    cut = {"ogg": _no_last_page, "matroska,webm": _short_segment}.get(container)
+    return "its end is missing; it may be cut" if cut and cut(file) else ""
+
+
+def _no_last_page(file: BinaryIO) -> bool:
+    """RFC 3533, 6."""
     file.seek(-min(1 << 17, file.seek(0, 2)), 2)  # a page has at most 64 KiB
     tail = file.read()
     page = tail[max(tail.rfind(b"OggS"), 0) :]
-    whole = len(page) > 26 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]]) and page[5] & 4
-    return "" if container != "ogg" or whole else "its end is missing; it may be cut"
+    return not (len(page) > 26 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]]) and page[5] & 4)
+
+
+def _short_segment(file: BinaryIO) -> bool:
+    """RFC 9559, 4.5: a header, and a segment of the size that it names unless that is all ones, unknown."""
+    length, end = file.seek(0, 2), 0
+    for mark in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        file.seek(end)
+        head = file.read(12)
+        octets = 9 - head[4].bit_length() if head.startswith(mark) and len(head) == 12 else 9
+        if octets > 8:
+            return False
+        ones = (1 << 7 * octets) - 1
+        size = int.from_bytes(head[4 : 4 + octets], "big") & ones
+        if size == ones:
+            return False
+        end += 4 + octets + size
+    return end > length

@@ -81,7 +81,9 @@ def _load(path: Path) -> Any:
             content = file.read(length)
     except FileNotFoundError:
         raise InputError(f"kernel '{path}' does not exist; check the path") from None
-    except UnicodeEncodeError:
+    except InputError:
+        raise
+    except ValueError:  # half a character, a zero
         raise InputError(f"cannot read kernel '{path}': no file can have this name; check it") from None
     except OSError as error:
         raise InputError(f"cannot read kernel '{path}': {error.strerror or error}; {remedy}") from None
@@ -105,7 +107,8 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype | None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote
-            return readers[np.lib.format.read_magic(file)](file)
+            shape, columns_first, dtype = readers[np.lib.format.read_magic(file)](file)
+            return tuple(map(int, shape)), columns_first, dtype  # True is an int to NumPy
     except OSError:
         raise
     except Exception:  # NumPy evaluates the header as Python: whatever damage it has raises what Python would

@@ -15,10 +15,22 @@ import numpy as np
 import pytest
 import torch
 from tests.fuzz import harness, mutate, targets
-from tests.fuzz.harness import Ending, judge, summary
+from tests.fuzz.harness import Ending, judge, run, summary
 from tests.fuzz.seeds import Bomb
 
 from blinddps.core import InputError
+
+
+COUNT = 300
+
+
+def test_every_input_ends_in_a_result_or_in_one_sentence() -> None:
+    endings = list(run(range(COUNT)))
+    assert [e.case for e in endings] == list(range(COUNT))
+    assert not [e for e in endings if e.kind == "fault"], summary(endings)
+    kinds = {e.kind for e in endings}
+    assert kinds == {"result", "refused"}  # the damage is neither none nor all there is
+    assert {e.target for e in endings} == {t.__name__ for t in targets.TARGETS}
 
 
 def _changes_the_generator() -> None:

@@ -289,7 +289,10 @@ def test_a_pickle_is_named_and_not_loaded(folder: Path) -> None:
 
 def test_no_weights_at_all(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
-    assert refuses(folder) == f"prior network '{folder / 'unet'}' has no diffusion_pytorch_model.safetensors"
+    assert (
+        refuses(folder)
+        == f"prior network '{folder / 'unet'}' has no diffusion_pytorch_model.safetensors; get the folder again"
+    )
 
 
 def test_only_the_file_that_counts_is_read(make_prior: Callable[..., DiffusionPrior], folder: Path) -> None:

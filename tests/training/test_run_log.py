@@ -80,8 +80,9 @@ def test_without_tensorboard_nothing_but_the_log_is_written(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"step": 2}\n{"step" 4}\n', "it is no JSON"),
-        (b'{"step": 2}\n{"step": "4"}\n', "a line has no step"),
+        (b'{"step" 4}\n', "it is no JSON"),
+        (b'{"step": 2}\n', "a line is not of a run"),
+        (b'{"step": 2, "loss": 1, "loss_by_noise_quartile": [0.1, "x"]}\n', "a line is not of a run"),
         (b"\xff\xfe{}\n", "it is not UTF-8 text"),
         (b'{"step": ' + b"9" * 5000 + b"}\n", "more than 64 bits"),
     ],

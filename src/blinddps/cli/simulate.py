@@ -337,7 +337,7 @@ def _check_database(out: Path, overwrite: bool, kind: str) -> None:
 
     from ..core import InputError
 
-    if out.is_dir():
+    if os.path.isdir(out):  # as a Path, a name that is too long raises
         raise InputError(f"'{out}' is a folder; give the name of a file")
     if not os.path.lexists(out):
         return

@@ -145,7 +145,13 @@ def read_card(name: str | Path) -> PriorCard:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         said = " ".join(first["msg"].removeprefix("Value error, ").split())
-        raise PriorError(f"{path} is not a valid prior description: field '{field}': {said}") from None
+        if first["type"] == "extra_forbidden":
+            said = unknown_name("field", field, PriorCard.model_fields)
+        if first["type"] == "missing":
+            said = "it is missing"
+        raise PriorError(
+            f"{path} is not a valid prior description: field '{field}': {said}; mend it or get the folder again"
+        ) from None
 
 
 def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) -> Path:

@@ -109,7 +109,7 @@ def _places(folder: Path) -> dict[str, str]:
         pickled = bool(others) and not others[0].endswith(".safetensors")
         how = "a pickle, which is not loaded: convert it to safetensors" if pickled else "rename it if it is meant"
         found = f" (found {others[0]}, {how})" if others else ""
-        raise PriorError(f"prior network '{folder}' has no {_WEIGHTS}{found}")
+        raise PriorError(f"prior network '{folder}' has no {_WEIGHTS}{found}; get the folder again")
     places = read_json(index, "prior file", remedy=_AGAIN, error=PriorError, kind=dict).get("weight_map")
     if not isinstance(places, dict) or not places or not all(_plain_name(v) for v in places.values()):
         raise PriorError(

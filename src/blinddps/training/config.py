@@ -137,6 +137,10 @@ def configure(settings: Mapping[str, Any]) -> TrainConfig:
             known = NetworkConfig.model_fields if parents == ["network"] else TrainConfig.model_fields
             raise InputError(unknown_name("training setting", field, known)) from None
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            message = "it is missing; add it"
+        elif first["type"] == "int_parsing_size":
+            message = "it has too many digits; give less"
         where = ".".join([*parents, field])
         raise InputError(f"training setting {where} does not fit: {message[:1].lower()}{message[1:]}") from None
 

@@ -55,10 +55,12 @@ def _lines(path: Path) -> list[str]:
 
 
 def _step(line: str, path: Path) -> float:
-    found = parse_json(line, f"log '{path}'", remedy=_REMEDY, kind=dict).get("step")
-    if not isinstance(found, (int, float)):
-        raise InputError(f"cannot read log '{path}': a line has no step; {_REMEDY}")
-    return found
+    found = parse_json(line, f"log '{path}'", remedy=_REMEDY, kind=dict)
+    quartiles = found.get("loss_by_noise_quartile")
+    numbers = [found.get("step"), found.get("loss"), *(q for q in quartiles or () if q is not None)]
+    if not isinstance(quartiles, list) or not all(type(n) in (int, float) for n in numbers):
+        raise InputError(f"cannot read log '{path}': a line is not of a run (step, loss, its quartiles); {_REMEDY}")
+    return float(numbers[0])
 
 
 def loss_summary(loss: Tensor, sigma: Tensor) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from tests.fuzz.seeds import Bomb
 
 from blinddps.core import InputError
 
-
 COUNT = 300
 
 

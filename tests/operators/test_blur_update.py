@@ -112,6 +112,28 @@ def test_the_gauge_leaves_the_measurement_and_centres_the_kernel() -> None:
     assert torch.allclose(before[..., 8:-8, 8:-8], after[..., 8:-8, 8:-8])
 
 
+def test_the_gauge_of_a_periodic_image_wraps_and_changes_nothing() -> None:
+    blur = Blur("circular")
+    kernel = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    kernel[0, 0, 1:3, 6] = 0.5
+    image = torch.rand(1, 3, 20, 22, generator=G, dtype=torch.float64)
+    fixed = blur.fix_gauge({"image": image, "kernel": kernel})
+    assert torch.equal(fixed["image"], image.roll((-2, 2), (-2, -1)))
+    assert torch.allclose(blur(**fixed), blur(image=image, kernel=kernel), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("off", "moves"), [(0.3, 0), (0.49, 0), (0.51, 0), (0.7, 0), (0.8, 1), (1.4, 1)])
+def test_the_gauge_moves_only_what_is_clearly_off(off: float, moves: int) -> None:
+    """Around half a pixel, where rounding would say now this and now that, nothing moves."""
+    kernel = torch.zeros(1, 1, 7, 7, dtype=torch.float64)
+    whole = int(off)
+    kernel[0, 0, 3, 3 + whole], kernel[0, 0, 3, 4 + whole] = 1 - (off - whole), off - whole
+    image = torch.rand(1, 1, 12, 12, generator=G, dtype=torch.float64)
+    fixed = Blur("circular").fix_gauge({"image": image, "kernel": kernel})
+    assert torch.equal(fixed["image"], image.roll(moves, -1))
+    assert torch.equal(fixed["kernel"], kernel.roll(-moves, -1))
+
+
 def test_an_unknown_of_another_name_is_refused() -> None:
     with pytest.raises(InputError, match="unknown unknown 'tilt'"):
         Blur().update("tilt", IMAGE, estimate={}, mean={}, error={}, noise_variance=torch.ones(()))

@@ -83,16 +83,20 @@ def blind_dps(
     state = {name: start_state(name, u, levels[name][0], y, streams[name], samples) for name, u in unknowns.items()}
     diverged_at = torch.full((batch,), -1, device=y.device)
 
-    for i in range(num_steps):
+    for i in range(num_steps):  # Algorithm 1: for i = N - 1, ..., 0 do
         sigma = {name: levels[name][i] for name in unknowns}
         sigma_next = {name: levels[name][i + 1] for name in unknowns}
         with torch.enable_grad():
             state = {name: u.detach().requires_grad_() for name, u in state.items()}
             mean, fraction, physical, penalty = {}, {}, {}, y.new_zeros(batch)
             for name, u in unknowns.items():
+                # x0_hat <- (x_i + (1 - alpha_bar_i) s(x_i, i)) / sqrt(alpha_bar_i), and so k0_hat
                 mean[name], fraction[name] = _posterior_mean(u, state[name], sigma[name])
+                # k0_hat <- P_C(k0_hat)
                 physical[name] = _physical(u, mean[name])
+                # lambda R(k0_hat), eq. 20
                 penalty = penalty + _penalty(u, mean[name])
+            # ||y - k0_hat * x0_hat||_2 + lambda R(k0_hat), and its gradients in x_i and k_i
             prediction = operator(**physical)
             check_prediction(y, prediction)
             objective = guidance.objective(y, prediction, sigma) + penalty
@@ -102,11 +106,14 @@ def blind_dps(
             diverged_at = torch.where((diverged_at < 0) & ~residual.isfinite(), i, diverged_at)
             for (name, u), g in zip(unknowns.items(), gradient, strict=True):
                 if u.is_uniform:
+                    # Algorithm 3: k_{i-1} <- P_C(k_i - step grad)
                     state[name] = u.project(state[name] - u.step_size * g)
                 else:
+                    # z ~ N(0, I); x'_{i-1} <- a_i x_i + b_i x0_hat + sigma~_i z, and so k'_{i-1}
                     noise = normal_like(state[name], streams[name])
                     levels_i = (sigma[name], sigma_next[name])
                     ancestral = ancestral_step(state[name], mean[name], *levels_i, noise, fraction[name])
+                    # x_{i-1} <- x'_{i-1} - step grad, k_{i-1} <- k'_{i-1} - step grad
                     state[name] = ancestral - u.step_size * guidance.scale(*levels_i) * g
             if on_step is not None:
                 seen = {name: p.detach() for name, p in physical.items()}
@@ -114,6 +121,7 @@ def blind_dps(
             if (i + 1) % _CHECK_EVERY == 0 and bool((diverged_at >= 0).all()):
                 break
 
+    # return x_0, k_0
     with torch.no_grad():
         estimate = {name: _physical(u, clip_mean(u, state[name].detach())) for name, u in unknowns.items()}
         residual = residual_norm(y, operator(**estimate))

@@ -62,6 +62,7 @@ def test_defaults_and_names(spec_text: Callable[..., str]) -> None:
         ('kind = "motion"', 'kind = "own"', "layout 'pictures' has no blurred pictures of its own"),
         ('source = "x"', "", "data: 'source' is missing"),
         ("[data]", 'reference = "fsat"\n[data]', "unknown method 'fsat'; did you mean 'fast'?"),
+        ("[data]", f'seeds = ["{"9" * 5000}"]\n[data]', "seeds 1: it has too many digits; give a smaller number"),
         ("[data]", "seeds = []\n[data]", "seeds: tuple should have at least 1 item"),
         ("[data]", "seeds = [1, 1]\n[data]", "seed '1' is there twice"),
         ('name = "fast"', 'name = "input"', "method 'input' is there twice"),

@@ -46,6 +46,7 @@ def test_the_main_size_is_the_most_frequent(tiny: Callable[..., TrainConfig]) ->
     [
         ({"batchsize": 4}, "unknown training setting 'batchsize'; did you mean 'batch_size'?"),
         ({"network": {"chanels": (8,)}}, "unknown training setting 'chanels'; did you mean 'channels'?"),
+        ({"steps": "9" * 5000}, "training setting steps does not fit: it has too many digits; give a smaller number"),
         ({"steps": 0}, "training setting steps does not fit: input should be greater than 0"),
         (
             {"learning_rate": float("nan")},

@@ -265,6 +265,8 @@ def _sentence(error: ValidationError) -> str:
         return f"{_place(parts)}'kind' is missing; give one of {', '.join(KINDS)}"
     if first["type"] == "missing":
         return f"{_place(parts[:-1])}'{parts[-1]}' is missing"
+    if first["type"] == "int_parsing_size":
+        return f"{_place(parts)}it has too many digits; give a smaller number"
     return f"{_place(parts)}{message[:1].lower()}{message[1:]}"
 
 

@@ -140,7 +140,7 @@ def configure(settings: Mapping[str, Any]) -> TrainConfig:
         if first["type"] == "missing":
             message = "it is missing; add it"
         elif first["type"] == "int_parsing_size":
-            message = "it has too many digits; give less"
+            message = "it has too many digits; give a smaller number"
         where = ".".join([*parents, field])
         raise InputError(f"training setting {where} does not fit: {message[:1].lower()}{message[1:]}") from None
 

@@ -60,7 +60,7 @@ class Range:
 
     def bring(self, light: Tensor) -> Tensor:
         """The picture as it is solved, in [0, 1]; what lies beyond the range is :meth:`beyond`."""
-        return light if self.whole else ((light - self.low) * self.gain).clamp(0, 1)
+        return light if self.whole else ((self._within(light) - self.low) * self.gain).clamp(0, 1)
 
     def undo(self, solved: Tensor, beyond: Tensor) -> Tensor:
         """``solved``, and what lay beyond the range, in the picture's own values."""
@@ -70,7 +70,22 @@ class Range:
 
     def beyond(self, light: Tensor) -> Tensor:
         """What of the values lies beyond the range: highlights, hot pixels. Of frames ``(T, C, H, W)`` the median."""
-        return (light - light.clamp(self.low, self.high)).median(0, keepdim=True).values
+        return (light - self._within(light)).median(0, keepdim=True).values
+
+    def _within(self, light: Tensor) -> Tensor:
+        """Values beyond the range at its end; those of hot pixels, which no blur made, as the median of 3 x 3.
+
+        Hot is what lies twice as far from that median as any of its neighbours: of a blurred star or edge these rise
+        with it.
+        """
+        within = light.clamp(self.low, self.high)
+        t, c, y, x = (light != within).nonzero(as_tuple=True)
+        padded = F.pad(within, (1, 1, 1, 1), mode="replicate")
+        around = torch.stack([padded[t, c, y + dy, x + dx] for dy in range(3) for dx in range(3)], dim=-1)
+        median = around.median(-1, keepdim=True).values
+        away = (around - median).abs().sort(-1).values
+        within[t, c, y, x] = torch.where(2 * away[:, 7] < away[:, 8], median[:, 0], within[t, c, y, x])
+        return within
 
     def listener(self, on_step: Callable[[Step], None] | None) -> Callable[[Step], None] | None:
         """``on_step``, which sees image and residual in the picture's own values, image on [-1, 1]."""

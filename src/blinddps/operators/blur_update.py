@@ -25,7 +25,7 @@ def update_image(
 
     Exact for a circular boundary. Elsewhere ``iterations`` of conjugate gradients from ``mean``, preconditioned by that
     solution, in float64: ``C^-1`` spans six orders of magnitude, and in float32 twelve steps make 0.1 of the range of a
-    change of ``y`` by 1e-6 (``benchmarks/results/reproducibility.txt``; on ``mps``, which has no float64, they do).
+    change of ``y`` by 1e-6 (``benchmarks/studies/reproducibility.txt``; on ``mps``, which has no float64, they do).
     """
     size = mean.shape[-2:]
     if boundary == "circular":

@@ -63,9 +63,17 @@ FAULTS: list[tuple[Callable[..., Tensor], str]] = [
         "derivative in image that is not its difference quotient",
     ),
     (lambda *, image, gain: gain * WrongBackward.apply(image), "derivative in image that is not the transpose"),
-    (lambda *, image, gain: gain * image.log(), "values that are not finite"),
+    (lambda *, image, gain: gain * image.log(), "values not finite"),
     (lambda *, image, gain: gain * torch.from_numpy(image.detach().numpy()), "derivative in image|differentiated in"),
     (in_place, "changes its argument image in place"),
+    (lambda *, image, gain: gain * image.mul_(2) + 1, "changes its argument image in place"),
+    (lambda *, image, gain: gain * image @ torch.ones(5, 5, dtype=torch.float64), "cannot be called .* 3 samples"),
+    (lambda *, image, gain: gain * image / (len(image) > 1 or 1 // 0), "cannot be called .* 1 sample:"),
+    (lambda *, image, gain: (gain * image).float(), "gives torch.float32 for float64 arguments"),
+    (lambda *, image, gain: (gain * image)[..., :0], r"shape \(3, 2, 6, 0\)"),
+    (lambda *, image, gain: gain * image.round(), "has no derivative in image"),
+    (lambda *, image, gain: 2 * image, "has no derivative in gain"),
+    (3, "the operator is of type int"),  # type: ignore[list-item]
 ]
 
 
@@ -78,3 +86,13 @@ def test_each_fault_is_named(operator: Callable[..., Tensor], fault: str) -> Non
 def test_shapes_are_those_of_the_unknowns() -> None:
     with pytest.raises(InputError, match="unknowns are image, gain and shapes were given of image"):
         check_operator(good, image=(1, 4, 4))
+    with pytest.raises(InputError, match=r"unknowns are image, gain, power .* functools.partial"):
+        check_operator(lambda *, image, gain, power=2: gain * image**power, **SHAPES)
+    with pytest.raises(InputError, match="shapes were given of none"):
+        check_operator(lambda: torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize("shape", [3, (0, 3, 3), (3, 3), "abc", (1.0, 2, 2)])
+def test_what_is_no_shape_is_named(shape: object) -> None:
+    with pytest.raises(InputError, match=r"shape of image is .*; give \(C, h, w\)"):
+        check_operator(good, image=shape, gain=(1, 1, 1))  # type: ignore[arg-type]

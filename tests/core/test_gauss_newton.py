@@ -62,6 +62,42 @@ def test_parameters_meet_what_is_unexplained_as_noise_and_are_found_together(noi
             torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
 
 
+def test_where_all_are_found_together_their_own_errors_are_no_noise() -> None:
+    e = torch.full((2, 1, 1, 1), 0.01, dtype=torch.float64)
+    got = gauss_newton(
+        operator, ["a", "b"], Y, mean=MEAN, error=ERROR, noise_variance=e, image=None, iterations=300, tolerance=1e-12
+    )
+    both, r = torch.cat([TO_GAIN, TO_GAIN.flip(0)], 1), Y - operator(**MEAN)
+    pull = torch.diag(torch.tensor([1 / 2.0] * 6 + [1 / 0.1] * 6, dtype=torch.float64))
+    exact = torch.linalg.solve(both.T @ both / 0.01 + pull, both.T @ r.T / 0.01).T
+    found = torch.cat([(got[n] - MEAN[n]).flatten(1) for n in ("a", "b")], 1)
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
+
+
+def test_a_picture_one_pixel_wide_is_weighed_by_frequency_too() -> None:
+    """The spectrum of its error, one column, was taken for variances of its pixels."""
+    image = torch.randn(1, 1, 12, 1, generator=G, dtype=torch.float64)
+    c = torch.rand(12, 1, generator=G, dtype=torch.float64) + 0.1
+    c[1:] = (c[1:] + c[1:].flip(0)) / 2
+    gain = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    got = {}
+    for tall in (True, False):
+
+        def turned(x: Tensor, tall: bool = tall) -> Tensor:
+            return x if tall else x.mT
+
+        spectrum = c if tall else c[None, :7, 0]  # the other half plane
+        got[tall] = gauss_newton(
+            lambda *, image, gain: gain * image,
+            ["gain"],
+            turned(1.3 * image + torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(1, 1, 12, 1)),
+            mean={"image": turned(image), "gain": gain},
+            error={"image": lambda size, spectrum=spectrum: spectrum, "gain": white(1.0)},
+            noise_variance=0.05 * gain,
+        )["gain"]
+    torch.testing.assert_close(got[True], got[False], rtol=1e-9, atol=0)
+
+
 def test_what_the_image_s_error_makes_of_the_measurement_is_noise_to_parameters() -> None:
     """On one grid by frequency; on another the variance of an entry."""
     x = torch.zeros(1, 1, 8, 6, dtype=torch.float64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -129,6 +131,43 @@ def test_gauge() -> None:
     y, seen = frames(**together), frames(**after)
     rms = (y - frames(**together | {"tilt": after["tilt"]}))[inner].norm()  # were the image not warped
     assert (y - seen)[inner].norm() < 0.35 * rms
+
+
+def shrink(*, image: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(image, 2)
+
+
+@pytest.mark.parametrize("before", [shrink, partial(Tilt(), tilt=scene()[2].roll(12, -1)), partial(shrink)])
+def test_behind_what_knows_no_translation_the_kernel_stays(before: Callable[..., Tensor]) -> None:
+    """A pixel of the kernel behind pooling is two of the image, and a known tilt does not move with it."""
+    image, kernel, _ = scene()
+    model = Composed((before, Blur("circular")))
+    given = {"image": image, "kernel": kernel.roll(2, -1)}
+    after = model.fix_gauge(given)
+    inner = (..., slice(8, -8), slice(8, -8))
+    torch.testing.assert_close(model(**after)[inner], model(**given)[inner], rtol=0, atol=1e-2 * float(image.std()))
+
+
+def test_only_a_tilt_has_its_mean_removed() -> None:
+    """An unknown that is merely called so was set to zero."""
+    model = Composed((lambda *, image, tilt_gain: tilt_gain * image, lambda *, image, tilt: image + tilt))
+    given = {"image": scene()[0], "tilt_gain": torch.full((1, 1, 1, 1), 1.3), "tilt": torch.ones(1, 1, 1, 1)}
+    assert all(torch.equal(value, given[name]) for name, value in model.fix_gauge(given).items())
+
+
+@pytest.mark.parametrize("framewise", [(), ("kernel",)])
+def test_frames_of_one_operator(framewise: tuple[str, ...]) -> None:
+    image, kernel, _ = scene()
+    kernels = torch.cat([kernel, kernel.roll(1, -1)], 1) if framewise else kernel
+    frames = Frames(Blur("circular"), 2, framewise)  # type: ignore[arg-type]
+    y = frames(image=image, kernel=kernels)
+    assert list(inspect.signature(frames).parameters) == ["image", "kernel"]
+    mean = {"image": image, "kernel": torch.full_like(kernels, 1 / 81)}
+    options = {"error": {"image": white(1e-6), "kernel": None}, "noise_variance": torch.full((1, 1, 1, 1), 1e-6)}
+    same = Frames(Composed((Blur("circular"),)), 2, framewise)
+    found, wanted = (f.update("kernel", y, estimate=mean, mean=mean, **options) for f in (frames, same))  # type: ignore[arg-type]
+    assert torch.equal(found, wanted)
+    torch.testing.assert_close(frames.fix_gauge(mean)["kernel"], mean["kernel"])
 
 
 @pytest.mark.parametrize("frames", [1, 3])

@@ -84,6 +84,21 @@ def test_what_is_measured_is_kept(operator: Callable[..., Tensor], gain: float, 
     assert bool((error <= 2 * (SIGMA / gain) ** 2).all()), error
 
 
+def test_two_pictures_are_found_together() -> None:
+    """None of them is *the* image: what both do not explain at first was taken for noise, 6 times what there is."""
+
+    def both(*, left: Tensor, right: Tensor) -> Tensor:
+        return torch.cat([left + right, left], 1)
+
+    unknown, x = exact_image()
+    y = noisy(both(left=x, right=x.flip(-1)))
+    solution = blind_proximal(y, both, {"right": unknown, "left": unknown}, image=None, num_steps=30, sigma_y=SIGMA)
+    assert bool((solution.residual <= 1.2 * SIGMA * math.sqrt(y[0].numel())).all())
+    for name, truth in (("left", x), ("right", x.flip(-1))):
+        error = float((solution.estimate[name] - truth).square().mean())
+        assert error <= (2 if name == "left" else 3) * SIGMA**2, name
+
+
 def test_pooling_is_undone_as_far_as_the_posterior_allows() -> None:
     unknown, x = exact_image()
     y = noisy(pooled(image=x))

@@ -32,12 +32,11 @@ def gauss_newton(
         argmin_d <r - J d, W^-1 (r - J d)> + sum_u <d_u, C_u^-1 d_u>,    u = mean[u] + d_u,
 
     ``r = y - A(mean)``, ``J`` the derivative of ``A`` in ``names``, ``C_u`` the covariance of the mean's error and
-    ``W`` that of what is not explained: the noise, ``e``. For *parameters* the image is not known either: ``W`` holds
-    what its error makes of ``y`` too, and is raised to the mean square of ``r`` where that is larger, since what the
-    other unknowns' errors leave unexplained is noise to them. For the image it is never raised: its own error is what
-    ``r`` is made of. Conjugate
-    gradients with products of ``J`` and its transpose, no derivative of a network; several names are found together,
-    so their order decides nothing.
+    ``W`` that of what is not explained: the noise, ``e``. For *parameters* beside an image that is not known, ``W``
+    holds what its error makes of ``y`` too, and is raised to the mean square of ``r`` where that is larger, since what
+    the other unknowns' errors leave unexplained is noise to them. Otherwise it is never raised: the errors of ``names``
+    are what ``r`` is made of. Conjugate gradients with products of ``J`` and its transpose, no derivative of a network;
+    several names are found together, so their order decides nothing.
 
     Args:
         names: unknowns to update; the image, or parameters.
@@ -45,7 +44,7 @@ def gauss_newton(
         mean: all unknowns, ``(B, C, h, w)`` each.
         error: of ``names`` and of the image, as :data:`~blinddps.core.Error`.
         noise_variance: ``e`` of ``y``, ``(B, 1, 1, 1)``.
-        image: name of the image.
+        image: name of the image that is not known; ``None`` where there is none, or all of them are in ``names``.
         iterations: at most so many, each one ``J`` and one transpose.
         tolerance: of the gradient's norm, as a share of that at the means.
 
@@ -74,12 +73,12 @@ def gauss_newton(
     r = y - prediction
     each = (-1, *[1] * (y.ndim - 1))
     unexplained = noise_variance.reshape(each)
-    if image is None or image not in names:
-        if image is not None and (of_image := error.get(image)) is not None:
+    if image is not None and image not in names:
+        if (of_image := error.get(image)) is not None:
             unexplained = unexplained + _left_open(operator, mean, image, of_image, y)
         size = unexplained.mean((-2, -1), keepdim=True) if y.ndim > 2 else unexplained
         unexplained = unexplained * (r.square().flatten(1).mean(1).reshape(each) / size).clamp_min(1.0)
-    white = unexplained.shape[-1] == 1
+    white = unexplained[0].numel() == 1
 
     def weigh(v: Tensor) -> Tensor:  # W^-1 v
         return v / unexplained if white else filtered(v, 1 / unexplained)

@@ -14,6 +14,7 @@ from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.gauss_newton import gauss_newton
 from blinddps.core.operator import Error, Updates, bound, unknowns_of
 from blinddps.operators.convolution import centre
+from blinddps.operators.tilt import Tilt
 
 __all__ = ["Composed"]
 
@@ -111,23 +112,22 @@ class Composed:
 
     def fix_gauge(self, mean: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What image, kernel and tilt share: the kernel is put at its origin, which leaves the measurement as it is
-        away from the border, and the mean of each tilt at zero. The latter is a projection: the mean is dropped, not
-        moved into the image, so the measurement changes unless the mean was zero."""
+        away from the border, and the mean of the tilt of a :class:`Tilt` at zero. The latter is a projection: the mean
+        is dropped, not moved into the image, so the measurement changes unless the mean was zero."""
         fixed = self.centre_kernel(mean)
-        for name, value in fixed.items():
-            if name.startswith("tilt"):
-                fixed[name] = value - value.mean((-2, -1), keepdim=True)
+        if "tilt" in fixed and any(isinstance(operator, Tilt) for operator in self.operators):
+            fixed["tilt"] = fixed["tilt"] - fixed["tilt"].mean((-2, -1), keepdim=True)
         return fixed
 
     def centre_kernel(self, mean: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The kernel's centroid put at its origin by whole pixels, the image moved against it and, with the image, the
-        tilts that act before the kernel; those that act after it see the same blurred image and stay."""
+        """The kernel's centroid put at its origin by whole pixels, the image moved against it and, with the image, a
+        tilt that acts before the kernel; one that acts after it sees the same blurred image and stays. So does all
+        where anything but a free tilt acts before the kernel: what it makes of a moved image is not known."""
         fixed = dict(mean)
-        if "kernel" in fixed and "image" in fixed:
-            takes = [unknowns_of(operator) for operator in self.operators]
-            first = next(i for i, names in enumerate(takes) if "kernel" in names)
-            tilts = [n for n in fixed if n.startswith("tilt") and any(n in names for names in takes[:first])]
-            names = ("kernel", "image", *tilts)
+        first = next((i for i, operator in enumerate(self.operators) if "kernel" in unknowns_of(operator)), 0)
+        before = self.operators[:first]
+        if "kernel" in fixed and "image" in fixed and all(isinstance(operator, Tilt) for operator in before):
+            names = ("kernel", "image", *(["tilt"] if before else []))
             wrap = all(getattr(bound(operator)[0], "boundary", None) == "circular" for operator in self.operators)
             fixed |= dict(zip(names, centre(*(fixed[n] for n in names), wrap=wrap), strict=True))
         return fixed

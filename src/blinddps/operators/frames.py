@@ -23,7 +23,8 @@ class Frames:
     """``y_t = A(image, u_t)`` for ``t = 1 ... count``; all frames in one likelihood.
 
     Frames lie in the channels: ``y`` is ``(B, count * C, H, W)``, and an unknown of ``framewise`` has ``count`` times
-    the channels that ``operator`` takes, frame after frame. Other unknowns are the same in all frames.
+    the channels that ``operator`` takes, frame after frame. Other unknowns are the same in all frames. An ``operator``
+    that is no :class:`Composed` is made one.
 
     Raises:
         InputError: fewer than one frame, or ``framewise`` names that the operator does not take.
@@ -34,6 +35,8 @@ class Frames:
     framewise: tuple[str, ...] = ("tilt",)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.operator, Composed):
+            object.__setattr__(self, "operator", Composed((self.operator,)))
         strange = [n for n in self.framewise if n not in self.operator.unknowns or n == "image"]
         if self.count < 1 or strange:
             raise InputError(

@@ -53,7 +53,8 @@ def blind_proximal(
         y, operator, unknowns, num_steps, samples, seed, tolerance, on_step: as in :func:`blind_dps`; ``step_size`` and
             ``penalty`` of the unknowns are not used, ``from_physical`` and ``error`` are.
         image: name of the unknown that is the image: updated last, and the one whose level freezes the others. ``None``
-            where the image is known. Neither the order nor the spelling of the names decides anything else.
+            where the image is known, and where several unknowns are pictures: of an operator without ``update`` all are
+            then found together. Neither the order nor the spelling of the names decides anything else.
         sigma_y: measurement noise on the scale of ``y``, one or one per measurement; 0.02 where none is stated, and
             then the outcome is not judged.
         restarts: diffusions begun for each sample, from ``initial`` of each where it has a row for each. After

@@ -58,6 +58,15 @@ def test_every_result_is_named_by_a_page_and_every_named_one_exists() -> None:
     assert sorted(there - ours) == [], "results that no page names"
 
 
+def test_every_page_and_result_that_the_code_names_exists() -> None:
+    named = {
+        (str(source.relative_to(ROOT)), path)
+        for source in (ROOT / "src").rglob("*.py")
+        for path in re.findall(r"(?:benchmarks|docs|tests)/[\w./-]+\.(?:txt|json|py|md)", source.read_text("utf-8"))
+    }
+    assert sorted((source, path) for source, path in named if not (ROOT / path).exists()) == []
+
+
 def test_results_are_text() -> None:
     kinds = {p.suffix for p in BENCHMARKS.rglob("*") if p.is_file()}
     assert kinds <= {".py", ".txt", ".md", ".toml", ".pyc"}

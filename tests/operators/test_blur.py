@@ -183,6 +183,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     [
         (torch.zeros(3, 8, 8), torch.zeros(1, 1, 3, 3), r"image is torch.float32 of shape \(3, 8, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 3, 3), "image is torch.uint8"),
+        (torch.zeros(1, 3, 0, 8), torch.zeros(1, 1, 3, 3), r"image is torch.float32 of shape \(1, 3, 0, 8\)"),
         (torch.zeros(1, 3, 8, 8), torch.zeros(3, 3), r"kernel is torch.float32 of shape \(3, 3\)"),
         (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 3, 3), "one kernel for all channels"),
         (torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 0, 3), r"shape \(1, 1, 0, 3\)"),

@@ -137,6 +137,12 @@ def test_what_is_no_denoiser_is_told(wrong: Any, got: str) -> None:
         prior(torch.zeros(2, 3, 4, 4), torch.ones(2))
 
 
+@pytest.mark.parametrize("wrong", [lambda x: x, lambda: None, lambda x, *, sigma: x])
+def test_what_is_called_otherwise_is_told(wrong: Any) -> None:
+    with pytest.raises(PriorError, match=r"^a prior is called as denoiser\(x, sigma\), which this function is not: "):
+        as_prior(wrong)
+
+
 @pytest.mark.parametrize("wrong", [None, 3, b"photos", [], GaussianPrior, {"prior": "photos"}])
 def test_what_cannot_be_a_prior_is_told(wrong: Any) -> None:
     with pytest.raises(

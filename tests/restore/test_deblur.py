@@ -307,6 +307,13 @@ def test_a_choice_that_the_solver_does_not_use_is_told(
     assert len(sentences) == told
 
 
+def test_what_is_as_published_was_not_chosen_one_by_one(tiny: dict[str, Any], picture: Picture) -> None:
+    known = tiny | {"known_kernel": np.ones((3, 3)), "as_published": True, "kernel_prior": "kernel"}
+    assert deblur(picture(), **known).notes == ()
+    (note,) = deblur(picture(), **known, sparsity_norm="l0").notes
+    assert "does not use sparsity_norm" in note
+
+
 @pytest.mark.parametrize("solver", ["fast", "paper"])
 def test_a_result_repeats_from_its_own_settings(
     tiny: dict[str, Any], picture: Callable[..., np.ndarray], solver: str

@@ -235,6 +235,19 @@ def test_it_comes_back_as_it_was(tiny: dict[str, Any], solver: str) -> None:
     assert (result.residual[0], result.agreement, result.nfe) == (0, None, {})
 
 
+def test_noise_that_a_prior_s_size_would_smooth_comes_back_too(
+    tiny: dict[str, Any], make_prior: Callable[..., str]
+) -> None:
+    """Reduced to the prior's size, noise has structure; and the answer was the reduced picture, enlarged."""
+    y = in_8_bit(0.5 + 0.05 * torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(1)))
+    given = y[0].permute(1, 2, 0).numpy()
+    fixed = tiny | {"prior": make_prior("image", 3, any_size=False, sizes=(32,))}
+    for result in (deblur(given, **fixed, samples=2), restore_turbulence([given] * 2, **fixed, samples=2)):
+        assert {o.status for o in result.outcome} == {"rejected"}
+        assert result.images.shape == (2, 56, 56, 3)
+        assert np.array_equal(result.images[1], given)
+
+
 def test_with_the_kernel_known_nothing_has_to_be_told(tiny: dict[str, Any]) -> None:
     constant = np.full((32, 32, 1), 0.5, np.float32)
     assert deblur(constant, **tiny, known_kernel=np.ones((3, 3))).nfe["image"] == 3

@@ -172,10 +172,17 @@ def test_values_at_the_limits() -> None:
 
 def test_devices() -> None:
     assert find_device("cpu") == CPU
-    assert find_device("auto").type in ("cpu", "cuda")
+    assert find_device("auto").type in ("cpu", "cuda", "mps")
     for name in ("gpu", "cuda:99"):
         with pytest.raises(InputError, match=f"^device '{name}' is not usable here .*; choose cpu or auto$"):
             find_device(name)
+
+
+@pytest.mark.parametrize("there", [("cuda", "mps"), ("mps",), ()])
+def test_the_best_device_that_is_there(there: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
+        monkeypatch.setattr(module, "is_available", lambda name=name: name in there)
+    assert find_device("auto") == torch.device((*there, "cpu")[0])
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def components(mask: Tensor) -> Tensor:
     """Label of the 8-connected component of each pixel of a mask ``(B, 1, h, w)``, zero outside; the labels are
     arbitrary positive numbers."""
     h, w = mask.shape[-2:]
-    labels = torch.arange(1, h * w + 1, dtype=torch.float64, device=mask.device).reshape(1, 1, h, w) * mask
+    labels = torch.arange(1, h * w + 1, dtype=torch.float32, device=mask.device).reshape(1, 1, h, w) * mask
     while True:
         spread = F.max_pool2d(labels, 3, stride=1, padding=1) * mask
         if torch.equal(spread, labels):

@@ -172,8 +172,8 @@ def _each(pictures: Tensor, kernel: Tensor, one: Callable[[Any, Any], Any]) -> T
 
     # scikit-image takes the middle of the array for the origin: an odd array has ours there
     h, w = kernel.shape[-2:]
-    psf = F.pad(kernel, (0, 1 - w % 2, 0, 1 - h % 2)).double().cpu().numpy()
-    given = pictures.double().cpu().numpy()
+    psf = F.pad(kernel, (0, 1 - w % 2, 0, 1 - h % 2)).cpu().double().numpy()
+    given = pictures.cpu().double().numpy()
     restored = [[one(channel, k[0]) for channel in picture] for picture, k in zip(given, psf, strict=True)]
     return torch.from_numpy(np.array(restored)).to(pictures)
 

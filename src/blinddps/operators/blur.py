@@ -159,7 +159,7 @@ class Blur:
         return self.method == "fft" or (self.method == "auto" and kernel.shape[-2] * kernel.shape[-1] > 25)
 
     def _check(self, image: Tensor, kernel: Tensor) -> None:
-        if image.ndim != 4 or not image.is_floating_point():
+        if image.ndim != 4 or not image.is_floating_point() or 0 in image.shape[1:]:
             raise InputError(
                 f"image is {image.dtype} of shape {tuple(image.shape)}; "
                 "give a floating-point tensor of shape (B, C, H, W)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -35,8 +35,9 @@ class Frames:
     framewise: tuple[str, ...] = ("tilt",)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.operator, Composed):
-            object.__setattr__(self, "operator", Composed((self.operator,)))
+        given: Any = self.operator
+        if not isinstance(given, Composed):
+            object.__setattr__(self, "operator", Composed((given,)))
         strange = [n for n in self.framewise if n not in self.operator.unknowns or n == "image"]
         if self.count < 1 or strange:
             raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -123,6 +124,12 @@ def read_card(given: AnyPrior, unknown: str = "image") -> PriorCard:
 
 
 def _own(denoiser: Any, unknown: str) -> OwnPrior:
+    try:
+        inspect.signature(denoiser).bind(None, None)
+    except TypeError as reason:
+        raise PriorError(f"a prior is called as denoiser(x, sigma), which this function is not: {reason}") from None
+    except ValueError:  # of what is written in C
+        pass
     name = " ".join(str(getattr(denoiser, "__name__", type(denoiser).__name__)).split())[:100] or "own"
     card = PriorCard(
         name=name, unknown=unknown, channels=_CHANNELS.get(unknown, 1), units="[-1, 1]", sizes=(64,), any_size=True

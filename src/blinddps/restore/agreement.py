@@ -17,7 +17,7 @@ def kernel_agreement(kernels: Tensor) -> float | None:
     How far the others bear out the first, which is the result; 1: equal up to a shift. ``None`` where the first or all
     others are not finite or zero.
     """
-    kernels = kernels.double().cpu()
+    kernels = kernels.cpu().double()
     norms = kernels.flatten(1).norm(dim=1)
     sound = norms.isfinite() & (norms > 0)
     others = kernels[1:][sound[1:]]

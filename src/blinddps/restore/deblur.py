@@ -114,12 +114,13 @@ def deblur(
         notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
     blind = info.kernel == "found" and plan.known is None
     begun, attempts = time.monotonic(), 1
-    if blind and not tells_a_blur(seen.display):
+    told = not blind or tells_a_blur(seen.given)
+    if not told:
         solution = unchanged(problem.y, plan.samples, kernel=no_blur(plan.kernel_size))
     else:
         solution, attempts, chosen = solve_or_restart(problem, chosen, seen.range.listener(on_step), notes)
     seconds = time.monotonic() - begun
-    pictures = seen.pictures(solution.estimate["image"])
+    pictures = seen.pictures(solution.estimate["image"]) if told else seen.unchanged(plan.samples)
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
     agreement = kernel_agreement(solution.estimate["kernel"]) if blind and any(solution.nfe.values()) else None
     if agreement is not None and agreement < DOUBTFUL:

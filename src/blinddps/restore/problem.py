@@ -47,8 +47,8 @@ class Problem:
         kernel: its prior, or ``None`` where it is known or not modelled.
         tilt: its prior, where there is one.
         known: what is not to be found, by the operator's names.
-        sigma_y: noise of ``y`` that the outcome is judged by; unless given, that of the plan.
-        seed: one, or one for each measurement; unless given, that of the plan.
+        sigma_y: noise of ``y``, one or one for each measurement; ``None``: not stated, so the outcome is not judged.
+        seed: one, or one for each measurement.
         frames: T.
         begin: earlier solutions, of which the one that is best after one step goes on.
     """
@@ -67,11 +67,10 @@ class Problem:
     def operator(self) -> Callable[..., Tensor]:
         """What gives ``y`` from the unknowns."""
         plan = self.plan
-        blur: Any = Blur(boundary=plan.boundary)
-        operator: Any = blur
+        operator: Any = Blur(boundary=plan.boundary)
         if self.tilt is not None or "tilt" in self.known:
             tilt: Any = Tilt(boundary=plan.boundary)  # type: ignore[arg-type]  # never valid
-            operator = Composed((tilt, blur) if plan.order == "tilt-blur" else (blur, tilt))
+            operator = Composed((tilt, operator) if plan.order == "tilt-blur" else (operator, tilt))
         if self.frames > 1:
             operator = Frames(operator, self.frames, ("tilt", "kernel") if plan.kernel_per_frame else ("tilt",))
         return partial(operator, **self.known) if self.known else operator

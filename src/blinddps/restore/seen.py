@@ -28,17 +28,17 @@ class Seen:
     """What is solved of pictures of one size.
 
     Attributes:
-        display: values ``(T, C, H, W)`` in [0, 1] at the size that is solved; ``light``: linear, where that is solved.
+        given: values ``(T, C, H, W)`` in [0, 1] of the pictures; ``display``: at the size that is solved; ``light``:
+            linear, where that is solved.
         y: the same over ``range``, in [-1, 1].
-        size: rows and columns of the pictures as given.
         range: see :func:`~blinddps.restore.light.find_range`.
         notes: what was done that may not be expected.
     """
 
+    given: Tensor
     display: Tensor
     light: Tensor
     y: Tensor
-    size: tuple[int, int]
     range: Range
     linear: bool
     notes: tuple[str, ...]
@@ -51,7 +51,11 @@ class Seen:
     @property
     def resized(self) -> bool:
         """Whether the prior sees another size."""
-        return tuple(self.display.shape[-2:]) != self.size
+        return self.display.shape != self.given.shape
+
+    def unchanged(self, samples: int) -> np.ndarray:
+        """The first picture as it was given, ``(samples, H, W, C)``."""
+        return self.given[:1].expand(samples, -1, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
 
     def pictures(self, image: Tensor) -> np.ndarray:
         """Solved images ``(B, C, H, W)`` in [-1, 1] as pictures ``(B, H, W, C)`` in [0, 1] of the size as given."""
@@ -62,7 +66,7 @@ class Seen:
         beyond = self.range.beyond(self.light).to(image.device)
         images = self.range.undo((crop(image, self.y.shape) + 1) / 2, beyond)
         images = to_display(images.clamp(0, 1)) if self.linear else images
-        images = resize(images, self.size) if self.resized else images
+        images = resize(images, (self.given.shape[-2], self.given.shape[-1])) if self.resized else images
         return np.stack([from_tensor(2 * x - 1) for x in images])
 
 
@@ -106,7 +110,7 @@ def see(pictures: Sequence[Any], settings: DeblurSettings, cards: Cards) -> Seen
             + ("this one" if len(y01) == 1 else "these")
         )
     y = found.bring(light) * 2 - 1
-    return Seen(display, light, y, (height, width), found, settings.linear_light, (*notes, *found.note))
+    return Seen(y01, display, light, y, found, settings.linear_light, (*notes, *found.note))
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -102,7 +102,8 @@ class DeblurSettings:
             priors of any size where the kernel's support is above 16 pixels and at least a sixth of the picture's
             shorter side, which is at least 64, and ``start`` not given (``docs/solvers.md``), else 1.
         seed: the result depends on it alone.
-        device, dtype: ``auto``, or ``cpu``, ``cuda``, ... and ``float32``, ``bfloat16``.
+        device, dtype: ``auto`` (the first of ``cuda``, ``mps`` and ``cpu`` that is there), or ``cpu``, ``cuda:1``, ...
+            and ``float32``, ``bfloat16``.
         tile: pixels a side above which the image network sees tiles, or ``auto``.
         as_published: ``paper`` with what the authors' code has: steps of ``sqrt(alpha_bar)``, no penalty, one noise
             level for image and kernel from pure noise, nothing but zeros beyond the edge.
@@ -223,7 +224,9 @@ def _check(f: Field[Any], value: Any) -> None:
 def unused_settings(chosen: DeblurSettings) -> list[str]:
     """Names of the settings that differ from their default and that the chosen solver does not use."""
     names, uses = type(chosen).__dataclass_fields__, used_settings(chosen)
-    neutral = {"restarts": 1, "scales": 1, "second_start": "none", "as_published": chosen.as_published}
+    neutral: dict[str, Any] = {"restarts": 1, "scales": 1, "second_start": "none", "as_published": chosen.as_published}
+    if chosen.as_published:  # which nobody chose one by one
+        neutral |= PUBLISHED
     return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
 
 
@@ -244,7 +247,8 @@ def used_settings(chosen: DeblurSettings) -> frozenset[str]:
 
 def find_device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(found)
     try:
         device = torch.device(name)
         torch.ones(1, device=device).item()

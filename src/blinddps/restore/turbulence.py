@@ -150,14 +150,15 @@ def restore_turbulence(
         measured, plan, image_prior, kernel_prior, tilt_prior, sigma_y=sigma_y, seed=plan.seed, frames=count
     )
     begun, attempts = time.monotonic(), 1
-    if tells_a_blur(seen.display):
+    told = tells_a_blur(seen.given)
+    if told:
         solution, attempts, chosen = solve_or_restart(problem, chosen, seen.range.listener(on_step), notes)
     else:
         kernel = no_blur(plan.kernel_size).repeat(1, count if plan.kernel_per_frame else 1, 1, 1)
         still = torch.zeros(1, 2 * count, *y.shape[-2:])
         solution = unchanged(y[:1], plan.samples, kernel=kernel, tilt=still)
     seconds = time.monotonic() - begun
-    pictures = seen.pictures(solution.estimate["image"])
+    pictures = seen.pictures(solution.estimate["image"]) if told else seen.unchanged(plan.samples)
     kernels = solution.estimate["kernel"].float().cpu().numpy()
     tilts = solution.estimate["tilt"].float().cpu().unflatten(1, (-1, 2)).numpy()
     return Turbulence(

@@ -82,6 +82,8 @@ def test_a_tilt_network_serves_too(
 def test_what_does_not_fit_is_refused(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
     with pytest.raises(InputError, match=r"frame 2 is 40 x 32 .* frames of one size"):
         restore_turbulence([picture(), picture(32, 40)], **tiny)
+    with pytest.raises(InputError, match="kernel_per_frame is 'yes'; give True or False"):
+        restore_turbulence(picture(), **tiny, kernel_per_frame="yes")
     with pytest.raises(InputError, match="no frames"):
         restore_turbulence([], **tiny)
     with pytest.raises(InputError, match="did you mean 'tilt_start'"):

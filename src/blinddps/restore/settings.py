@@ -153,9 +153,9 @@ class DeblurSettings:
                 )
         if not isinstance(self.device, str):
             raise InputError(f"device is {self.device!r}; give its name, as 'cpu' or 'cuda:0', or auto")
-        for name in ("linear_light", "as_published"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} is {getattr(self, name)!r}; give True or False")
+        for f in fields(self):
+            if isinstance(f.default, bool) and not isinstance(getattr(self, f.name), bool):
+                raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give True or False")
         if SOLVERS[self.solver].kernel == "needed" and self.known_kernel is None:
             raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
         if self.as_published:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core import InputError, Solution, Step, judge, residual_norm
 from ..operators import Blur
 
-__all__ = ["Listener", "check_measurement", "finish", "luminance", "odd", "tell", "widen"]
+__all__ = ["Listener", "as_solution", "check_measurement", "largest_odd", "luminance", "pad_kernel", "report_step"]
 
 TOLERANCE = 3.0  # largest residual called converged, in units of the expected noise
 
@@ -41,12 +41,12 @@ def luminance(y: Tensor) -> Tensor:
     return (y * y.new_tensor([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
-def odd(size: int) -> int:
+def largest_odd(size: int) -> int:
     """Largest odd number up to ``size``: these methods find kernels with a middle pixel."""
     return size - 1 + size % 2
 
 
-def widen(kernel: Tensor, size: int) -> Tensor:
+def pad_kernel(kernel: Tensor, size: int) -> Tensor:
     """An odd kernel in a larger support of ``size``, origin at origin: of an even one the first row and column are
     empty."""
     before = size // 2 - kernel.shape[-1] // 2
@@ -54,7 +54,7 @@ def widen(kernel: Tensor, size: int) -> Tensor:
     return F.pad(kernel, (before, after, before, after))
 
 
-def tell(on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, kernel: Tensor) -> None:
+def report_step(on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, kernel: Tensor) -> None:
     """One :class:`~blinddps.core.Step`, the picture in [-1, 1] and of the size of ``y``.
 
     Args:
@@ -76,7 +76,7 @@ def tell(on_step: Listener, index: int, total: int, y: Tensor, image01: Tensor, 
     on_step(Step(index, total, {}, residual, estimate, {}))
 
 
-def finish(y: Tensor, image01: Tensor, kernel: Tensor, sigma_y: float | None) -> Solution:
+def as_solution(y: Tensor, image01: Tensor, kernel: Tensor, sigma_y: float | None) -> Solution:
     """The solution, judged by the pixels whose whole neighbourhood lies inside the picture.
 
     ``residual`` is ``||y - k * x||`` over these, times the square root of all pixels over these, so that it stands for

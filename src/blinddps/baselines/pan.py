@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import Solution, isolated
-from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
+from .common import Listener, as_solution, check_measurement, largest_odd, luminance, pad_kernel, report_step
 from .dark_channel import dark_channel, spread_dark
 from .frame import Frame, seamless
 from .kernel_step import centre_kernel, clean_kernel, fit_kernel, gradients
@@ -152,7 +152,10 @@ def pan(
         InputError: shapes that do not fit, or values that are not finite.
     """
     check_measurement(y, kernel_size, known_kernel)
-    y01, side = (y + 1) / 2, odd(min(kernel_size, *[n - 1 for n in y.shape[-2:]]))  # gradients are a pixel smaller
+    y01, side = (
+        (y + 1) / 2,
+        largest_odd(min(kernel_size, *[n - 1 for n in y.shape[-2:]])),
+    )  # gradients are a pixel smaller
     each = weights.iterations * len(levels((y.shape[-2], y.shape[-1]), side)) if known_kernel is None else 0
     total = len(y) * each + 1
     if known_kernel is not None:
@@ -163,14 +166,14 @@ def pan(
         for b, one in enumerate(luminance(y01).split(1)):
 
             def watch(n: int, sharp: Tensor, k: Tensor, b: int = b) -> None:
-                tell(on_step, b * each + n, total, y[b : b + 1], sharp, k)
+                report_step(on_step, b * each + n, total, y[b : b + 1], sharp, k)
 
-            found.append(widen(find_kernel(one, side, weights, watch), kernel_size))
+            found.append(pad_kernel(find_kernel(one, side, weights, watch), kernel_size))
         kernel = torch.cat(found)
     weight = prior_weight(sigma_y)
     image = torch.cat([deconvolve(one, k, weight=weight) for one, k in zip(y01.split(1), kernel.split(1), strict=True)])
-    tell(on_step, total - 1, total, y, image, kernel)
-    return finish(y, image, kernel, sigma_y)
+    report_step(on_step, total - 1, total, y, image, kernel)
+    return as_solution(y, image, kernel, sigma_y)
 
 
 def pan_l0(y: Tensor, *, kernel_weight: float = 2.0, **options: Any) -> Solution:

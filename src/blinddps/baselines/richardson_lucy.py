@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import InputError, Solution, isolated
 from ..operators import Blur
-from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
+from .common import Listener, as_solution, check_measurement, largest_odd, luminance, pad_kernel, report_step
 from .frame import Frame, seamless
 
 __all__ = ["blind_richardson_lucy", "lucy_steps", "richardson_lucy", "wiener"]
@@ -55,7 +55,7 @@ def blind_richardson_lucy(
             kernel = kernel / kernel.sum((-2, -1), keepdim=True)
         image = lucy_steps(image, y01, kernel, INNER)
         if y is not None:
-            tell(on_step, n, rounds + 1, y, image[..., half:-half, half:-half], kernel)
+            report_step(on_step, n, rounds + 1, y, image[..., half:-half, half:-half], kernel)
     return kernel
 
 
@@ -162,8 +162,8 @@ def _kernel(y: Tensor, size: int, rounds: int, known: Tensor | None, on_step: Li
     check_measurement(y, size, known)
     if known is not None:
         return known.expand(len(y), *known.shape[1:])
-    found = blind_richardson_lucy(luminance((y + 1) / 2), odd(size), rounds, on_step, y)
-    return widen(found, size)
+    found = blind_richardson_lucy(luminance((y + 1) / 2), largest_odd(size), rounds, on_step, y)
+    return pad_kernel(found, size)
 
 
 def _each(pictures: Tensor, kernel: Tensor, one: Callable[[Any, Any], Any]) -> Tensor:
@@ -179,5 +179,5 @@ def _each(pictures: Tensor, kernel: Tensor, one: Callable[[Any, Any], Any]) -> T
 
 
 def _finish(y: Tensor, image: Tensor, kernel: Tensor, sigma_y: float, on_step: Listener, rounds: int) -> Solution:
-    tell(on_step, rounds, rounds + 1, y, image, kernel)
-    return finish(y, image, kernel, sigma_y)
+    report_step(on_step, rounds, rounds + 1, y, image, kernel)
+    return as_solution(y, image, kernel, sigma_y)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core import InputError, Solution, generator_for, isolated, structural_similarity
 from ..operators import Blur
-from .common import Listener, check_measurement, finish, luminance, odd, tell, widen
+from .common import Listener, as_solution, check_measurement, largest_odd, luminance, pad_kernel, report_step
 from .kernel_step import centre_kernel
 from .sparse import deconvolve, prior_weight
 from .untrained import ImageGenerator, KernelGenerator, build
@@ -123,13 +123,13 @@ def selfdeblur(
             one = rows[row : row + 1]
 
             def watch(n: int, picture: Tensor, k: Tensor, row: int = row, one: Tensor = one) -> None:
-                tell(on_step, row * num_steps + n, total, one, picture, k)
+                report_step(on_step, row * num_steps + n, total, one, picture, k)
 
             streams = {name: generator_for(own, "selfdeblur", name, j) for name in ("image", "kernel", "shake")}
             options: dict[str, Any] = {"num_steps": num_steps, "width": width, "dtype": dtype, "watch": watch}
-            _, k = generate(luminance((one + 1) / 2), odd(kernel_size), streams, **options)
-            kernels.append(widen(centre_kernel(k, FAINT), kernel_size))
+            _, k = generate(luminance((one + 1) / 2), largest_odd(kernel_size), streams, **options)
+            kernels.append(pad_kernel(centre_kernel(k, FAINT), kernel_size))
         kernel = torch.cat(kernels)
     image = deconvolve((rows + 1) / 2, kernel, weight=prior_weight(sigma_y))
-    tell(on_step, total - 1, total, rows, image, kernel)
-    return finish(rows, image, kernel, sigma_y)
+    report_step(on_step, total - 1, total, rows, image, kernel)
+    return as_solution(rows, image, kernel, sigma_y)

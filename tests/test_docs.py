@@ -13,6 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,12 +48,72 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+# ``blinddps`` on the PATH of the blocks. It hands its arguments, folder and streams to a process that has imported and
+# forks for it: importing takes longer than most of the commands.
+_COMMAND = """#!{python} -ES
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [json.dumps([sys.argv[1:], os.getcwd()]).encode()], [0, 1, 2])
+    sys.exit(int(server.recv(16) or 1))
+"""
+_SERVER = """
+import json, os, socket, sys, traceback
+import diffusers.models.unets.unet_2d, diffusers.schedulers.scheduling_ddpm, tifffile, torch
+import blinddps.evaluation, blinddps.restore, blinddps.training
+from blinddps.cli import main
+
+with socket.socket(socket.AF_UNIX) as server:
+    server.bind(sys.argv[1])
+    server.listen()
+    print("ready", flush=True)
+    while True:
+        client, _ = server.accept()
+        asked, streams, _, _ = socket.recv_fds(client, 1 << 16, 3)
+        child = os.fork()
+        if child == 0:
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+            sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
+            sys.argv[1:], folder = json.loads(asked)
+            os.chdir(folder)
+            code = 1
+            try:
+                main()
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        for stream in streams:
+            os.close(stream)
+        client.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+        client.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    """With ``blinddps`` on the PATH, as after ``. .venv/bin/activate``."""
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    with tempfile.TemporaryDirectory() as place:
+        command, address = Path(place) / "blinddps", str(Path(place) / "socket")
+        command.write_text(_COMMAND.format(python=sys.executable, address=address))
+        command.chmod(0o755)
+        call = [sys.executable, "-c", _SERVER, address]
+        with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=one_thread) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            yield one_thread | {"PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
+            server.terminate()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_block_runs_as_written(page: Path, folder: Path) -> None:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-    }
+def test_every_block_runs_as_written(page: Path, folder: Path, environment: dict[str, str]) -> None:
     names: dict[str, object] = {}
     printed = ""
     for language, note, block in FENCE.findall(page.read_text(encoding="utf-8")):

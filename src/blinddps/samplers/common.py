@@ -71,7 +71,8 @@ def noise_of_rows(sigma_y: float | Tensor | None, measurements: int, samples: in
     """``sigma_y`` of each row of the result."""
     if sigma_y is None:
         return None
-    sigma = torch.as_tensor(sigma_y).cpu().double().flatten()
+    given = sigma_y.cpu() if isinstance(sigma_y, Tensor) else sigma_y  # first: mps has no float64
+    sigma = torch.as_tensor(given, dtype=torch.float64).flatten()
     if len(sigma) not in (1, measurements) or not bool(((sigma >= 0) & sigma.isfinite()).all()):
         raise InputError(
             f"sigma_y is {sigma_y}; give a finite number of at least 0, or one for each of {measurements} measurements"

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from blinddps.core import InputError
 from blinddps.io import read_image
 
 Call = Callable[..., Any]
@@ -118,3 +119,21 @@ def test_alpha_and_profile_are_kept(tmp_path: Path, several: Call, tiny: list[ob
         picture = read_image(path)
         assert picture.icc_profile == profile
         np.testing.assert_array_equal(picture.alpha, x[..., 3])
+
+
+def test_more_frames_than_fit_are_refused_before_any_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from blinddps.cli import app
+    from blinddps.io import frames as frames_of
+
+    Image.fromarray(np.arange(16 * 16, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "a.png")
+    call = ["simulate", "turbulence", str(tmp_path / "a.png"), "--kernel-size", "5", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(frames_of, "free_memory", lambda: 4 * 16 * 16 * 5 * 20)  # of 20 grey frames and their tilts
+    for count, status, sentence in ((20, 0, ""), (21, 1, "21 frames of this picture take")):
+        with pytest.raises(SystemExit) as end:
+            app([*call, "--frames", str(count), "--overwrite"])
+        assert end.value.code == status
+        assert sentence in capsys.readouterr().err
+    with pytest.raises(InputError, match="frames is 10001; give a number from 1 to 10000"):
+        app([*call, "--frames", "10001", "--overwrite"])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate"]
 
+MOST_FRAMES = 10_000  # of a scene, each a file: more is a slip of the hand
+
 simulate = typer.Typer(
     name="simulate", no_args_is_help=True, rich_markup_mode=None, help="Make measurements, kernels, tilts."
 )
@@ -142,8 +144,8 @@ def turbulence(
     from ..io import ensure_output_dir
     from ..simulate import atmospheric_tilts, gaussian_kernels, patch_tilts, tilt_rms
 
-    if frames < 1:
-        raise InputError(f"frames is {frames}; give at least 1")
+    if not 1 <= frames <= MOST_FRAMES:
+        raise InputError(f"frames is {frames}; give a number from 1 to {MOST_FRAMES}")
     strength_px = rms if d_over_r0 is None else tilt_rms(d_over_r0)
     makers: dict[str, Callable[..., Any]] = {
         "atmospheric": lambda size, n: atmospheric_tilts(
@@ -287,7 +289,9 @@ def _blur(path: Path, results: Outputs, kernel: Any, truth: dict[str, Any]) -> N
 def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., Any], truth: dict[str, Any]) -> None:
     import numpy as np
 
+    from ..core import InputError
     from ..io import atomic_open, ensure_output_dir, from_tensor, read_image, tilt_picture, to_tensor, write_image
+    from ..io.frames import free_memory
     from ..provenance import environment
     from ..simulate import simulate_turbulence
 
@@ -295,6 +299,12 @@ def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., A
     for sentence in picture.notes:
         note("note", sentence, path)
     x = to_tensor(picture)
+    needed = 4 * truth["frames"] * (3 * x.numel() + 2 * x[0, 0].numel())  # bytes: pictures on their way, and tilts
+    if needed > (room := free_memory()):
+        raise InputError(
+            f"{truth['frames']} frames of this picture take {needed / 1e9:.1f} GB, and {room / 1e9:.1f} GB of memory "
+            "are free; give fewer frames or a smaller picture"
+        )
     tilt = make(tuple(x.shape[-2:]), truth["number"])
     y = simulate_turbulence(
         x.expand(len(tilt), -1, -1, -1),

@@ -70,7 +70,7 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None, max
     held: list[tuple[str, Picture, float]] = []  # with its sharpness, where that decides
     types: set[np.dtype[Any]] = set()
     first: tuple[str, Picture] | None = None
-    seen, room = 0, _free_memory()
+    seen, room = 0, free_memory()
     try:
         for seen, (name, picture) in enumerate(_frames(path, notes, max_pixels), 1):
             first = first or (name, picture)
@@ -193,7 +193,7 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a is b if a is None or b is None else bool(np.array_equal(a, b))
 
 
-def _free_memory() -> float:
+def free_memory() -> float:
     """Bytes that this process can still have; infinite where the system does not tell."""
     free = [math.inf]
     with suppress(OSError, ValueError, IndexError):

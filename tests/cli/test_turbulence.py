@@ -99,6 +99,23 @@ def test_folders_keep_their_names_and_wrong_usage_is_named(
     assert "did you mean 'stationary'" in done[2].err
 
 
+def test_frames_made_one_picture(tmp_path: Path, several: Call, tiny: list[object]) -> None:
+    scene, out = tmp_path / "scene", tmp_path / "out"
+    scene.mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((32, 32), 50 * i, np.uint8)).save(scene / f"{i}.png")
+    fuse = ["turbulence", scene, "--out", out, "--overwrite", "--solver"]
+    done = several([[*fuse, "mean"], [*fuse, "mean", "--then", "fast", *tiny], [*fuse, "mead"]])
+    assert [d.code for d in done] == [0, 0, 2], [d.err for d in done]
+    assert "3 frames, mean of the frames (3); no blur was taken off" in done[0].out.replace("\n", " ")
+    assert "note" not in done[0].err
+    assert "does not use" not in done[1].err
+    assert "did you mean 'mean'" in done[2].err
+    assert (read_image(out / "scene_restored.png").data * 255).round().max() == 50
+    record = json.loads((out / "scene_result.json").read_text())
+    assert record["settings"]["then"] == "fast"
+
+
 def test_alpha_and_profile_are_kept(tmp_path: Path, several: Call, tiny: list[object]) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     x = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)

@@ -310,9 +310,13 @@ def test_turbulence(spec_text: Text, data: Path, tmp_path: Path) -> None:
     start = text.index("[[degradation]]")
     kinds = '[[degradation]]\nkind = "turbulence"\nkernel_size = 9\nstd = 1.0\nframes = 1\n'
     method = '[[method]]\nname = "turb"\ncall = "turbulence"\n'
+    method += '[[method]]\nname = "lucky"\ncall = "turbulence"\noptions = { solver = "lucky" }\n'
     text = text[:start] + kinds + method + text[text.index("[[method]]") :]
-    assert run(text, tmp_path, data) == Summary(3, 0, 0)
+    assert run(text, tmp_path, data) == Summary(4, 0, 0)
     found = records(tmp_path)
+    fused = found["turbulence/lucky/00000-p0.s0.json"]
+    assert {"psnr", "tilt_epe"} <= set(fused["metrics"])
+    assert not any("mnc" in name for name in fused["metrics"])  # it knows no kernel
     assert found["turbulence/turb/00000-p0.s0.json"]["metrics"]["tilt_epe"] > 0
     assert np.load(tmp_path / "pictures/turbulence/turb/00000-p0.s0.tilt.npy").shape == (1, 2, 32, 32)
     assert found["turbulence/known-kernel/00000-p0.s0.json"]["status"] in ("converged", "rejected")

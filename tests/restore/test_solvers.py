@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from blinddps import TurbulenceSettings, deblur
+from blinddps.baselines import fusion
 from blinddps.core import InputError, Step
 from blinddps.metrics import aligned_psnr, mnc
 from blinddps.operators import Blur
 from blinddps.restore import DeblurSettings
 from blinddps.restore.candidates.baseline import _METHODS
-from blinddps.restore.solvers import SOLVERS
+from blinddps.restore.solvers import FUSIONS, SOLVERS
 
 Picture = Callable[..., np.ndarray]
 BASELINES = [name for name, info in SOLVERS.items() if info.room == "baselines"]
@@ -34,6 +35,10 @@ def test_the_table_fits_the_settings_and_the_methods() -> None:
     names = {f.name for f in fields(DeblurSettings)}
     assert all(info.uses <= names for info in SOLVERS.values())
     assert set(BASELINES) == set(_METHODS)
+    assert set(fusion.FUSIONS) == set(FUSIONS)
+    assert all(info.uses <= {f.name for f in fields(TurbulenceSettings)} for info in FUSIONS.values())
+    with pytest.raises(InputError, match="unknown solver 'lucky'"):
+        DeblurSettings(solver="lucky")
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from blinddps import deblur
+from blinddps.baselines import fusion
 from blinddps.core import InputError, Outcome, PriorError
-from blinddps.io import read_frames, write_image
+from blinddps.io import from_tensor, read_frames, write_image
 from blinddps.operators import Tilt
 from blinddps.restore import Problem, TurbulenceSettings, restore_turbulence, run, solve
+from blinddps.restore.solvers import FUSIONS
 from blinddps.restore.turbulence import begin_frames, motion
 from blinddps.simulate import atmospheric_tilts
 
@@ -57,6 +60,44 @@ def test_frames_of_an_image_from_noise_let_the_tilt_move_further(
     assert result.settings.tilt_start == 8.0
 
 
+@pytest.mark.parametrize("solver", FUSIONS)
+def test_frames_made_one_picture(tiny: dict[str, Any], picture: Callable[..., np.ndarray], solver: str) -> None:
+    frames = [np.roll(picture(32, 40), i, axis=1) for i in range(3)]
+    result = restore_turbulence(frames, solver=solver, seed=3)
+    expected = fusion.FUSIONS[solver](torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) * 2 - 1)
+    np.testing.assert_allclose(result.image, from_tensor(expected.image), atol=1e-6)
+    np.testing.assert_array_equal(result.tilt, expected.tilt)
+    assert (result.kernel.shape, result.nfe, result.notes) == ((1, 1), {}, ())
+    assert "(3); no blur was taken off" in result.outcome[0].message
+
+    tiny = {name: value for name, value in tiny.items() if name != "second_start"}
+    deblurred = restore_turbulence(frames, **tiny, solver=solver, then="fast", samples=2)
+    alone = deblur(result.image, **tiny, samples=2)
+    np.testing.assert_array_equal(deblurred.images, alone.images)
+    np.testing.assert_array_equal(deblurred.kernels[:, 0], alone.kernels)
+    assert deblurred.tilts.shape == (2, 3, 2, 32, 40)
+    assert "then deblurred: residual is" in deblurred.outcome[0].message
+    assert deblurred.residual == alone.residual
+    assert deblurred.priors == alone.priors
+    assert not deblurred.notes
+
+
+def test_noise_is_that_of_a_frame(picture: Callable[..., np.ndarray]) -> None:
+    frames = [picture()] * 4
+    noise = {
+        solver: restore_turbulence(frames, solver=solver, then="pan-l0", noise=given, kernel_size=5).noise
+        for solver, given in (("mean", 0.04), ("sharpest", 0.04), ("lucky", 0.006))
+    }
+    assert noise == {"mean": 0.02, "sharpest": 0.04, "lucky": 0.005}
+
+
+def test_networks_are_those_of_the_deblurring() -> None:
+    assert TurbulenceSettings().networks() == ["kernel", "photos"]
+    assert TurbulenceSettings(solver="mean").networks() == []
+    assert TurbulenceSettings(solver="mean", then="pan-l0").networks() == []
+    assert TurbulenceSettings(solver="mean", then="fast").networks() == ["kernel", "photos"]
+
+
 def test_several_starts_take_more_evaluations(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
     one, three = (restore_turbulence(picture(), **tiny, restarts=n).nfe["image"] for n in (1, 3))
     assert three > one
@@ -69,6 +110,10 @@ def test_what_is_not_used_is_noted(tiny: dict[str, Any], picture: Callable[..., 
     assert "solver 'paper' does not use restarts (2); choose solver 'fast' for it" in paper.notes
     assert any("not trained on grey pictures" in note for note in paper.notes)
     assert not restore_turbulence(picture(), **tiny).notes
+    alone = restore_turbulence(picture(), solver="mean", num_steps=3, tilt_start=1.0, device="cpu")
+    assert alone.notes == ("solver 'mean' does not use num_steps, tilt_start",)
+    then = restore_turbulence(picture(), **tiny, then="fast")
+    assert then.notes == ("solver 'fast' takes the blur off itself and does not use then (fast)",)
 
 
 def test_a_tilt_network_serves_too(

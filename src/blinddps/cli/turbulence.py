@@ -53,8 +53,12 @@ def turbulence(
         str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
     ] = "auto",
     boundary: Annotated[
-        str, Option(rich_help_panel=SOLVER, help="Beyond the picture's edge: replicate, reflect, circular or zero.")
-    ] = "replicate",
+        str,
+        Option(
+            rich_help_panel=SOLVER,
+            help="Beyond the picture's edge: replicate (auto, unless --then), reflect, circular, zero.",
+        ),
+    ] = "auto",
     samples: Annotated[int, Option(help="Draws from the posterior.")] = 1,
     restarts: Annotated[
         int,
@@ -65,8 +69,20 @@ def turbulence(
     ] = 1,
     solver: Annotated[
         str,
-        Option(rich_help_panel=SOLVER, help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong)."),
+        Option(
+            rich_help_panel=SOLVER,
+            help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong). Or a classical way to one "
+            "picture, to compare with: mean, sharpest (frame), lucky (regions), dewarp (optical flow).",
+        ),
     ] = "fast",
+    then: Annotated[
+        str,
+        Option(
+            metavar="none|fast|pan-l0",
+            rich_help_panel=SOLVER,
+            help="What deblurs the picture of mean, sharpest, lucky or dewarp.",
+        ),
+    ] = "none",
     num_steps: Annotated[
         str,
         Option(
@@ -142,9 +158,9 @@ def turbulence(
     settings = usage(from_text, TurbulenceSettings, locals())
     set_threads(threads)
     ensure_output_dir(out)
-    for name in {prior, kernel_prior} - {"uniform"}:
+    for name in settings.networks():
         load_prior(name)  # a damaged one is one error, not one for each input
-    if tilt_prior != "stationary":
+    if tilt_prior != "stationary" and settings.solver in ("fast", "paper"):
         load_prior(find_prior(tilt_prior, ("stationary",)))
     failures = 0
     kinds = ["kernel.npy", "kernel.png", "tilt.npy", "tilt.png"]
@@ -182,11 +198,12 @@ def _restore(
             kind = "error" if outcome.status == "diverged" else "warning"
             note(kind, f"{which}{outcome.status}: {outcome.message}", path)
     if not quiet:
-        first = result.outcome[0].status
+        first = result.outcome[0]
+        judged = not math.isnan(result.noise)
+        told = f"{first.status}, residual {result.residual[0]:.2f} x noise {result.noise:.4f}"
         say(
-            f"{path}: {len(scene.frames)} frame{'s' if len(scene.frames) > 1 else ''}, {first}, residual "
-            f"{result.residual[0]:.2f} x noise {result.noise:.4f}, {result.seconds:.1f} s"
-            + (f", {written}" if written else "")
+            f"{path}: {len(scene.frames)} frame{'s' if len(scene.frames) > 1 else ''}, "
+            f"{told if judged else first.message}, {result.seconds:.1f} s" + (f", {written}" if written else "")
         )
     return all(outcome.status != "diverged" for outcome in result.outcome)
 
@@ -233,7 +250,7 @@ def _write(path: Path, results: Outputs, scene: Scene, result: Turbulence) -> Pa
             }
             for outcome, residual in zip(result.outcome, result.residual, strict=True)
         ],
-        "noise": result.noise,
+        "noise": None if math.isnan(result.noise) else result.noise,
         "range": result.range,
         "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blinddps.core import Step
 
 from ..priors import read_card
-from ..restore.solvers import SOLVERS
+from ..restore.solvers import FUSIONS, SOLVERS, SolverInfo
 from .measure import Measurement
 from .spec import Method
 
@@ -50,15 +50,21 @@ class Restored:
 def estimates_kernel(method: Method, options: dict[str, Any]) -> bool:
     """Whether its kernel is an estimate, and not the true one, or one that stands for none; ``options`` with the
     spec's defaults."""
-    solver = SOLVERS.get(str(options.get("solver", "fast")))
-    models = solver is None or solver.kernel != "none"
+    solver = _deblurring(options)
+    models = solver is not None and solver.kernel != "none"
     return method.kernel and models and method.call in ("deblur", "turbulence") and not method.known_kernel
+
+
+def _deblurring(options: dict[str, Any]) -> SolverInfo | None:
+    """What takes the blur off; ``None`` where frames are made one picture and that is all."""
+    solver = str(options.get("solver", "fast"))
+    return SOLVERS.get(str(options.get("then", "none")) if solver in FUSIONS else solver)
 
 
 def resizes(options: dict[str, Any], m: Measurement) -> bool:
     """Whether the prior works at one size and the measurement has another: the solver then resizes it, and its kernel
     and tilt are in other pixels than the true ones."""
-    solver = SOLVERS.get(str(options.get("solver", "fast")))
+    solver = _deblurring(options)
     if solver is None or not solver.has_prior:
         return False
     return not read_card(str(options.get("prior", "photos"))).takes(m.y.shape[-2], m.y.shape[-1])

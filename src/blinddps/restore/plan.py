@@ -16,7 +16,7 @@ from .known_kernel import read_kernel
 from .light import ROUNDING, Range
 from .pyramid import half_kernel
 from .settings import DeblurSettings, Settings, used_settings
-from .solvers import SOLVERS
+from .solvers import SOLVERS, solver_info
 
 Boundary = Literal["circular", "zero", "replicate", "reflect", "valid"]
 
@@ -41,7 +41,7 @@ class Cards:
 
     @classmethod
     def of(cls, settings: DeblurSettings) -> Cards:
-        info = SOLVERS[settings.solver]
+        info = solver_info(settings.solver)
         found = "kernel_prior" in info.uses and settings.known_kernel is None and settings.kernel_prior != "uniform"
         return cls(
             read_card(settings.prior) if info.has_prior else None,
@@ -133,7 +133,7 @@ def resolve(
 def boundary_of(settings: DeblurSettings, cards: Cards) -> Boundary | None:
     """The boundary used, ``None`` by a solver that has none of ours. ``auto``: nothing is assumed where the kernel is
     known; one to be found came out worse so."""
-    if "boundary" not in SOLVERS[settings.solver].uses:
+    if "boundary" not in solver_info(settings.solver).uses:
         return None
     if settings.boundary != "auto":
         return settings.boundary

@@ -17,7 +17,7 @@ from ..core import InputError, unknown_name
 from ..operators.convolution import BOUNDARIES
 from ..priors import AnyPrior
 from .known_kernel import Kernel, frozen_kernel
-from .solvers import KERNEL_PRIOR, SOLVERS
+from .solvers import KERNEL_PRIOR, SOLVERS, solver_info
 
 __all__ = ["DeblurSettings", "choice", "find_device", "from_text", "number", "unused_settings", "with_options"]
 
@@ -156,7 +156,7 @@ class DeblurSettings:
         for f in fields(self):
             if isinstance(f.default, bool) and not isinstance(getattr(self, f.name), bool):
                 raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give True or False")
-        if SOLVERS[self.solver].kernel == "needed" and self.known_kernel is None:
+        if solver_info(self.solver).kernel == "needed" and self.known_kernel is None:
             raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
         if self.as_published:
             for name, value in PUBLISHED.items():
@@ -172,7 +172,7 @@ class DeblurSettings:
 
     def networks(self) -> list[str]:
         """Names of the priors that are needed to restore a picture."""
-        info = SOLVERS[self.solver]
+        info = solver_info(self.solver)
         found = "kernel_prior" in info.uses and self.known_kernel is None and self.kernel_prior != "uniform"
         given = [*([self.prior] if info.has_prior else []), *([self.kernel_prior] if found else [])]
         return sorted({os.fspath(name) for name in given if isinstance(name, str | os.PathLike)})
@@ -232,7 +232,7 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
 
 def used_settings(chosen: DeblurSettings) -> frozenset[str]:
     """Names of the settings that change the result of a call."""
-    info = SOLVERS[chosen.solver]
+    info = solver_info(chosen.solver)
     uses = info.uses
     if chosen.known_kernel is not None and info.kernel != "none":
         uses = uses - KERNEL_PRIOR - {"scales", "second_start"}

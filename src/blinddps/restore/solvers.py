@@ -1,10 +1,10 @@
-"""The solvers of a deblurring by name, and which settings each of them uses."""
+"""The solvers by name, and which settings each of them uses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["KERNEL_PRIOR", "SOLVERS", "SolverInfo"]
+__all__ = ["FUSIONS", "KERNEL_PRIOR", "SOLVERS", "SolverInfo", "solver_info"]
 
 _SHARED = frozenset({"solver", "kernel_size", "known_kernel", "noise", "linear_light", "device"})
 _DIFFUSION = frozenset({"prior", "num_steps", "start", "samples", "seed", "dtype", "tile"})
@@ -61,3 +61,17 @@ SOLVERS: dict[str, SolverInfo] = {
     "richardson-lucy": SolverInfo("Richardson-Lucy, blind", "baselines", _SHARED | {"num_steps"}, 10),
     "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
 }
+
+_FUSED = frozenset({"solver", "then"})
+FUSIONS: dict[str, SolverInfo] = {
+    "mean": SolverInfo("mean of the frames", "baselines", _FUSED, kernel="none"),
+    "sharpest": SolverInfo("sharpest frame", "baselines", _FUSED, kernel="none"),
+    "lucky": SolverInfo("weighted by local sharpness", "baselines", _FUSED, kernel="none"),
+    "dewarp": SolverInfo("optical flow and robust mean", "baselines", _FUSED, kernel="none"),
+}
+"""Solvers of :func:`~blinddps.restore.restore_turbulence` alone."""
+
+
+def solver_info(name: str) -> SolverInfo:
+    """The row of a solver of either table."""
+    return {**SOLVERS, **FUSIONS}[name]

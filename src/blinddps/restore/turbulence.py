@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,13 +14,14 @@ from torch import Tensor
 from ..core import InputError, Outcome, Step, isolated
 from ..operators import estimate_sigma
 from ..priors import AnyPrior
-from .deblur import OF_THE_PAPER, told_of
+from .deblur import OF_THE_PAPER, deblur, told_of
 from .light import no_blur, tells_a_blur, unchanged
-from .plan import Cards, fit_kernel, plan_of, resolve
+from .plan import UNEXPLAINED, Cards, fit_kernel, plan_of, resolve
 from .problem import Problem, load_priors, load_tilt_prior
 from .run import solve_or_restart
 from .seen import see
 from .settings import DeblurSettings, choice, find_device, number, with_options
+from .solvers import FUSIONS, solver_info
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,11 @@ class TurbulenceSettings(DeblurSettings):
     prior of any size, 0.2 or, where they move by more than 1.5 px, 1.
 
     Attributes:
+        solver: ``fast``, ``paper``, or what makes the frames one picture and takes no blur off
+            (:mod:`~blinddps.baselines.fusion`): ``mean``; ``sharpest``, the sharpest frame; ``lucky``, shifted and
+            weighted by local sharpness; ``dewarp``, optical flow and robust mean (extra ``baselines``).
+        then: how that one picture is deblurred: ``none``, or the ``solver`` of :func:`deblur` that is called with the
+            settings that it uses; a ``noise`` that is given is a frame's.
         sparsity: of the kernel, none unless asked for.
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a
@@ -53,7 +59,8 @@ class TurbulenceSettings(DeblurSettings):
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.
     """
 
-    solver: str = choice("fast", "fast", "paper")
+    solver: str = choice("fast", "fast", "paper", *FUSIONS)
+    then: Literal["none", "fast", "pan-l0"] = choice("none", "none", "fast", "pan-l0")
     sparsity: float | Literal["auto"] = number(0.0, 0, words=("auto",))
     tilt_prior: AnyPrior = "stationary"
     tilt_start: float | Literal["auto", "noise"] = number("auto", 0, words=("auto", "noise"))
@@ -70,6 +77,19 @@ class TurbulenceSettings(DeblurSettings):
                 "boundary is 'valid', which a tilt cannot take; choose replicate, reflect, circular or zero"
             )
 
+    def networks(self) -> list[str]:
+        """As :meth:`DeblurSettings.networks`; of frames made one picture what deblurs it."""
+        if self.solver not in FUSIONS:
+            return super().networks()
+        return [] if self.then == "none" else self.of_then().networks()
+
+    def of_then(self) -> DeblurSettings:
+        """The settings of the deblurring that ``then`` names."""
+        given = {f.name: getattr(self, f.name) for f in fields(DeblurSettings)}
+        if self.sparsity == TurbulenceSettings.sparsity:
+            given["sparsity"] = DeblurSettings.sparsity
+        return DeblurSettings(**{**given, "solver": self.then})
+
 
 @dataclass(frozen=True)
 class Turbulence:
@@ -79,7 +99,8 @@ class Turbulence:
         image: ``(H, W, C)`` float32 in [0, 1]: the first posterior sample; ``images``: all samples.
         kernel: ``(h, w)`` of the first sample and frame; ``kernels`` ``(samples, frames or 1, h, w)``.
         tilt: ``(frames, 2, H, W)`` float32, pixels of the solved size, mean zero, of the first sample; ``tilts`` of
-        all.
+            all. A solver that makes the frames one picture leaves what it has moved them by, negative, and without
+            ``then`` the kernel of no blur.
         outcome, residual, noise, settings, nfe, notes, seconds, attempts, priors, range: as
         :class:`~blinddps.restore.Deblurred`.
     """
@@ -125,14 +146,13 @@ def restore_turbulence(
     """
 
     chosen = with_options(settings or TurbulenceSettings(), options)
+    if chosen.solver in FUSIONS:
+        return _fuse(frames, chosen, on_step)
     device = find_device(chosen.device)
     notes = _not_used(chosen)
     chosen = replace(chosen, scales=1, second_start="none")
-    given = list(frames) if isinstance(frames, (list, tuple)) else [frames]
-    if not given:
-        raise InputError("there are no frames to restore; give one picture at least")
     cards = Cards.of(chosen)
-    seen = see(given, chosen, cards)
+    seen = see(_listed(frames), chosen, cards)
     y, count = seen.y, len(seen.y)
     notes += seen.notes
     free, estimated = chosen.kernel_size == "auto", chosen.noise == "auto"
@@ -181,9 +201,83 @@ def restore_turbulence(
     )
 
 
+def _listed(frames: Any) -> list[Any]:
+    given = list(frames) if isinstance(frames, (list, tuple)) else [frames]
+    if not given:
+        raise InputError("there are no frames to restore; give one picture at least")
+    return given
+
+
+def _fuse(frames: Any, chosen: TurbulenceSettings, on_step: Callable[[Step], None] | None) -> Turbulence:
+    """The frames made one picture, and it deblurred where ``then`` says so."""
+    import numpy as np
+
+    from ..baselines import fusion
+    from ..io import from_tensor
+
+    seen = see(_listed(frames), chosen, Cards(None, None))
+    begun, count = time.monotonic(), len(seen.given)
+    fused = fusion.FUSIONS[chosen.solver](seen.given * 2 - 1)
+    image = from_tensor(fused.image[0])
+    told = f"{solver_info(chosen.solver).about} ({count})"
+    notes = [*(n for n in seen.notes if n not in seen.range.note), *_not_used(chosen)]  # the range is the deblurring's
+    result = Turbulence(
+        image=image,
+        kernel=np.ones((1, 1), np.float32),
+        tilt=fused.tilt.numpy(),
+        images=image[None],
+        kernels=np.ones((1, 1, 1, 1), np.float32),
+        tilts=fused.tilt[None].numpy(),
+        outcome=(Outcome("converged", f"{told}; no blur was taken off, so there is nothing to judge"),),
+        residual=(math.nan,),
+        noise=math.nan,
+        settings=chosen,
+        nfe={},
+        notes=tuple(notes),
+    )
+    if chosen.then != "none":
+        how = chosen.of_then()
+        if not isinstance(how.noise, str) and chosen.solver != "sharpest":
+            how = replace(how, noise=max(how.noise / math.sqrt(count), min(how.noise, UNEXPLAINED)))
+        one = deblur(image, how, on_step=on_step)
+        result = replace(
+            result,
+            image=one.image,
+            kernel=one.kernel,
+            images=one.images,
+            kernels=one.kernels[:, None],
+            tilts=fused.tilt.expand(len(one.images), -1, -1, -1, -1).numpy(),
+            outcome=tuple(replace(o, message=f"{told}, then deblurred: {o.message}") for o in one.outcome),
+            residual=one.residual,
+            noise=one.noise,
+            nfe=one.nfe,
+            notes=tuple(dict.fromkeys([*notes, *one.notes])),
+            attempts=one.attempts,
+            priors=one.priors,
+            range=one.range,
+        )
+    return replace(result, seconds=time.monotonic() - begun)
+
+
 def _not_used(chosen: TurbulenceSettings) -> list[str]:
     """Sentences on what the user changed and the solver does not use."""
     notes = []
+    if chosen.solver in FUSIONS:
+        used = {
+            "solver",
+            "then",
+            "seed",
+            "device",
+            *([] if chosen.then == "none" else (f.name for f in fields(DeblurSettings))),
+        }
+        none = {"restarts": 1, "scales": 1, "second_start": "none"}  # of what it has none of
+        unused = [f.name for f in fields(chosen) if f.name not in used]
+        unused = [
+            name for name in unused if getattr(chosen, name) not in (getattr(TurbulenceSettings, name), none.get(name))
+        ]
+        return [f"solver '{chosen.solver}' does not use {', '.join(unused)}"] if unused else []
+    if chosen.then != "none":
+        notes.append(f"solver '{chosen.solver}' takes the blur off itself and does not use then ({chosen.then})")
     only = (*OF_THE_PAPER, "tilt_step_size")
     unused = [name for name in only if getattr(chosen, name) != getattr(TurbulenceSettings, name)]
     if chosen.solver == "fast" and unused:

@@ -1,0 +1,80 @@
+"""Frames made one picture: what each way gains on simulated frames, and what it is on made-up ones."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from tests.baselines.conftest import blocks
+from torch import Tensor
+
+from blinddps.baselines.fusion import FUSIONS, dewarp, lucky, sharpest_frame, shifts, temporal_mean
+from blinddps.core import InputError
+from blinddps.metrics import aligned_psnr, tilt_epe
+from blinddps.operators import Tilt
+from blinddps.simulate import atmospheric_tilts
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[Tensor, Tensor, Tensor]:
+    """Truth, tilts and frames: 1 px of smooth tilt and 2 px of shake."""
+    truth = blocks(72, 80, 3)
+    shake = 2 * torch.randn(6, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    tilt = atmospheric_tilts(6, (72, 80), rms=1.0, aperture=24.0, seed=0) + shake
+    return truth, tilt, Tilt("bicubic")(image=truth.expand(6, -1, -1, -1), tilt=tilt)
+
+
+def test_each_way_gains_over_the_one_before(scene: tuple[Tensor, Tensor, Tensor]) -> None:
+    truth, tilt, frames = scene
+    found = {name: fuse(frames) for name, fuse in FUSIONS.items()}
+    quality = {name: float(aligned_psnr(fused.image, truth)) for name, fused in found.items()}
+    assert quality["lucky"] > quality["mean"] + 1
+    assert quality["dewarp"] > quality["lucky"] + 1
+    error = {
+        name: float(tilt_epe(fused.tilt.flatten(0, 1)[None], tilt.flatten(0, 1)[None])) for name, fused in found.items()
+    }
+    assert error["lucky"] < 0.7 * error["mean"]  # the shake is found
+    assert error["dewarp"] < 0.75 * error["lucky"]  # and what varies from place to place
+
+
+def test_shifts_are_found_to_a_twentieth_of_a_pixel() -> None:
+    truth = blocks(64, 64, 1)
+    given = torch.tensor([[3.0, -2.5], [-4.25, 0.5], [1.25, 2.0]])
+    frames = Tilt("bicubic")(image=truth.expand(3, -1, -1, -1), tilt=-given[:, :, None, None].expand(-1, -1, 64, 64))
+    assert shifts(frames).sub(given).abs().max() < 0.05
+    still = torch.zeros(2, 1, 32, 32)
+    assert torch.equal(shifts(still), torch.zeros(2, 2))  # nothing to hold on to
+
+
+def test_a_lucky_region_is_taken_from_the_frame_that_has_it() -> None:
+    truth = blocks(64, 64, 1)
+    soft = torch.nn.functional.avg_pool2d(truth, 5, 1, 2, count_include_pad=False)
+    left = torch.where(torch.arange(64) < 32, truth, soft)
+    right = torch.where(torch.arange(64) < 32, soft, truth)
+    frames = torch.cat([left, right])
+    fused, mean = lucky(frames).image, temporal_mean(frames).image
+    assert (fused - truth).square().mean() < 0.5 * (mean - truth).square().mean()
+    assert torch.equal(sharpest_frame(torch.cat([soft, truth, left])).image, truth)
+
+
+def test_a_robust_mean_forgets_what_one_frame_has_alone() -> None:
+    frames = blocks(48, 48, 1).repeat(5, 1, 1, 1)
+    spoilt = frames.clone()
+    spoilt[2, :, 20:24, 20:24] = 1.0
+    ghost = [(x - frames[0])[..., 20:24, 20:24].abs().mean() for x in (dewarp(spoilt).image, spoilt.mean(0))]
+    assert ghost[0] < 0.3 * ghost[1]
+
+
+def test_one_frame_is_itself() -> None:
+    frame = blocks(40, 40, 3)
+    for fuse in FUSIONS.values():
+        fused = fuse(frame)
+        torch.testing.assert_close(fused.image, frame, atol=1e-6, rtol=0)
+        assert not fused.tilt.any()
+
+
+def test_dewarp_names_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.registration", None)
+    with pytest.raises(InputError, match=r"'dewarp' needs scikit-image.*blinddps\[baselines\]"):
+        dewarp(blocks(32, 32, 1))

@@ -1,4 +1,5 @@
-"""Where the fast solver's time goes: seconds of a step by part, and the operations that take most of it.
+"""Where the fast solver's time goes: seconds of a step by part (of the processor, or on a GPU of the clock), and the
+operations that take most of it.
 
 ``python benchmarks/profile_solver.py [--compile] > benchmarks/results/profile_solver.txt``
 
@@ -89,10 +90,11 @@ class Clock:
     def __init__(self, device: str) -> None:
         self.seconds: dict[str, float] = {}
         self._wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+        self._clock = time.perf_counter if device == "cuda" else time.process_time  # others may be at work beside us
 
     def now(self) -> float:
         self._wait()
-        return time.perf_counter()
+        return self._clock()
 
     def of(self, part: str, call: Any) -> Any:
         return Timed(call, self, {"__call__": part})

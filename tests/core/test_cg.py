@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from blinddps.core.cg import conjugate_gradients
+from blinddps.core.spectrum import half_plane_dot
 
 
 def system(batch: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,3 +37,10 @@ def test_stops_at_the_tolerance_and_an_exact_preconditioner_needs_one_step() -> 
     calls = 0
     conjugate_gradients(normal, b, iterations=60, tolerance=1e-9, precondition=lambda r: r @ inverse[:, None].mT)
     assert calls == 1
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 9])
+def test_the_scalar_product_of_spectra_is_that_of_the_fields(width: int) -> None:
+    u, v = torch.randn(2, 3, 2, 5, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    got = half_plane_dot(torch.fft.rfft2(u), torch.fft.rfft2(v), width)
+    torch.testing.assert_close(got, 5 * width * (u * v).sum((1, 2, 3), keepdim=True))

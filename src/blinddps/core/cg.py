@@ -11,7 +11,7 @@ from .errors import SolverError
 
 __all__ = ["conjugate_gradients"]
 
-_REFRESH = 10  # steps after which the residual is computed anew: the recurrence drifts from it in float32
+_REFRESH = 10  # steps after which the residual is computed anew, but in float64: the recurrence drifts from it
 _NEGATIVE = 1e-3  # of |p| |N p|: more than rounding makes of a curvature that is not negative
 
 
@@ -22,15 +22,17 @@ def conjugate_gradients(
     iterations: int,
     tolerance: float,
     precondition: Callable[[Tensor], Tensor] = lambda r: r,
+    dot: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Solve ``N x = b`` for every sample of a batch, starting from zero (Hestenes & Stiefel 1952).
 
     Args:
         normal: ``N``, symmetric positive definite, acting on each sample of ``(B, ...)`` on its own.
         b: right-hand side ``(B, ...)``.
-        iterations: at most so many steps, one application of ``N`` each and one more at every tenth.
+        iterations: at most so many steps, one application of ``N`` each and, but in float64, one more at every tenth.
         tolerance: a sample is done, and stays as it is, once ``||b - N x|| <= tolerance * ||b||``.
         precondition: an approximation of the inverse of ``N``, symmetric positive definite too.
+        dot: scalar products ``(B, 1, ...)`` by which ``N`` is symmetric; by default sums of products of real entries.
 
     Returns:
         ``x`` as far as it got; NaN where ``b`` holds NaN.
@@ -39,14 +41,13 @@ def conjugate_gradients(
         SolverError: ``N`` is not positive: a direction of negative curvature was met.
     """
     axes = tuple(range(1, b.ndim))
-
-    def dot(u: Tensor, v: Tensor) -> Tensor:
-        return (u * v).sum(dim=axes, keepdim=True)
-
+    dot = dot or (lambda u, v: (u * v).sum(dim=axes, keepdim=True))
+    refresh = iterations if torch.finfo(b.dtype).bits == 64 else _REFRESH
     x, r = torch.zeros_like(b), b
     p = z = precondition(r)
-    rz, stop = dot(r, z), tolerance**2 * dot(b, b)
-    active = ~(dot(r, r) <= stop)  # true for NaN, which so reaches the result
+    rz, rr = dot(r, z), dot(r, r)
+    stop = tolerance**2 * rr
+    active = ~(rr <= stop)  # true for NaN, which so reaches the result
     negative = torch.zeros_like(active)
     look = 1 if b.device.type == "cpu" else 10  # each look waits for the device
     for step in range(iterations):
@@ -54,15 +55,16 @@ def conjugate_gradients(
             break
         q = normal(p)
         curved = dot(p, q)
-        negative = negative | (active & (curved < -_NEGATIVE * (dot(p, p) * dot(q, q)).sqrt()))
+        if look > 1 or bool((curved < 0).any()):
+            negative = negative | (active & (curved < -_NEGATIVE * (dot(p, p) * dot(q, q)).sqrt()))
         active = active & ~(curved <= 0)  # rounding: nothing is left to gain along p
         alpha = torch.where(active, rz / curved, 0.0)
-        x = x + alpha * p
-        r = b - normal(x) if (step + 1) % _REFRESH == 0 and step + 1 < iterations else r - alpha * q
+        x.addcmul_(alpha, p)
+        r = b - normal(x) if (step + 1) % refresh == 0 and step + 1 < iterations else torch.addcmul(r, -alpha, q)
         z = precondition(r)
         rz_next = dot(r, z)
         active = active & ~(dot(r, r) <= stop)
-        p = torch.where(active, z + rz_next / rz * p, 0.0)
+        p = torch.addcmul(z, torch.where(active, rz_next / rz, 0.0), p)
         rz = rz_next
     if bool(negative.any()):
         raise SolverError(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["ErrorSpectrum", "filtered", "natural_spectrum", "radial_frequency", "white_spectrum"]
+__all__ = ["ErrorSpectrum", "filtered", "half_plane_dot", "natural_spectrum", "radial_frequency", "white_spectrum"]
 
 
 def radial_frequency(height: int, width: int) -> Tensor:
@@ -21,6 +21,16 @@ def radial_frequency(height: int, width: int) -> Tensor:
 def filtered(x: Tensor, eigenvalues: Tensor) -> Tensor:
     """A circulant matrix, given by its eigenvalues on the half plane of ``rfft2``, times fields ``(..., h, w)``."""
     return torch.fft.irfft2(torch.fft.rfft2(x) * eigenvalues, s=tuple(x.shape[-2:]))
+
+
+def half_plane_dot(u: Tensor, v: Tensor, width: int) -> Tensor:
+    """Scalar product of real fields ``(B, C, h, width)``, times ``h width``, from their ``rfft2``; ``(B, 1, 1, 1)``.
+
+    Every column stands for two, but for the first and, of an even width, the last.
+    """
+    product = torch.view_as_real(u) * torch.view_as_real(v)
+    once = product[..., :: product.shape[-2] - 1, :] if width % 2 == 0 else product[..., :1, :]
+    return (2 * product.flatten(1).sum(1) - once.flatten(1).sum(1))[:, None, None, None]
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from blinddps.core import conjugate_gradients, project_simplex
-from blinddps.core.spectrum import filtered
-from blinddps.operators.convolution import convolve, cut, embed, of_image, transfer_function
+from blinddps.core.spectrum import filtered, half_plane_dot
+from blinddps.operators.convolution import OfSpectrum, convolve, cut, embed, transfer_function
 
 __all__ = ["update_image", "update_kernel"]
 
@@ -35,17 +36,20 @@ def update_image(
         return mean + torch.fft.irfft2(gain * missing, s=tuple(size))
     work = torch.promote_types(mean.dtype, torch.float32) if mean.device.type == "mps" else torch.float64
     y, kernel, start, error, e = (x.to(work) for x in (y, kernel, mean, error, noise_variance))
-    forward, transpose = of_image(kernel, mean.shape, boundary)
-    inverse = 1 / (transfer_function(kernel, size).abs().square() / e + 1 / error)
+    blur = OfSpectrum(kernel, size, boundary)
+    missing = blur.place(y) - blur.apply(torch.fft.rfft2(start))
     pull = 1 / error
+    inverse = 1 / (transfer_function(kernel, size).abs().square() / e + pull)
+    pull, inverse = (torch.complex(v, torch.zeros_like(v)) for v in (pull, inverse))  # as products would, each time
     step = conjugate_gradients(
-        lambda v: transpose(forward(v)) / e + filtered(v, pull),
-        transpose(y - forward(start)) / e,
+        lambda v: torch.addcmul(blur.transpose(blur.apply(v) / e), v, pull),
+        blur.transpose(missing) / e,
         iterations=iterations,
         tolerance=1e-3,
-        precondition=lambda v: filtered(v, inverse),
+        precondition=lambda v: v * inverse,
+        dot=partial(half_plane_dot, width=size[-1]),
     )
-    return (start + step).to(mean.dtype)
+    return (start + torch.fft.irfft2(step, s=tuple(size))).to(mean.dtype)
 
 
 def update_kernel(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 
 __all__ = [
     "BOUNDARIES",
+    "OfSpectrum",
     "centre",
     "convolve",
     "cut",
     "embed",
     "extend",
     "fast_length",
-    "of_image",
     "transfer_function",
 ]
 
@@ -70,9 +70,16 @@ def extend(image: Tensor, kernel_size: Sequence[int], boundary: str) -> Tensor:
     """Image with the ``h - 1`` rows and ``w - 1`` columns around it that the kernel reads."""
     if boundary == "valid":
         return image
+    return F.pad(image, _pad(kernel_size), mode=_mode(boundary))
+
+
+def _pad(kernel_size: Sequence[int]) -> tuple[int, int, int, int]:
     h, w = kernel_size
-    pad = (w - 1 - w // 2, w // 2, h - 1 - h // 2, h // 2)
-    return F.pad(image, pad, mode="constant" if boundary == "zero" else boundary)
+    return w - 1 - w // 2, w // 2, h - 1 - h // 2, h // 2
+
+
+def _mode(boundary: str) -> str:
+    return "constant" if boundary == "zero" else boundary
 
 
 def convolve(image: Tensor, kernel: Tensor, boundary: str, fft: bool) -> Tensor:
@@ -84,34 +91,64 @@ def convolve(image: Tensor, kernel: Tensor, boundary: str, fft: bool) -> Tensor:
     return (_valid_fft if fft else _valid_direct)(extended, kernel)
 
 
-def of_image(
-    kernel: Tensor, image_shape: Sequence[int], boundary: str
-) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """``image -> k * image`` and its transpose for repeated use: the kernel is transformed once."""
-    if boundary == "circular":
-        frame = image_shape[-2:]
-        transfer = transfer_function(kernel, frame)
-        return (
-            lambda v: torch.fft.irfft2(torch.fft.rfft2(v) * transfer, s=tuple(frame)),
-            lambda r: torch.fft.irfft2(torch.fft.rfft2(r) * transfer.conj(), s=tuple(frame)),
-        )
-    h, w = kernel.shape[-2:]
-    extended, fold = torch.func.vjp(lambda v: extend(v, (h, w), boundary), kernel.new_zeros(image_shape))[:2]
-    height, width = extended.shape[-2:]
-    size = (fast_length(height), fast_length(width))
-    transform = torch.fft.rfft2(kernel, s=size)
+class OfSpectrum:
+    """``x -> k * x`` and its transpose for repeated use, of images given by their ``rfft2``.
 
-    def forward(v: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft2(extend(v, (h, w), boundary), s=size) * transform
-        return torch.fft.irfft2(spectrum, s=size)[..., h - 1 : height, w - 1 : width]
+    Measurements lie in a frame, zero around them. One transform each where nothing beyond the image is read
+    (``valid``), else three.
+    """
 
-    def transpose(r: Tensor) -> Tensor:
-        placed = F.pad(r, (w - 1, size[1] - width, h - 1, size[0] - height))
-        back = torch.fft.irfft2(torch.fft.rfft2(placed) * transform.conj(), s=size)
-        folded: Tensor = fold(back[..., :height, :width])[0]
-        return folded
+    def __init__(self, kernel: Tensor, size: Sequence[int], boundary: str) -> None:
+        h, w = kernel.shape[-2:]
+        self._size, self._boundary = (size[0], size[1]), boundary
+        self._pad = (0, 0, 0, 0) if boundary == "valid" else _pad((h, w))
+        left, right, top, bottom = self._pad
+        height, width = size[0] + top + bottom, size[1] + left + right
+        # the period may be the extended image's: it wraps around into what is not measured
+        self._frame = (height, width) if boundary == "valid" else (fast_length(height), fast_length(width))
+        self._rows, self._columns = slice(h - 1, height), slice(w - 1, width)
+        self._transfer = torch.fft.rfft2(kernel, s=self._frame)
+        self._conjugate = self._transfer.conj().resolve_conj()
 
-    return forward, transpose
+    def place(self, y: Tensor) -> Tensor:
+        """A measurement in its frame."""
+        framed = y.new_zeros(*y.shape[:2], *self._frame)
+        framed[..., self._rows, self._columns] = y
+        return framed
+
+    def apply(self, spectrum: Tensor) -> Tensor:
+        """``k * x`` in its frame."""
+        if self._boundary != "valid":
+            x = torch.fft.irfft2(spectrum, s=self._size)
+            spectrum = torch.fft.rfft2(F.pad(x, self._pad, mode=_mode(self._boundary)), s=self._frame)
+        y = torch.fft.irfft2(spectrum * self._transfer, s=self._frame)
+        for axis, seen in ((-2, self._rows), (-1, self._columns)):
+            y.narrow(axis, 0, seen.start).zero_()
+            y.narrow(axis, seen.stop, y.shape[axis] - seen.stop).zero_()
+        return y
+
+    def transpose(self, framed: Tensor) -> Tensor:
+        """The spectrum of what the transpose makes of a measurement in its frame."""
+        spectrum = torch.fft.rfft2(framed) * self._conjugate
+        if self._boundary == "valid":
+            return spectrum
+        x = torch.fft.irfft2(spectrum, s=self._frame)
+        left, right, top, bottom = self._pad
+        x = _fold(x, -2, top, bottom, self._size[0], self._boundary)
+        return torch.fft.rfft2(_fold(x, -1, left, right, self._size[1], self._boundary))
+
+
+def _fold(x: Tensor, axis: int, before: int, after: int, n: int, boundary: str) -> Tensor:
+    """Transpose of the extension of ``n`` entries by ``before`` and ``after``, in place."""
+    inner = x.narrow(axis, before, n)
+    first, last = x.narrow(axis, 0, before), x.narrow(axis, before + n, after)
+    if boundary == "replicate":
+        inner.narrow(axis, 0, 1).add_(first.sum(axis, keepdim=True))
+        inner.narrow(axis, n - 1, 1).add_(last.sum(axis, keepdim=True))
+    elif boundary == "reflect":
+        inner.narrow(axis, 1, before).add_(first.flip(axis))
+        inner.narrow(axis, n - 1 - after, after).add_(last.flip(axis))
+    return inner
 
 
 def centre(kernel: Tensor, *images: Tensor, wrap: bool) -> tuple[Tensor, ...]:

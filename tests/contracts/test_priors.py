@@ -16,21 +16,27 @@ from torch import Tensor
 
 from blinddps.core import Denoiser, UniformPrior, linear_schedule
 from blinddps.priors import DiffusionPrior, GaussianPrior, PriorCard, Tiled
+from blinddps.priors.residual import ResidualUNet
 
 
 @cache
-def diffusion(channels: int, unshuffle: int = 1) -> DiffusionPrior:
+def diffusion(channels: int, unshuffle: int = 1, residual: bool = False) -> DiffusionPrior:
     torch.manual_seed(0)
-    network = UNet2DModel(
-        sample_size=16,
-        in_channels=channels * unshuffle**2,
-        out_channels=channels * unshuffle**2,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        norm_num_groups=4,
-        add_attention=False,
+    inner = channels * unshuffle**2
+    network = (
+        ResidualUNet(16, inner, inner, (8, 16), 1)
+        if residual
+        else UNet2DModel(
+            sample_size=16,
+            in_channels=inner,
+            out_channels=inner,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
+            norm_num_groups=4,
+            add_attention=False,
+        )
     )
     card = PriorCard(
         name="tiny",
@@ -57,6 +63,7 @@ PRIORS: dict[str, Callable[[int, int], Denoiser]] = {
     "tiled": lambda h, w: Tiled(diffusion(3), 8, 4),
     "diffusion-3-unshuffled": lambda h, w: diffusion(3, 2),
     "diffusion-1": lambda h, w: diffusion(1),
+    "residual-3-unshuffled": lambda h, w: diffusion(3, 2, residual=True),
 }
 SIZES = [(16, 16), (13, 18), (5, 30)]
 

@@ -11,6 +11,7 @@ from diffusers import UNet2DModel
 
 from blinddps.core import linear_schedule
 from blinddps.priors import DiffusionPrior, PriorCard
+from blinddps.priors.residual import ResidualUNet
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,9 @@ def make_network() -> Callable[..., UNet2DModel]:
 
 @pytest.fixture(scope="session")
 def make_prior(make_network: Callable[..., UNet2DModel]) -> Callable[..., DiffusionPrior]:
-    def make(channels: int = 3, prediction: str = "v_prediction", unshuffle: int = 1, **network: Any) -> DiffusionPrior:
+    def make(
+        channels: int = 3, prediction: str = "v_prediction", unshuffle: int = 1, residual: bool = False, **network: Any
+    ) -> DiffusionPrior:
         card = PriorCard(
             name="tiny",
             unknown="image",
@@ -46,7 +49,8 @@ def make_prior(make_network: Callable[..., UNet2DModel]) -> Callable[..., Diffus
             size_multiple=2 * unshuffle,
             licence="CC0-1.0",
         )
-        made = make_network(channels * unshuffle**2, **network)
+        inner = channels * unshuffle**2
+        made = ResidualUNet(16, inner, inner, (8, 16), 1).eval() if residual else make_network(inner, **network)
         return DiffusionPrior(made, linear_schedule(), prediction, card)  # type: ignore[arg-type]
 
     return make

@@ -103,14 +103,17 @@ def test_round_trip_with_learned_variance_unshuffling_and_another_schedule(
     assert loaded.denoise_with_variance(torch.zeros(1, 3, 8, 8), torch.ones(1))[1] is not None
 
 
+@pytest.mark.parametrize("residual", [False, True])
 @torch.no_grad()
-def test_diffusers_loads_it(saved: Path) -> None:
+def test_diffusers_loads_it(make_prior: Callable[..., DiffusionPrior], tmp_path: Path, residual: bool) -> None:
+    saved = save_prior(make_prior(residual=residual), tmp_path / "tiny")
     pipeline = DDPMPipeline.from_pretrained(saved, local_files_only=True)
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     x_t, t = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)), 300
     pipeline.scheduler.register_to_config(clip_sample=False)
     theirs = pipeline.scheduler.step(pipeline.unet(x_t, t).sample, t, x_t).pred_original_sample
     prior = load_prior(saved)
+    assert type(prior.network) is type(pipeline.unet)
     ours = prior(x_t / prior.schedule.alpha_bar[t].sqrt().float(), prior.schedule.sigmas[t][None])
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-3)
 
@@ -478,6 +481,8 @@ def test_a_scheduler_that_cannot_be_used(folder: Path, changes: dict[str, Any], 
     ("changes", "words"),
     [
         ({"_class_name": "UNet2DConditionModel"}, "is a UNet2DConditionModel; only unconditional UNet2DModel"),
+        ({"_class_name": "ResidualUNet"}, "cannot be loaded ("),  # the weights of another
+        ({"_class_name": ["ResidualUNet"]}, "only unconditional UNet2DModel and ResidualUNet networks"),
         ({"num_class_embeds": 10}, "only unconditional UNet2DModel"),
         ({"in_channels": 1}, "has 1 channels in and 3 out, its blinddps.json says 3"),
         ({"out_channels": 4}, "has 3 channels in and 4 out"),

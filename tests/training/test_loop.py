@@ -454,3 +454,6 @@ class TestPrior:
         assert all(torch.allclose(v, theirs[k], atol=1e-9) for k, v in weights(tmp_path / "second").items())
         with pytest.raises(PriorError, match="unknown prior 'kernal'; did you mean 'kernel'"):
             train(config, tmp_path / "third", progress=False, start_from="kernal")
+        other = tiny(network={"kind": "residual", "channels": (8, 16)})
+        with pytest.raises(InputError, match="has class = UNet2DModel, the configuration ResidualUNet"):
+            train(other, tmp_path / "third", progress=False, start_from="kernel")

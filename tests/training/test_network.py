@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -133,8 +134,9 @@ def test_a_share_of_the_noise_levels_is_uniform_in_the_step(tiny: Callable[..., 
     assert (counts / len(uniform) - 0.1).abs().max() < 4 * (0.09 / len(uniform)) ** 0.5
 
 
-def test_initial_weights_depend_on_the_seed_alone() -> None:
-    config = NetworkConfig(channels=(8, 16), head_dim=8, groups=4)
+@pytest.mark.parametrize("kind", ["unet", "residual"])
+def test_initial_weights_depend_on_the_seed_alone(kind: Any) -> None:
+    config = NetworkConfig(kind=kind, channels=(8, 16), head_dim=8, groups=4)
     before = torch.get_rng_state()
     a, b, c = (build_network(config, 1, 8, seed=seed).state_dict() for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -152,3 +154,33 @@ def test_the_network_is_the_configuration_s(attention: bool) -> None:
     # two per block going down, one in the middle, three going up, at the coarsest level alone
     assert len(attentive) == (2 + 1 + 3 if attention else 0)
     assert network(torch.zeros(2, 12, 8, 8), torch.zeros(2)).sample.shape == (2, 12, 8, 8)
+
+
+def test_a_residual_network_is_the_configuration_s() -> None:
+    # channels that split into no groups
+    network = build_network(NetworkConfig(kind="residual", channels=(5, 7, 9), layers=2, pixel_unshuffle=2), 3, 16)
+    assert network.config["in_channels"] == 12
+    assert network.config["sample_size"] == 8
+    pairs = [c.out_channels for name, c in network.named_modules() if name.endswith(".second")]
+    assert sorted(pairs) == [5] * 4 + [7] * 4 + [9] * 4
+    x, t = torch.randn(2, 12, 8, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([3.0, 700.0])
+    out = network(x, t)
+    assert out.sample.shape == x.shape
+    assert torch.equal(network(x, t, return_dict=False)[0], out.sample)
+    assert torch.allclose(network(x[:1], 3).sample, out.sample[:1], atol=1e-6)  # a number, as diffusers calls it
+
+
+def test_a_residual_network_learns_the_noise_level() -> None:
+    """Gains and shifts of every block reach the loss, so each level may have its own."""
+    network = build_network(NetworkConfig(kind="residual", channels=(8, 8), pixel_unshuffle=1), 1, 8)
+    x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    network(x, torch.tensor([1.0, 900.0])).sample.square().mean().backward()
+    levels = [p for name, p in network.named_parameters() if name.endswith("level.weight")]
+    assert len(levels) == 4
+    assert all(bool(p.grad.abs().sum() > 0) for p in levels if p.grad is not None)
+    assert all(p.grad is not None for p in levels)
+    optimizer.step()
+    same = x[:1].expand(2, -1, -1, -1)
+    low, high = network(same, torch.tensor([1.0, 900.0])).sample
+    assert not torch.allclose(low, high)

@@ -186,7 +186,7 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
             "_class_name": "DDPMPipeline",
             "_diffusers_version": diffusers_version,
             "scheduler": ["diffusers", "DDPMScheduler"],
-            "unet": ["diffusers", type(prior.network).__name__],
+            "unet": [_library(prior.network), type(prior.network).__name__],
         }
         (temporary / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
         (temporary / CARD_NAME).write_text(prior.card.model_dump_json(indent=2) + "\n")
@@ -203,6 +203,12 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _library(network: torch.nn.Module) -> str:
+    """From where diffusers imports its class, and there ``ModelMixin``, by which it knows how to load it."""
+    module = type(network).__module__
+    return "diffusers" if module.startswith("diffusers.") else module
 
 
 def _read_json(path: Path, finite: bool = True) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,8 @@ _ALL = ""
 
 
 def load_network(folder: Path, channels: int) -> nn.Module:
-    """The ``UNet2DModel`` in ``folder`` for ``channels``, float32 on the CPU, frozen.
+    """The ``UNet2DModel`` or :class:`~blinddps.priors.residual.ResidualUNet` in ``folder`` for ``channels``, float32 on
+    the CPU, frozen.
 
     Weights are ``diffusion_pytorch_model.safetensors``, or the files that its ``.index.json`` names; other files are
     not looked at. Nothing is drawn from a global random generator.
@@ -32,13 +34,18 @@ def load_network(folder: Path, channels: int) -> nn.Module:
     Raises:
         PriorError: files that are missing, damaged or contradict each other, or a network that is not unconditional.
     """
-    import diffusers
+    from diffusers import UNet2DModel
 
+    from .residual import ResidualUNet
+
+    classes: dict[str, Any] = {c.__name__: c for c in (UNet2DModel, ResidualUNet)}
     config = read_json(folder / "config.json", "prior file", remedy=_AGAIN, error=PriorError, kind=dict)
     kind = config.get("_class_name", "UNet2DModel")
-    if kind != "UNet2DModel" or config.get("num_class_embeds") or config.get("class_embed_type"):
+    conditional = config.get("num_class_embeds") or config.get("class_embed_type")
+    if conditional or not isinstance(kind, str) or kind not in classes:
         raise PriorError(
-            f"prior network '{folder}' is a {_short(kind)}; only unconditional UNet2DModel networks are supported"
+            f"prior network '{folder}' is a {_short(kind)}; only unconditional {' and '.join(classes)} networks are "
+            "supported"
         )
     inner, outer = config.get("in_channels", 3), config.get("out_channels", 3)
     if inner != channels or outer not in (channels, 2 * channels):
@@ -57,7 +64,7 @@ def load_network(folder: Path, channels: int) -> nn.Module:
     }
     with _told(folder):
         with torch.device("meta"):  # nothing is drawn, and no size in the configuration can fill the memory
-            network: nn.Module = diffusers.UNet2DModel.from_config(config)
+            network: nn.Module = classes[kind].from_config(config)
         network.load_state_dict(state, assign=True)
     if not all(bool(torch.isfinite(v).all()) for v in state.values() if v.is_floating_point()):
         raise PriorError(f"prior network '{folder}' has weights that are not finite; {_AGAIN}")

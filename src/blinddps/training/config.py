@@ -15,12 +15,14 @@ _LINE = r"^[^\x00-\x1f\x7f]+$"
 
 
 class NetworkConfig(BaseModel):
-    """A diffusers ``UNet2DModel``: channels per level, residual blocks per level, attention (heads of ``head_dim``
-    channels) at the coarsest level, group normalisation in ``groups``; it sees blocks of ``pixel_unshuffle`` pixels as
-    channels."""
+    """``unet``, a diffusers ``UNet2DModel``: channels per level, residual blocks per level, attention (heads of
+    ``head_dim`` channels) at the coarsest level, group normalisation in ``groups``. Or ``residual``, a
+    :class:`~blinddps.priors.residual.ResidualUNet`, which has neither attention nor groups. Both see blocks of
+    ``pixel_unshuffle`` pixels as channels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    kind: Literal["unet", "residual"] = "unet"
     channels: tuple[Annotated[int, Field(ge=1, le=2**14)], ...] = Field(default=(32, 64, 128), min_length=1)
     layers: int = Field(default=1, ge=1, le=64)
     attention: bool = True
@@ -40,6 +42,8 @@ class NetworkConfig(BaseModel):
                 f"{len(self.channels)} levels on blocks of {self.pixel_unshuffle} pixels need sizes that are multiples "
                 "of more than 1024; take fewer levels or smaller blocks"
             )
+        if self.kind == "residual":
+            return self
         for channels in self.channels:
             if channels % self.groups:
                 raise ValueError(f"{channels} channels do not split into {self.groups} groups; choose other groups")

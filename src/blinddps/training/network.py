@@ -19,17 +19,22 @@ _GAMMA = 5.0  # of min-SNR weighting (Hang et al. 2023)
 
 
 def build_network(config: NetworkConfig, channels: int, size: int, *, seed: int = 0) -> nn.Module:
-    """``UNet2DModel`` for ``channels`` (before pixel unshuffling) at ``size``; attention at the coarsest level only.
+    """The network of ``config`` for ``channels`` (before pixel unshuffling) at ``size``; a ``UNet2DModel`` attends at
+    the coarsest level only.
 
     The initial weights depend on ``seed`` alone; torch's global random state is left as it was.
     """
     from diffusers import UNet2DModel
+
+    from blinddps.priors.residual import ResidualUNet
 
     levels = len(config.channels)
     attend = [config.attention and i == levels - 1 for i in range(levels)]
     inner = channels * config.pixel_unshuffle**2
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
+        if config.kind == "residual":
+            return ResidualUNet(size // config.pixel_unshuffle, inner, inner, config.channels, config.layers)
         network: nn.Module = UNet2DModel(
             sample_size=size // config.pixel_unshuffle,
             in_channels=inner,

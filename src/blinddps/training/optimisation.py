@@ -140,7 +140,7 @@ def update_average(average: dict[str, Tensor], network: nn.Module, decay: float)
 def _plain_config(network: nn.Module) -> dict[str, Any]:
     """The diffusers configuration that decides the function a network computes (its lists may be tuples)."""
     config = dict(network.config)  # type: ignore[arg-type]  # a diffusers FrozenDict
-    return {
+    return {"class": type(network).__name__} | {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in config.items()
         if not key.startswith("_") and key != "sample_size"

@@ -114,9 +114,11 @@ def test_priors(
     monkeypatch.setattr(blinddps.priors, "shipped_priors", lambda: shipped)
     parameters = sum(p.numel() for p in blinddps.priors.load_prior(image_prior).network.parameters())
     head, first, second = said("priors", "list").splitlines()
-    assert head.split() == ["name", "unknown", "sizes", "channels", "parameters", "MB", "licence", "steps"]
+    assert head.split()[:7] == ["name", "unknown", "sizes", "channels", "parameters", "MB", "steps"]
+    assert head.endswith("  allowed use (licence or data)")
     assert first.split()[:4] == ["tiny", "image", "32", "(any)"]
     assert f"{parameters / 1e6:.2f} M" in first
+    assert first.endswith("  CC0-1.0")
     assert second.split()[:2] == ["other", "kernel"]
     rows = json.loads(said("priors", "list", "--json"))
     assert [row["name"] for row in rows] == ["tiny", "other"]

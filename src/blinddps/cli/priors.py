@@ -26,7 +26,7 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    head = ("name", "unknown", "sizes", "channels", "parameters", "MB", "licence", "steps")
+    head = ("name", "unknown", "sizes", "channels", "parameters", "MB", "steps", "allowed use (licence or data)")
     table = [head] + [
         (
             row["name"],
@@ -35,8 +35,8 @@ def list_(as_json: Json = False) -> None:
             str(row["channels"]),
             f"{row['parameters'] / 1e6:.2f} M",
             f"{row['megabytes']:.1f}",
-            row["licence"],
             str(row["trained_steps"] or "unknown"),
+            row["licence"],
         )
         for row in rows
     ]

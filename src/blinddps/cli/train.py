@@ -113,7 +113,7 @@ def train(
         typer.echo(json.dumps(plan(checked, device=where), indent=2, default=str))
         return
     if not resume:
-        _check_files(out, config, checked.data, start_from)
+        _check_files(out, config, (*checked.data, *checked.sources), start_from)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: note("warning", str(message))
         folder = run(

@@ -25,7 +25,9 @@ class PriorCard(BaseModel):
     ``channels`` are the unknown's, before pixel unshuffling; ``sizes`` are the heights (= widths) it was trained at;
     ``any_size`` says that other sizes are in its range too; ``grey`` whether a three-channel network was trained on
     grey pictures whose noise is equal in all channels, as it sees one-channel images (``replicate``), or not
-    (``none``). ``error_spectrum`` are the fields of :class:`~blinddps.core.ErrorSpectrum`, measured.
+    (``none``). ``licence`` says for what it may be used, then by which terms or for which data:
+    ``any use (Apache-2.0, generated data)``. ``error_spectrum`` are the fields of
+    :class:`~blinddps.core.ErrorSpectrum`, measured.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -61,6 +61,8 @@ class TrainConfig(BaseModel):
     network models ``(x_0 - data_mean) / data_std``, and ``sigma`` is the noise of that. ``weighting`` of a sample's
     loss by its level, with ``SNR = 1 / sigma^2``: ``min_snr`` that of Hang et al. 2023, ``min(SNR, 5)`` of the error of
     ``x0_hat``; ``none`` of the network's own target.
+    ``sources`` are CSV files of the pictures' licences (columns ``file``, ``licence``, ``url``, ``repo``). Pictures of
+    a licence that ``leave_out`` names are not read; whose the others are stands in ``ATTRIBUTION.md`` of the prior.
     ``tensorboard`` also writes the log for TensorBoard (extra ``train``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -68,6 +70,8 @@ class TrainConfig(BaseModel):
     unknown: Literal["kernel", "image", "tilt"]
     name: str = Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
     data: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
     channels: int = Field(default=3, ge=1, le=1024)
     sizes: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(default=(64,), min_length=1, max_length=1000)
     size_weights: tuple[float, ...] = ()
@@ -115,6 +119,10 @@ class TrainConfig(BaseModel):
             raise ValueError(f"a kernel has one channel, not {self.channels}; set channels = 1")
         if self.unknown == "tilt" and (self.channels != 2 or self.data):
             raise ValueError(f"a tilt has two channels, not {self.channels}, and no data: fields are generated")
+        if self.sources and self.unknown != "image":
+            raise ValueError(f"sources are of pictures, which a {self.unknown} prior has none of; leave them out")
+        if self.leave_out and not self.sources:
+            raise ValueError("leave_out needs sources, tables that tell each picture's licence")
         if self.unknown == "image" and not self.data:
             raise ValueError("an image prior needs data: give a folder or a tar of images")
         return self

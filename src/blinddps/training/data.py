@@ -16,10 +16,22 @@ from blinddps.io import DATASET_SUFFIXES, from_float, read_image
 from blinddps.io.tar import files_in
 from blinddps.simulate import kernel_set, read_kernel_database, tilt_set
 
+from .sources import attribution, chosen, read_sources
+
 if TYPE_CHECKING:
     from .config import TrainConfig
 
-__all__ = ["Data", "ImageData", "KernelData", "KernelDatabase", "Pictures", "TiltData", "make_data", "read_pictures"]
+__all__ = [
+    "Data",
+    "ImageData",
+    "KernelData",
+    "KernelDatabase",
+    "Pictures",
+    "TiltData",
+    "attribution_of",
+    "make_data",
+    "read_pictures",
+]
 
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 
@@ -34,8 +46,9 @@ def make_data(config: TrainConfig) -> Data:
     """The data a configuration names: generated kernels or tilt fields, a database of kernels, or pictures.
 
     Raises:
-        InputError: as :func:`read_pictures`; an unknown class of kernels; or ``data`` of a kernel prior that are not
-            one database of kernels of the configuration's size.
+        InputError: as :func:`read_pictures` and :func:`read_sources`; a picture that no table of sources has; an
+            unknown class of kernels; or ``data`` of a kernel prior that are not one database of kernels of the
+            configuration's size.
     """
     if config.unknown == "tilt":
         return TiltData(config.mixture, config.scale, config.seed)
@@ -52,13 +65,30 @@ def make_data(config: TrainConfig) -> Data:
             database.batch([0], size)  # another size is told now, not at its first step
         return database
     return ImageData(
-        read_pictures(config.data),
+        read_pictures(config.data, wanted=_wanted(config)),
         seed=config.seed,
         channels=config.channels,
         flip=config.flip,
         random_scale=config.random_scale,
         grey_share=config.grey_share,
     )
+
+
+def attribution_of(config: TrainConfig) -> str | None:
+    """``ATTRIBUTION.md`` of a configuration with ``sources``: the pictures that are read, no others.
+
+    Raises:
+        InputError: as :func:`make_data`.
+    """
+    if not config.sources:
+        return None
+    table = read_sources(config.sources)
+    used = _files(config.data, chosen(table, config.leave_out))
+    return attribution(config.name, (table[PurePath(name).name] for _, name, _ in used))
+
+
+def _wanted(config: TrainConfig) -> Callable[[str], bool] | None:
+    return chosen(read_sources(config.sources), config.leave_out) if config.sources else None
 
 
 class KernelData:
@@ -208,8 +238,11 @@ class Pictures(Sequence[Tensor]):
         return picture
 
 
-def read_pictures(sources: Sequence[str | Path], *, memory: int = 8 * 2**30) -> Pictures:
-    """All pictures of folders (searched in depth) and tars, in name order; hidden files are left out.
+def read_pictures(
+    sources: Sequence[str | Path], *, wanted: Callable[[str], bool] | None = None, memory: int = 8 * 2**30
+) -> Pictures:
+    """All pictures of folders (searched in depth) and tars, in name order; hidden files are left out, and those whose
+    path is not ``wanted``.
 
     Every picture is decoded once, so that a damaged one is told before training begins. Decoded pictures stay in memory
     up to ``memory`` bytes; a larger set is decoded again whenever it comes round.
@@ -217,7 +250,7 @@ def read_pictures(sources: Sequence[str | Path], *, memory: int = 8 * 2**30) -> 
     Raises:
         InputError: a source that is missing, is neither folder nor tar, or has no pictures; a damaged picture or tar.
     """
-    pictures = Pictures(list(_files(sources)), memory=memory)
+    pictures = Pictures([(f"{source}{name}", load) for source, name, load in _files(sources, wanted)], memory=memory)
     for i in range(len(pictures)):
         pictures[i]
     return pictures
@@ -232,7 +265,10 @@ def _decode(name: str, load: Callable[[], bytes]) -> Tensor:
     return torch.from_numpy(from_float(data, "uint8")).permute(2, 0, 1).contiguous()
 
 
-def _files(sources: Sequence[str | Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _files(
+    sources: Sequence[str | Path], wanted: Callable[[str], bool] | None
+) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
+    """Source with a sign after it, path in it, and how to read it, of each picture."""
     for source in map(Path, sources):
         found = files_in(source, lambda path: path.suffix.lower() in DATASET_SUFFIXES, what="training data")
         if not found:
@@ -241,5 +277,7 @@ def _files(sources: Sequence[str | Path]) -> Iterator[tuple[str, Callable[[], by
             )
         between = "/" if source.is_dir() else ":"
         yield from (
-            (f"{source}{between}{name}", found[name]) for name in sorted(found, key=lambda n: PurePath(n).parts)
+            (f"{source}{between}", name, found[name])
+            for name in sorted(found, key=lambda n: PurePath(n).parts)
+            if wanted is None or wanted(name)
         )

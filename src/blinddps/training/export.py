@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from blinddps.core import linear_schedule
+from blinddps.core.atomic import atomic_write
 from blinddps.priors import DiffusionPrior, PriorCard, sample_prior, save_prior
 
 from .config import TrainConfig
@@ -59,9 +60,13 @@ def as_prior(
     return DiffusionPrior(network, linear_schedule().scaled(config.data_std), config.prediction, card)
 
 
-def write_prior(prior: DiffusionPrior, out: Path) -> None:
-    """``out/prior`` with weights in float16 and a model card made from its card and ``out/log.jsonl``."""
+def write_prior(prior: DiffusionPrior, out: Path, credit: str | None = None) -> None:
+    """``out/prior`` with weights in float16, a model card made from its card and ``out/log.jsonl``, and
+    ``ATTRIBUTION.md`` of the text ``credit``."""
     save_prior(prior, out / "prior")
+    if credit is not None:
+        with atomic_write(out / "prior" / "ATTRIBUTION.md") as temporary:
+            temporary.write_text(credit, encoding="utf-8")
     write_model_card(out / "prior", prior.card, out / "log.jsonl")
 
 

@@ -18,7 +18,7 @@ from blinddps.provenance import environment
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .data import Data, make_data
+from .data import Data, attribution_of, make_data
 from .export import as_prior, write_prior, write_samples
 from .optimisation import Optimisation, size_of_step
 from .processes import Processes, join_processes, stop_requests
@@ -26,7 +26,7 @@ from .run_log import RunLog, loss_summary
 
 __all__ = ["train"]
 
-_FREE = {"steps", "decay_steps", "log_every", "save_every", "sample_every", "tensorboard", "data", "licence"}
+_FREE = {"steps", "decay_steps", "log_every", "save_every", "sample_every", "tensorboard", "data", "sources", "licence"}
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
 
     Args:
         config: all settings; with ``resume`` those of the run must agree, save ``steps``, ``decay_steps``, the
-            ``*_every``, ``tensorboard``, ``licence`` and the place of ``data``.
+            ``*_every``, ``tensorboard``, ``licence`` and the places of ``data`` and ``sources``.
         resume: continue from ``out/checkpoint.pt``.
         start_from: folder or name of a prior whose weights a new run begins with; a resumed one has its own.
         max_minutes: save and stop after so long; the run can be resumed.
@@ -90,6 +90,7 @@ def train(
         elif start_from is not None:
             run.start_from(start_from)
         data = data or make_data(config)
+        credit = attribution_of(config)
         session: dict[str, Any] = {}
         log = None
         if team.is_main:
@@ -115,7 +116,7 @@ def train(
                 prior = as_prior(
                     config, run.average, team.device, step=run.step, seconds=seconds(), environment=session
                 )
-                write_prior(prior, out)
+                write_prior(prior, out, credit)
 
         if run.step >= config.steps:
             save()  # a kill between checkpoint and prior leaves only the latter to do

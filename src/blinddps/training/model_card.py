@@ -22,6 +22,7 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
     run = card.training
     config, session = run["config"], run["environment"]
     data = ", ".join(Path(d).name for d in config["data"]) or f"generated: {json.dumps(config['mixture'])}"
+    credit = "; the pictures are credited in `ATTRIBUTION.md`" if config.get("sources") else ""
     command = [Path(word).name if i == 0 else word for i, word in enumerate(session["command"])]
     lines = [
         _MARK,
@@ -35,7 +36,7 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
         f"* {run['parameters'] / 1e6:.2f} M parameters, {config['prediction']}, loss weighting "
         f"{config.get('weighting', 'none')}, blocks of {card.pixel_unshuffle} x {card.pixel_unshuffle} pixels; models "
         f"values of mean {card.data_mean:g} and standard deviation {card.data_std:g}",
-        f"* data: {data}; licence: {card.licence}",
+        f"* data: {data}; licence: {card.licence}{credit}",
         f"* {run['steps']} steps, {run['samples']} samples, {run['seconds'] / 60:.0f} minutes on {session['device']} "
         f"({session['machine']}), seed {config['seed']}, {_commits(session)}",
         f"* command: `{' '.join(command)}`",

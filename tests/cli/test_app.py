@@ -49,6 +49,7 @@ def test_the_commands_import_nothing_heavy() -> None:
         "priors",
         "priors list",
         "priors show",
+        "convert",
         "train",
         "demo",
     ],

@@ -231,3 +231,24 @@ def test_demo(cases: Path, diverges: bool, monkeypatch: pytest.MonkeyPatch, caps
         assert numbers["seconds"] > 0
         for kind in ("kernel.npy", "kernel.png", "figure.png"):
             assert (cases / f"{name}_{kind}").exists()
+
+
+def test_converted_checkpoint(several: Call, tmp_path: Path) -> None:
+    from tests.priors.adm import Adm
+
+    torch.save(Adm(channels=1).state(), tmp_path / "kernel.pt")
+    small = ["--size", 16, "--head-channels", 16]
+    good = ["convert", tmp_path / "kernel.pt", "--out", tmp_path / "prior", "--unknown", "kernel", *small]
+    calls: list[tuple[list[Any], int, str]] = [
+        (good, 0, "kernel, 1 channel, 16 x 16, 0.8 M parameters, variance learned"),
+        (good, 1, "is there already; give another folder"),
+        (["convert", tmp_path / "none.pt", "--out", tmp_path / "b"], 1, "there is no file"),
+        ([*good, "--steps", 1], 2, "Invalid value for '--steps'"),
+        ([*good, "--unknown", "krnl"], 2, "krnl"),
+        (["convert", "", "--out", tmp_path / "b"], 2, "the path is empty"),
+        (["priors", "show", tmp_path / "prior"], 0, '"converted_from": "kernel.pt"'),
+    ]
+    for done, (_, code, sentence) in zip(several([call for call, _, _ in calls]), calls, strict=True):
+        assert (done.code, sentence in done.out + done.err) == (code, True), done
+        assert len(done.errors) == (code == 1)
+    assert not (tmp_path / "b").exists()

@@ -11,6 +11,7 @@ import typer
 from ..version import __version__
 from .bench import bench
 from .console import prepare, silence
+from .convert import convert
 from .deblur import deblur
 from .demo import demo
 from .errors import INTERRUPTED, report
@@ -57,6 +58,7 @@ app.command(cls=InPanels)(deblur)
 app.command(cls=InPanels)(turbulence)
 app.add_typer(simulate)
 app.add_typer(priors)
+app.command()(convert)
 app.command()(train)
 app.add_typer(bench, name="bench")
 app.command()(demo)

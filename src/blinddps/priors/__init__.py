@@ -1,6 +1,7 @@
 """Priors: diffusers folders, analytic Gaussian, tiled evaluation."""
 
 from .card import PriorCard
+from .convert import convert_checkpoint
 from .diffusion import DiffusionPrior
 from .error import measure_error
 from .folder import find_prior, load_prior, save_prior, shipped_priors
@@ -22,6 +23,7 @@ __all__ = [
     "StationaryTilt",
     "Tiled",
     "as_prior",
+    "convert_checkpoint",
     "find_prior",
     "load_prior",
     "measure_error",

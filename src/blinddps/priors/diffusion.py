@@ -108,8 +108,11 @@ class DiffusionPrior:
         root_a, root_1_a = (1 + s * s).rsqrt(), s * (1 + s * s).rsqrt()
         x_t = root_a * z
         reduced = self.dtype != torch.float32
+        step = self.schedule.timestep(sigma)
+        if getattr(getattr(self.network, "config", None), "time_embedding_type", None) == "learned":
+            step = step.round().long()  # a row of a table
         with torch.autocast(x.device.type, self.dtype, enabled=reduced):
-            output = self.network(x_t.to(next(self.network.parameters()).dtype), self.schedule.timestep(sigma))
+            output = self.network(x_t.to(next(self.network.parameters()).dtype), step)
         output = getattr(output, "sample", output).to(x.dtype)
         c = x.shape[1]
         fraction = None

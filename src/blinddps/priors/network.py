@@ -73,14 +73,17 @@ def load_network(folder: Path, channels: int) -> nn.Module:
 
 def save_network(network: nn.Module, folder: Path, half: bool) -> None:
     """Weights as safetensors, float16 when ``half``, and the configuration of a diffusers model."""
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    # save_file would make a file that only its owner can read, whatever the umask
-    (folder / _WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+    file = folder / _WEIGHTS
+    file.touch()
+    mode = file.stat().st_mode  # save_file makes a file that only its owner can read, whatever the umask
+    save_file(state, file, metadata={"format": "pt"})
+    file.chmod(mode)
     network.save_config(folder)  # type: ignore[operator]  # a diffusers ConfigMixin
 
 

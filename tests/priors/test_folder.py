@@ -259,7 +259,7 @@ def test_a_shipped_name_comes_before_a_folder_of_that_name(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     assert find_prior("kernel") == shipped_priors()["kernel"]
     assert find_prior("./kernel") == Path("kernel")
-    for path in ("priors/foto", "./photo", "~nobody/photo", "/nowhere/photos", Path("phots"), ""):
+    for path in ("./priors/foto", "./photo", "~nobody/photo", "/nowhere/photos", Path("phots"), ""):
         with pytest.raises(
             PriorError, match=r"^prior folder '.*' does not exist; check the path, or give one of faces-128"
         ):

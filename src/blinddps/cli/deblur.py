@@ -32,7 +32,12 @@ def deblur(
         list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Pictures, or folders of pictures.")
     ],
     out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
-    prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
+    prior: Annotated[
+        str,
+        Option(
+            help="Of the image: faces-128, photos, a diffusers pipeline folder, or OWNER/NAME of the Hugging Face hub."
+        ),
+    ] = "photos",
     kernel_prior: Annotated[
         str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform (no network: Algorithm 3 of the paper).")
     ] = "kernel",

@@ -39,7 +39,12 @@ def turbulence(
     frames: Annotated[
         int, Option(metavar="N", min=1, help="Of a sequence, restore from the N sharpest frames; time grows with N.")
     ] = 10,
-    prior: Annotated[str, Option(help="Of the image: faces-128, photos, or a diffusers pipeline folder.")] = "photos",
+    prior: Annotated[
+        str,
+        Option(
+            help="Of the image: faces-128, photos, a diffusers pipeline folder, or OWNER/NAME of the Hugging Face hub."
+        ),
+    ] = "photos",
     kernel_prior: Annotated[str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform.")] = "kernel",
     tilt_prior: Annotated[
         str, Option(rich_help_panel=SOLVER, help="stationary (no network), tilt, or a folder.")

@@ -21,6 +21,7 @@ from blinddps.core.reading import read_json
 
 from .card import CARD_NAME, PriorCard
 from .diffusion import DiffusionPrior
+from .hub import hub_folder, hub_name
 from .network import load_network, save_network
 from .scheduler import beta_config, read_scheduler
 
@@ -34,10 +35,14 @@ def shipped_priors() -> dict[str, Path]:
 
 
 def find_prior(name: str | Path, others: tuple[str, ...] = ()) -> Path:
-    """Folder of a shipped prior by name, or the folder itself; ``others`` are names that an error lists as well.
+    """Folder of a shipped prior by name, the folder itself, or that of a pipeline of the Hugging Face hub.
+
+    Args:
+        name: shipped name, folder, or ``owner/name`` with or without ``@revision``, fetched to the hub's cache.
+        others: names that an error lists as well.
 
     Raises:
-        PriorError: neither a shipped name nor a folder.
+        PriorError: none of these, or the hub cannot be reached.
     """
     shipped = shipped_priors()
     if str(name) in shipped:
@@ -54,6 +59,8 @@ def find_prior(name: str | Path, others: tuple[str, ...] = ()) -> Path:
             f"prior '{name}' is a file; give a diffusers pipeline folder (model_index.json, unet/, scheduler/) "
             "with safetensors weights: pickled checkpoints are not loaded"
         )
+    if isinstance(name, str) and (snapshot := hub_folder(name)) is not None:
+        return snapshot
     if isinstance(name, Path) or text[:1] in ("", "~", ".") or set(text) & {"/", os.sep}:
         raise PriorError(
             f"prior folder '{name}' does not exist; check the path, or give one of {', '.join((*shipped, *others))}"
@@ -72,7 +79,7 @@ def load_prior(
     ``prediction_type`` ``epsilon``, ``v_prediction`` or ``sample``.
 
     Args:
-        name: shipped name (see :func:`shipped_priors`) or folder.
+        name: shipped name (see :func:`shipped_priors`), folder, or ``owner/name`` of the hub.
         device, dtype: where the network runs and in which arithmetic.
 
     Raises:
@@ -85,9 +92,9 @@ def load_prior(
         raise PriorError(
             f"prior '{folder}' has value_range {card.value_range}; only priors of values in (-1, 1) are supported"
         )
-    told = _read_json(folder / "scheduler" / "scheduler_config.json", finite=False)
+    told = _read_json(_part(folder, "scheduler") / "scheduler_config.json", finite=False)
     schedule, prediction = read_scheduler(told, folder)
-    network = load_network(folder / "unet", card.channels * card.pixel_unshuffle**2)
+    network = load_network(_part(folder, "unet"), card.channels * card.pixel_unshuffle**2)
     shape: Any = network.config
     if card.data_std != 1 and shape["out_channels"] != shape["in_channels"]:
         raise PriorError(
@@ -120,7 +127,7 @@ def _try(prior: DiffusionPrior, folder: Path) -> None:
             continue
         if not bool(seen.isfinite().all()):
             raise PriorError(
-                f"prior network '{folder / 'unet'}' gives numbers that are not finite; get the folder again"
+                f"prior network '{_part(folder, 'unet')}' gives numbers that are not finite; get the folder again"
             )
         return
     raise PriorError(
@@ -217,6 +224,13 @@ def _read_json(path: Path, finite: bool = True) -> dict[str, Any]:
     return value
 
 
+def _part(folder: Path, name: str) -> Path:
+    """Where a part of a pipeline lies: in a folder of its name; beside ``model_index.json`` in the oldest ones."""
+    files = {"unet": "config.json", "scheduler": "scheduler_config.json"}
+    old = not (folder / name).is_dir() and (folder / "model_index.json").is_file() and (folder / files[name]).is_file()
+    return folder if old else folder / name
+
+
 def _foreign_card(folder: Path) -> PriorCard:
     index = folder / "model_index.json"
     parts = {k for k, v in _read_json(index).items() if isinstance(v, list) and any(v)} if index.exists() else set()
@@ -225,7 +239,7 @@ def _foreign_card(folder: Path) -> PriorCard:
             f"prior '{folder}' has the parts {', '.join(sorted(parts))}; only pipelines of a unet and a scheduler, "
             "which work on pixels, are supported"
         )
-    config = _read_json(folder / "unet" / "config.json")
+    config = _read_json(_part(folder, "unet") / "config.json")
     size = config.get("sample_size") or 64
     height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
     if height != width:
@@ -240,7 +254,7 @@ def _foreign_card(folder: Path) -> PriorCard:
         )
     try:
         return PriorCard(
-            name=" ".join(folder.resolve().name.split())[:100] or "prior",
+            name=hub_name(folder) or " ".join(folder.resolve().name.split())[:100] or "prior",
             unknown="image",
             channels=int(config.get("in_channels") or 3),
             units="[-1, 1]",

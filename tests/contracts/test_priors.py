@@ -7,6 +7,7 @@ A prior is called as ``prior(x, sigma)`` with ``x`` ``(B, C, H, W)`` and ``sigma
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from blinddps.core import Denoiser, UniformPrior, linear_schedule
 from blinddps.priors import DiffusionPrior, GaussianPrior, PriorCard, Tiled
+from blinddps.priors.process import Edm, Flow
 from blinddps.priors.residual import ResidualUNet
 
 
@@ -64,6 +66,8 @@ PRIORS: dict[str, Callable[[int, int], Denoiser]] = {
     "diffusion-3-unshuffled": lambda h, w: diffusion(3, 2),
     "diffusion-1": lambda h, w: diffusion(1),
     "residual-3-unshuffled": lambda h, w: diffusion(3, 2, residual=True),
+    "diffusion-1-edm": lambda h, w: replace(diffusion(1), process=Edm()),
+    "diffusion-3-flow": lambda h, w: replace(diffusion(3), process=Flow()),
 }
 SIZES = [(16, 16), (13, 18), (5, 30)]
 

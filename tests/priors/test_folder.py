@@ -464,7 +464,7 @@ def test_a_description_that_is_wrong(folder: Path, changes: dict[str, Any], fiel
         ({"snr_shift_scale": 3.0}, "has the setting 'snr_shift_scale' in its scheduler, which is not known"),
         ({"_class_name": "CogVideoXDDIMScheduler"}, "has the scheduler 'CogVideoXDDIMScheduler', which is not known"),
         ({"_class_name": "LCMScheduler"}, "has the scheduler 'LCMScheduler', which is not known"),
-        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "has the scheduler 'FlowMatchEulerDiscreteScheduler'"),
+        ({"_class_name": "FlowMatchLCMScheduler"}, "has the scheduler 'FlowMatchLCMScheduler'"),
         ({"_class_name": ["a", "b"]}, "has the scheduler '['a', 'b']'"),
         ({"num_train_timesteps": None}, "has a scheduler without num_train_timesteps or betas"),
         ({"beta_schedule": None, "beta_start": None, "beta_end": None}, "without num_train_timesteps or betas"),

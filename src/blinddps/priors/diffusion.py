@@ -1,4 +1,4 @@
-"""Any diffusers unconditional network on a variance-preserving schedule, as a denoiser."""
+"""Any diffusers unconditional network as a denoiser."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from blinddps.core import ErrorSpectrum, NoiseSchedule, PriorError
 
 from .card import PriorCard
+from .process import Process
 from .scheduler import Prediction
 
 __all__ = ["DiffusionPrior"]
@@ -41,6 +42,7 @@ class DiffusionPrior:
         prediction: what its first ``C`` output channels are; a second ``C`` are the learned variance range.
         card: description of the unknown.
         dtype: of the network's arithmetic (autocast); input and output keep theirs.
+        process: of a network of another diffusion, in place of ``prediction``: see :mod:`.process`.
     """
 
     network: nn.Module
@@ -48,6 +50,7 @@ class DiffusionPrior:
     prediction: Prediction
     card: PriorCard
     dtype: torch.dtype = torch.float32
+    process: Process | None = None
 
     @property
     def device(self) -> torch.device:
@@ -106,11 +109,12 @@ class DiffusionPrior:
         mean, std = self.card.data_mean, self.card.data_std
         z, s = (x - mean) / std, sigma.to(x.dtype).reshape(-1, 1, 1, 1) / std
         root_a, root_1_a = (1 + s * s).rsqrt(), s * (1 + s * s).rsqrt()
-        x_t = root_a * z
-        reduced = self.dtype != torch.float32
-        step = self.schedule.timestep(sigma)
+        x_t, step = root_a * z, self.schedule.timestep(sigma)
+        if self.process is not None:
+            x_t, step = self.process.ask(z, s.flatten())
         if getattr(getattr(self.network, "config", None), "time_embedding_type", None) == "learned":
             step = step.round().long()  # a row of a table
+        reduced = self.dtype != torch.float32
         with torch.autocast(x.device.type, self.dtype, enabled=reduced):
             output = self.network(x_t.to(next(self.network.parameters()).dtype), step)
         output = getattr(output, "sample", output).to(x.dtype)
@@ -124,7 +128,9 @@ class DiffusionPrior:
         if output.shape[1] == 2 * c:
             output, raw = output.chunk(2, dim=1)
             fraction = ((raw + 1) / 2).clamp(0, 1)
-        if self.prediction == "epsilon":
+        if self.process is not None:
+            z0_hat = self.process.answer(z, s.flatten(), output)
+        elif self.prediction == "epsilon":
             z0_hat = z - s * output
         elif self.prediction == "v_prediction":
             z0_hat = root_a * x_t - root_1_a * output

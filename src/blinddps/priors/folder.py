@@ -23,7 +23,8 @@ from .card import CARD_NAME, PriorCard
 from .diffusion import DiffusionPrior
 from .hub import hub_folder, hub_name
 from .network import load_network, save_network
-from .scheduler import beta_config, read_scheduler
+from .process import OTHERS, read_other
+from .scheduler import Prediction, beta_config, read_scheduler
 
 __all__ = ["find_prior", "load_prior", "read_card", "save_prior", "shipped_priors"]
 
@@ -76,7 +77,8 @@ def load_prior(
 
     A folder without ``blinddps.json`` is taken for an image prior of its own channels and ``sample_size``. Its
     scheduler may be any that records ``num_train_timesteps`` and betas (DDPM, DDIM, DPM-Solver, ...) with
-    ``prediction_type`` ``epsilon``, ``v_prediction`` or ``sample``.
+    ``prediction_type`` ``epsilon``, ``v_prediction`` or ``sample``; or one of another diffusion: variance-exploding
+    (pictures in [0, 1], as in diffusers' pipeline), EDM or flow matching (:data:`.process.OTHERS`).
 
     Args:
         name: shipped name (see :func:`shipped_priors`), folder, or ``owner/name`` of the hub.
@@ -93,7 +95,12 @@ def load_prior(
             f"prior '{folder}' has value_range {card.value_range}; only priors of values in (-1, 1) are supported"
         )
     told = _read_json(_part(folder, "scheduler") / "scheduler_config.json", finite=False)
-    schedule, prediction = read_scheduler(told, folder)
+    process = None
+    if str(told.get("_class_name")) in OTHERS:
+        schedule, process = read_other(told, folder)
+        prediction: Prediction = "sample"
+    else:
+        schedule, prediction = read_scheduler(told, folder)
     network = load_network(_part(folder, "unet"), card.channels * card.pixel_unshuffle**2)
     shape: Any = network.config
     if card.data_std != 1 and shape["out_channels"] != shape["in_channels"]:
@@ -105,7 +112,7 @@ def load_prior(
         levels = schedule.scaled(card.data_std)
     except InputError as error:
         raise PriorError(f"prior '{folder}' has data_std {card.data_std:g}, too far from 1 ({error})") from None
-    prior = DiffusionPrior(network, levels, prediction, card, dtype)
+    prior = DiffusionPrior(network, levels, prediction, card, dtype, process)
     _try(replace(prior, dtype=torch.float32), folder)
     network.to(device)
     return prior
@@ -162,13 +169,21 @@ def read_card(name: str | Path) -> PriorCard:
 
 
 def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) -> Path:
-    """Write ``prior`` as a diffusers pipeline folder with ``blinddps.json``; the network must be a diffusers model.
+    """Write ``prior`` as a diffusers pipeline folder with ``blinddps.json``; the network must be a diffusers model of a
+    variance-preserving diffusion.
 
     Weights are safetensors, float16 when ``half``. Everything is written to a temporary folder, then renamed, so
     that no half-written prior is ever seen; what a kill leaves of it goes with the next call into that folder. An old
     prior is set aside as ``.NAME-...-old`` until the new one is in place: a failure puts it back, a kill between the
     two renames leaves both, whole, under hidden names.
+
+    Raises:
+        PriorError: its diffusion is another one.
     """
+    if prior.process is not None:
+        raise PriorError(
+            f"prior '{prior.card.name}' is of another diffusion than the variance-preserving one; copy its folder"
+        )
     import shutil
 
     from diffusers import DDPMScheduler
@@ -247,7 +262,10 @@ def _foreign_card(folder: Path) -> PriorCard:
             f"prior '{folder}' was trained on pictures that are not square (sample_size {height} x {width}), which "
             f"only a {CARD_NAME} beside it can describe; add one with any_size true if it fits other sizes"
         )
-    if config.get("center_input_sample"):
+    scheduler = _part(folder, "scheduler") / "scheduler_config.json"
+    kind = _read_json(scheduler, finite=False).get("_class_name") if scheduler.exists() else None
+    halves = kind == "ScoreSdeVeScheduler"  # whose pipeline has pictures in [0, 1], centred in the network or not
+    if config.get("center_input_sample") and not halves:
         raise PriorError(
             f"prior '{folder}' has center_input_sample in its network, so its pictures are in [0, 1]; only priors of "
             "values in [-1, 1] are supported"
@@ -258,6 +276,8 @@ def _foreign_card(folder: Path) -> PriorCard:
             unknown="image",
             channels=int(config.get("in_channels") or 3),
             units="[-1, 1]",
+            data_mean=-1.0 if halves else 0.0,
+            data_std=2.0 if halves else 1.0,
             sizes=(int(height),),
             size_multiple=2 ** (len(config.get("block_out_channels") or [0]) - 1),
         )

@@ -9,6 +9,8 @@ import torch
 
 from blinddps.core import NoiseSchedule, PriorError, linear_schedule
 
+from .process import OTHERS
+
 __all__ = ["Prediction", "beta_config", "read_scheduler"]
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
@@ -74,7 +76,7 @@ def read_scheduler(config: dict[str, Any], folder: Path) -> tuple[NoiseSchedule,
     if not isinstance(kind, str) or kind not in _DEFAULTS:
         raise PriorError(
             f"prior '{folder}' has the scheduler '{_short(kind)}', which is not known to be of a variance-preserving "
-            f"diffusion; supported are {', '.join(sorted(_DEFAULTS))}"
+            f"or another diffusion; supported are {', '.join(sorted({*_DEFAULTS, *OTHERS}))}"
         )
     for flag, what in _OTHER_PROCESS.items():
         if config.get(flag) not in (None, False):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.priors.adm import Adm
 
 from .mutate import as_toml, chunk
 
@@ -47,6 +48,7 @@ class Seeds:
     database: bytes  # of ``simulate kernels``
     checkpoint: Files  # a folder of ``train``
     training: dict[str, Any]
+    guided: dict[str, Any]  # weights of a guided-diffusion network
 
 
 def make_seeds(home: Path) -> Seeds:
@@ -74,6 +76,7 @@ def make_seeds(home: Path) -> Seeds:
         database=_database(home),
         checkpoint=_files(home / "training"),
         training=training,
+        guided=Adm(multipliers=(1,), attention=()).state(),
     )
 
 

@@ -297,6 +297,63 @@ def checkpoint(rng: Random, place: Path, seeds: Seeds) -> Call:
     return lambda: train(config, folder, resume=True, progress=False)
 
 
+def converted(rng: Random, place: Path, seeds: Seeds) -> Call:
+    """A checkpoint whose weights, bytes or settings were damaged, made a prior."""
+    import torch
+    from safetensors.torch import save
+
+    from blinddps.priors import convert_checkpoint, load_prior
+
+    state: dict[str, Any] = dict(seeds.guided)
+    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+        name = rng.choice(sorted(state))
+        value = state.pop(name)
+        kind = rng.randrange(8)
+        if kind == 0:
+            state[rng.choice((*state, "label_emb.weight", "output_blocks.99.0.in_layers.0.weight", "x", ""))] = value
+        elif kind == 1:
+            state[name] = value[: rng.randrange(len(value) + 1)]
+        elif kind == 2:
+            state[name] = value.to(
+                rng.choice((torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.complex64))
+            )
+        elif kind == 3:
+            state[name] = torch.full_like(value, rng.choice((float("nan"), float("inf"), 1e38)))
+        elif kind == 4:
+            state[name] = rng.choice((value.flatten(), value[None], value.reshape(-1)[0], value.reshape(-1, 1)))
+        elif kind == 5:
+            state[name] = value.reshape(-1)[:1].expand(10**6, 10**6)
+    if rng.random() < 0.3:
+        blob, end = save({k: v.contiguous() for k, v in state.items() if v.numel() < 10**9}), ".safetensors"
+        blob = mutate.safetensors_of(rng, blob) if rng.random() < 0.3 else blob
+    else:
+        stream = io.BytesIO()
+        torch.save(rng.choice((state, state, state, {"ema": state}, list(state.values()))), stream)
+        blob, end = stream.getvalue(), ".pt"
+    blob = mutate.bytes_of(rng, blob) if rng.random() < 0.3 else blob
+    file = _written(place, "guided" + rng.choice((end, end, end, ".pt", ".ckpt", "")), blob)
+    options: dict[str, Any] = {"size": 8, "head_channels": 32}
+    odd: dict[str, tuple[Any, ...]] = {
+        "unknown": ("image", "kernel", None),
+        "size": (None, 1, 9),
+        "head_channels": (16, 3, 0, -1),
+        "heads": (1, 2, 5),
+        "heads_first": (False,),
+        "schedule": ("cosine",),
+        "steps": (20, 2, 1, 0),
+        "scale": (0.0, float("nan")),
+        "half": (True,),
+        "name": ("x", "", "a\nb"),
+    }
+    options |= {option: rng.choice(odd[option]) for option in rng.sample(sorted(odd), rng.choice((0, 0, 1, 2)))}
+
+    def call() -> None:
+        convert_checkpoint(file, place / "out", **options)
+        load_prior(place / "out")
+
+    return call
+
+
 def odd_array(rng: Random) -> Any:
     """Something picture-like, or not quite."""
     import torch
@@ -567,6 +624,7 @@ TARGETS: dict[Callable[[Random, Path, Seeds], Call], int] = {
     training: 5,
     training_data: 5,
     checkpoint: 2,
+    converted: 3,
     settings: 5,
     deblurred: 6,
     turbulent: 2,

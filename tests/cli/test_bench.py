@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
         itself,
         lost,
         still,
+        other,
+        misspelt,
+        wrong,
     ) = several(
         [
             [*one, "--only", "input", "--limit", 1],
@@ -78,6 +82,9 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
             [*one[:4], tmp_path / "copy", *one[5:], "--reuse", out],
             [*one, "--reuse", out],
             *2 * [["bench", "run", hopeless, "--out", tmp_path / "lost", "--data", tmp_path, "--only", "fast"]],
+            [*one, "--set", "num_steps=3", "--quiet"],
+            [*one[:4], tmp_path / "no", *one[5:], "--set", "num_stepz=3"],
+            [*one[:4], tmp_path / "no", *one[5:], "--set", "num_steps"],
         ]
     )
     assert first.code == rest.code == again.code == report.code == 0, first.err + rest.err + again.err + report.err
@@ -91,12 +98,17 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
         *("report.html", "tables.txt", "tables.csv", "items.csv", "tables.tex", "tables.md"),
         *("spec.toml", "spec.json", "plan.json", "runs.jsonl", ".lock", "report.json"),
     }
-    assert len((out / "runs.jsonl").read_text().splitlines()) == 3
+    assert other.code == 0
+    records = [json.loads(path.read_text()) for path in (out / "records/gaussian/fast").glob("*.json")]
+    assert [record["settings"]["num_steps"] for record in records] == [3, 3]  # made anew
+    assert (wrong.code, "'num_steps' is not of the form KEY=VALUE" in wrong.err) == (2, True)
+    assert len((out / "runs.jsonl").read_text().splitlines()) == 4
     assert "2 done, 2 of them failed" in lost.out
     assert "0 done, 0 of them failed, 2 were there already" in still.out
     sentences = {
         lost: "every job failed, one of them as 'fast: PriorError: prior",
         still: "every job failed, one of them as 'fast: PriorError: prior",
+        misspelt: "method 'fast': unknown option 'num_stepz'; did you mean 'num_steps'?",
         refused: "method 'fast': unknown option 'num_stepz'; did you mean 'num_steps'?",
         method: "unknown method 'fsat'; did you mean 'fast'?",
         place: "do not exist; check data.source of the spec and --data",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from .assign import assignment
 from .console import say
 from .files import given_path
 from .threads import Threads, set_threads
@@ -61,6 +62,10 @@ def run(
             help="Folder of another run: copy what it has of the same jobs; repeat for more.",
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", metavar="KEY=VALUE", help="Option of every method, over the spec's own; repeat for more."),
+    ] = None,
     lpips_vgg: Vgg = None,
     lpips_alex: Alex = None,
     inception: Inception = None,
@@ -87,7 +92,7 @@ def run(
             raise InputError(unknown_name("spec", spec, specs))
         path = specs[spec]
     where = str(usage(find_device, device))
-    chosen = load_spec(path)
+    chosen = load_spec(path, dict(map(assignment, settings or ())))
     weights = _weights(lpips_vgg, lpips_alex, inception)
     weights.check()  # hours before they are needed
     refuse_conflicts([report_outputs(out)], [], overwrite=True)

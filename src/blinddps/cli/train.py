@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from .assign import assignment
 from .console import say
 from .errors import note
 from .files import given_path
@@ -104,8 +105,8 @@ def train(
     chosen = _plain(base) | {"unknown": unknown.value} | {k: v for k, v in given.items() if v is not None}
     if size and len(size) != len(chosen.get("size_weights", ())):
         chosen["size_weights"] = ()
-    for assignment in settings or ():
-        _assign(chosen, assignment)
+    for text in settings or ():
+        _assign(chosen, text)
     checked = configure(chosen)
     where = str(find_device(device))
     set_threads(threads)
@@ -169,17 +170,8 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v.model_dump() if hasattr(v, "model_dump") else v for k, v in settings.items()}
 
 
-def _assign(settings: dict[str, Any], assignment: str) -> None:
-    from ..core import InputError
-    from ..core.reading import parse_json
-
-    key, equals, text = assignment.partition("=")
-    if not key or not equals:
-        raise typer.BadParameter(f"'{assignment}' is not of the form KEY=VALUE", param_hint="--set")
-    try:
-        value = parse_json(text)
-    except InputError:
-        value = text
+def _assign(settings: dict[str, Any], text: str) -> None:
+    key, value = assignment(text)
     *path, last = key.split(".")
     for part in path:
         inner = settings.get(part)

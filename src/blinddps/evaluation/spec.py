@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -212,29 +213,40 @@ class Spec(_Strict):
         return {} if method.call == "input" else {**self.defaults, **method.options}
 
 
-def load_spec(path: str | os.PathLike[str]) -> Spec:
+def load_spec(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Spec:
     """Read and check a spec: every key, and every option of every method.
+
+    Args:
+        path: of the TOML file.
+        options: of every method that takes options, over the spec's own.
 
     Raises:
         InputError: a file that cannot be read, a key that is unknown or missing, a value out of its range, or a method
             with an option or solver that does not exist; the sentence names it.
     """
-    return parse_spec(read_text(path, "spec", remedy="give a TOML file", limit=_LONGEST), str(path))
+    return parse_spec(read_text(path, "spec", remedy="give a TOML file", limit=_LONGEST), str(path), options)
 
 
-def parse_spec(content: str, where: str = "<text>") -> Spec:
+def parse_spec(content: str, where: str = "<text>", options: Mapping[str, Any] | None = None) -> Spec:
     """:func:`load_spec` of a file's content; ``where`` is its name in messages."""
     table = parse_toml(content, f"spec '{where}'", remedy="mend the file")
     try:
         spec = Spec(**table)
     except ValidationError as error:
         raise InputError(f"spec '{where}': {_sentence(error)}") from None
+    if options:
+        methods = [m.model_copy(update={"options": _without(m.options, options)}) for m in spec.method]
+        spec = spec.model_copy(update={"defaults": {**spec.defaults, **options}, "method": tuple(methods)})
     for method in spec.method:
         try:
             _check(spec, method)
         except BlinddpsError as error:
             raise InputError(f"spec '{where}': method '{method.name}': {error}") from None
     return spec
+
+
+def _without(own: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in own.items() if name not in others}
 
 
 def builtin_specs(folder: str | os.PathLike[str] | None = None) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted([*BENCHMARKS.glob("*.py"), *(BENCHMARKS / "studies").glob("*.py")])
-SHARED = {"common.py", "measurements.py"}  # imported by the others, never run
+SHARED = {"common.py", "measurements.py", "sequences.py"}  # imported by the others, never run
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),

@@ -9,7 +9,16 @@ import torch
 from tests.baselines.conftest import blocks
 from torch import Tensor
 
-from blinddps.baselines.fusion import FUSIONS, dewarp, lucky, sharpest_frame, shifts, temporal_mean
+from blinddps.baselines.fusion import (
+    FUSIONS,
+    dewarp,
+    find_tilts,
+    lucky,
+    registered,
+    sharpest_frame,
+    shifts,
+    temporal_mean,
+)
 from blinddps.core import InputError
 from blinddps.metrics import aligned_psnr, tilt_epe
 from blinddps.operators import Tilt
@@ -30,12 +39,14 @@ def test_each_way_gains_over_the_one_before(scene: tuple[Tensor, Tensor, Tensor]
     found = {name: fuse(frames) for name, fuse in FUSIONS.items()}
     quality = {name: float(aligned_psnr(fused.image, truth)) for name, fused in found.items()}
     assert quality["lucky"] > quality["mean"] + 1
-    assert quality["dewarp"] > quality["lucky"] + 1
+    for name in ("dewarp", "registered"):
+        assert quality[name] > quality["lucky"] + 1
     error = {
         name: float(tilt_epe(fused.tilt.flatten(0, 1)[None], tilt.flatten(0, 1)[None])) for name, fused in found.items()
     }
     assert error["lucky"] < 0.7 * error["mean"]  # the shake is found
-    assert error["dewarp"] < 0.75 * error["lucky"]  # and what varies from place to place
+    for name in ("dewarp", "registered"):
+        assert error[name] < 0.75 * error["lucky"]  # and what varies from place to place
 
 
 def test_shifts_are_found_to_a_twentieth_of_a_pixel() -> None:
@@ -58,12 +69,24 @@ def test_a_lucky_region_is_taken_from_the_frame_that_has_it() -> None:
     assert torch.equal(sharpest_frame(torch.cat([soft, truth, left])).image, truth)
 
 
+def test_where_nothing_is_to_be_seen_tilts_are_what_the_prior_says() -> None:
+    image = torch.zeros(1, 1, 64, 96)
+    image[..., :48] = blocks(64, 48, 1)
+    tilt = atmospheric_tilts(1, (64, 96), rms=1.0, aperture=24.0, seed=0)
+    frame = Tilt("bicubic")(image=image, tilt=tilt)
+    noisy = frame + 0.05 * torch.randn(frame.shape, generator=torch.Generator().manual_seed(0))
+    quiet, found = (find_tilts(seen, image, torch.zeros_like(tilt)) for seen in (frame, noisy))
+    assert (found - tilt)[..., 8:40].norm() < 0.5 * tilt[..., 8:40].norm()
+    assert (found - quiet)[..., 64:].abs().max() < 0.2  # noise moves nothing
+
+
 def test_a_robust_mean_forgets_what_one_frame_has_alone() -> None:
     frames = blocks(48, 48, 1).repeat(5, 1, 1, 1)
     spoilt = frames.clone()
     spoilt[2, :, 20:24, 20:24] = 1.0
-    ghost = [(x - frames[0])[..., 20:24, 20:24].abs().mean() for x in (dewarp(spoilt).image, spoilt.mean(0))]
-    assert ghost[0] < 0.3 * ghost[1]
+    for fuse in (dewarp, registered):
+        ghost = [(x - frames[0])[..., 20:24, 20:24].abs().mean() for x in (fuse(spoilt).image, spoilt.mean(0))]
+        assert ghost[0] < 0.3 * ghost[1]
 
 
 def test_one_frame_is_itself() -> None:

@@ -107,6 +107,7 @@ def test_frames_made_one_picture(tmp_path: Path, several: Call, tiny: list[objec
     fuse = ["turbulence", scene, "--out", out, "--overwrite", "--solver"]
     done = several([[*fuse, "mean"], [*fuse, "mean", "--then", "fast", *tiny], [*fuse, "mead"]])
     assert [d.code for d in done] == [0, 0, 2], [d.err for d in done]
+    assert json.loads((out / "scene_result.json").read_text())["kept"] == "restored"
     assert "3 frames, mean of the frames (3); no blur was taken off" in done[0].out.replace("\n", " ")
     assert "note" not in done[0].err
     assert "does not use" not in done[1].err

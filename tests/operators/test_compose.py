@@ -170,6 +170,14 @@ def test_frames_of_one_operator(framewise: tuple[str, ...]) -> None:
     torch.testing.assert_close(frames.fix_gauge(mean)["kernel"], mean["kernel"])
 
 
+def test_a_tilt_known_for_all_is_that_of_each_row() -> None:
+    image, kernel, tilt = scene(3)
+    operator = Frames(Composed((Tilt(), Blur())), 3)
+    rows = torch.cat([image, image.flip(-1)])
+    each = operator(image=rows, kernel=kernel, tilt=tilt.repeat(2, 1, 1, 1))
+    torch.testing.assert_close(operator(image=rows, kernel=kernel, tilt=tilt), each, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("order", ["tilt-blur", "blur-tilt"])
 def test_centring_the_kernel_leaves_the_measurement(order: str, frames: int) -> None:

@@ -16,7 +16,7 @@ from blinddps.baselines import fusion
 from blinddps.core import InputError, Outcome, PriorError
 from blinddps.io import from_tensor, read_frames, write_image
 from blinddps.operators import Tilt
-from blinddps.restore import Problem, TurbulenceSettings, restore_turbulence, run, solve
+from blinddps.restore import Problem, TurbulenceSettings, restore_turbulence, run, solve, turbulence
 from blinddps.restore.solvers import FUSIONS
 from blinddps.restore.turbulence import begin_frames, motion
 from blinddps.simulate import atmospheric_tilts
@@ -35,10 +35,15 @@ def test_one_picture(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -
     assert set(result.nfe) == {"image", "kernel", "tilt"}
 
 
-@pytest.mark.parametrize("options", [{}, {"kernel_per_frame": True}, {"order": "blur-tilt"}, {"solver": "paper"}])
-def test_frames(tiny: dict[str, Any], picture: Callable[..., np.ndarray], options: dict[str, Any]) -> None:
+JOINT = {"tilts": "joint", "fall_back": False}
+
+
+@pytest.mark.parametrize("more", [{}, {"kernel_per_frame": True}, {"order": "blur-tilt"}, {"solver": "paper"}])
+def test_frames(tiny: dict[str, Any], picture: Callable[..., np.ndarray], more: dict[str, Any]) -> None:
     frames = [np.roll(picture(), i, axis=1) for i in range(3)]
+    options = {**JOINT, **more}
     result = restore_turbulence(frames, **tiny, **options, samples=2)
+    assert (result.kept, result.agreement) == ("restored", None)
     assert result.images.shape == (2, 32, 32, 3)
     assert result.tilts.shape == (2, 3, 2, 32, 32)
     assert result.kernels.shape == (2, 3 if options.get("kernel_per_frame") else 1, 8, 8)
@@ -53,10 +58,71 @@ def test_frames(tiny: dict[str, Any], picture: Callable[..., np.ndarray], option
         np.testing.assert_array_equal(again.images, result.images)
 
 
+def test_tilts_of_frames_are_registered_and_held(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turbulence, "REPEATED", -1.0)  # anything is trusted
+    frames = [np.roll(picture(), i, axis=1) for i in range(5)]
+    seen: list[tuple[int, int]] = []
+    options = {**tiny, "samples": 2, "restarts": 2}
+    result = restore_turbulence(frames, **options, on_step=lambda s: seen.append((s.index, s.total)))
+    assert (result.settings.tilts, result.settings.start, result.kept) == ("registered", 0.2, "restored")
+    assert seen == [(i, 6) for i in range(6)]  # of the halves, and of all frames
+    fused = fusion.registered(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) * 2 - 1)
+    for tilts in result.tilts:
+        np.testing.assert_array_equal(tilts, fused.tilt)
+    assert not np.array_equal(*result.images)
+    assert "tilt" not in result.nfe
+    assert result.nfe["image"] > restore_turbulence(frames, **options, fall_back=False).nfe["image"]
+    assert result.agreement is not None
+    assert f"agreement {result.agreement:.2f}" in result.outcome[0].message
+    alone = restore_turbulence(frames, **options, fall_back=False)
+    np.testing.assert_array_equal(alone.images, result.images)
+
+
+@pytest.mark.parametrize("registering_helps", [True, False])
+def test_what_halves_of_the_frames_do_not_share_is_not_returned(
+    tiny: dict[str, Any],
+    picture: Callable[..., np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    registering_helps: bool,
+) -> None:
+    monkeypatch.setattr(turbulence, "REPEATED", 1.1)  # nothing is trusted
+    monkeypatch.setattr(turbulence, "fused_explains_more", lambda y, fused: registering_helps)
+    frames = [np.roll(picture(), i, axis=1) for i in range(4)]
+    kept = "registered" if registering_helps else "mean"
+    for options in ({}, {"tilts": "joint"}, {"kernel_per_frame": True}):
+        result = restore_turbulence(frames, **tiny, **options, samples=2)
+        expected = restore_turbulence(frames, solver=kept)
+        assert result.kept == kept
+        assert result.outcome[0].status == "rejected"
+        assert ("registered and averaged" if registering_helps else "plain mean") in result.outcome[0].message
+        for image in result.images:
+            np.testing.assert_allclose(image, expected.image, atol=1e-6)
+        np.testing.assert_array_equal(result.tilts[1], expected.tilt)
+        assert result.kernels.max() == 1  # no blur
+        assert np.isfinite(result.residual).all()
+
+
+def test_who_asks_for_joint_tilts_or_has_one_picture_gets_them(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray], make_prior: Callable[..., str]
+) -> None:
+    pair = [picture(), picture()]
+    for options in ({"tilt_start": 1.0}, {"start": 0.5}, {"solver": "paper"}):
+        assert restore_turbulence(pair, **tiny, **options, fall_back=False).settings.tilts == "joint"
+    assert restore_turbulence(pair[0], **tiny).settings.tilts == "joint"
+    fixed = {**tiny, "prior": make_prior("image", 3, any_size=False)}
+    assert restore_turbulence(pair, **fixed, fall_back=False).settings.tilts == "joint"
+    held = restore_turbulence(pair, **fixed, tilts="registered", fall_back=False)
+    assert held.settings.tilts == "registered"
+    note = "solver 'paper' finds its tilts itself and does not use tilts (registered)"
+    assert note in restore_turbulence(pair, **tiny, solver="paper", tilts="registered").notes
+
+
 def test_frames_of_an_image_from_noise_let_the_tilt_move_further(
     tiny: dict[str, Any], picture: Callable[..., np.ndarray]
 ) -> None:
-    result = restore_turbulence([picture(), picture()], **tiny, start="noise", tilt_start="auto")
+    result = restore_turbulence([picture(), picture()], **tiny, start="noise", tilt_start="auto", fall_back=False)
     assert result.settings.tilt_start == 8.0
 
 

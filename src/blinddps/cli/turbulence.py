@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["turbulence"]
 
+KEPT = {
+    "registered": "the registered frames' mean, not deblurred (see the warning)",
+    "mean": "the frames' mean, not deblurred (see the warning)",
+}
+
 
 def turbulence(
     inputs: Annotated[
@@ -77,7 +82,7 @@ def turbulence(
         Option(
             rich_help_panel=SOLVER,
             help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong). Or a classical way to one "
-            "picture, to compare with: mean, sharpest (frame), lucky (regions), dewarp (optical flow).",
+            "picture, to compare with: mean, sharpest (frame), lucky (regions), registered, dewarp (optical flow).",
         ),
     ] = "fast",
     then: Annotated[
@@ -85,9 +90,26 @@ def turbulence(
         Option(
             metavar="none|fast|pan-l0",
             rich_help_panel=SOLVER,
-            help="What deblurs the picture of mean, sharpest, lucky or dewarp.",
+            help="What deblurs the picture of mean, sharpest, lucky, registered or dewarp.",
         ),
     ] = "none",
+    tilts: Annotated[
+        str,
+        Option(
+            metavar="auto|registered|joint",
+            rich_help_panel=SOLVER,
+            help="Of frames: found first by registering them and held, or together with image and kernel. auto: "
+            "registered, with a prior of any size and neither --start nor --tilt-start.",
+        ),
+    ] = "auto",
+    fall_back: Annotated[
+        bool,
+        Option(
+            "--fall-back/--no-fall-back",
+            help="Of frames: where restorations from two halves of them show different detail, return the registered "
+            "frames' mean instead. Takes as long again.",
+        ),
+    ] = True,
     num_steps: Annotated[
         str,
         Option(
@@ -138,6 +160,9 @@ def turbulence(
 ) -> None:
     """Restore pictures seen through turbulence: tilted from place to place, blurred and noisy.
 
+    Frames are restored from each half of them first. Where these show different detail, the picture is the
+    registered frames' mean, with no blur taken off, and a warning says so.
+
     An INPUT with several frames (folder, TIFF, GIF, video) is one scene: one picture, a tilt for each frame, and one
     kernel or, with --kernel-per-frame, as many. A folder is ONE scene here, not many pictures as of 'blinddps deblur'.
     Each INPUT leaves in DIR, with NAME its name:
@@ -150,7 +175,7 @@ def turbulence(
                           solved (a prior of fixed size resizes the picture); NAME_tilt.png: the first
                           frame's, hue is the direction (red to the right, green to the lower left), white is none
       NAME_figure.png     input, restored picture, kernel and tilt
-      NAME_result.json    settings, versions, noise, residual, outcome; written last
+      NAME_result.json    settings, versions, noise, residual, outcome, and which picture it is ('kept'); written last
 
     Exit codes as of 'blinddps deblur'.
     """
@@ -204,11 +229,12 @@ def _restore(
             note(kind, f"{which}{outcome.status}: {outcome.message}", path)
     if not quiet:
         first = result.outcome[0]
-        judged = not math.isnan(result.noise)
+        judged = result.kept == "restored" and not math.isnan(result.noise)
         told = f"{first.status}, residual {result.residual[0]:.2f} x noise {result.noise:.4f}"
         say(
             f"{path}: {len(scene.frames)} frame{'s' if len(scene.frames) > 1 else ''}, "
-            f"{told if judged else first.message}, {result.seconds:.1f} s" + (f", {written}" if written else "")
+            f"{told if judged else KEPT.get(result.kept, first.message)}, {result.seconds:.1f} s"
+            + (f", {written}" if written else "")
         )
     return all(outcome.status != "diverged" for outcome in result.outcome)
 
@@ -257,6 +283,8 @@ def _write(path: Path, results: Outputs, scene: Scene, result: Turbulence) -> Pa
         ],
         "noise": None if math.isnan(result.noise) else result.noise,
         "range": result.range,
+        "kept": result.kept,
+        "agreement": None if result.agreement is None or math.isnan(result.agreement) else result.agreement,
         "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,
         "seconds": round(result.seconds, 3),

@@ -121,9 +121,10 @@ class Frames:
         return own[0] if own else "replicate"
 
     def _each(self, unknowns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        rows = max(map(len, unknowns.values()))  # what is known may be one for the whole batch
+        each = {n: v.expand(rows, *v.shape[1:]) for n, v in unknowns.items()}
         return {
-            n: self._unfold(v) if n in self.framewise else v.repeat_interleave(self.count, 0)
-            for n, v in unknowns.items()
+            n: self._unfold(v) if n in self.framewise else v.repeat_interleave(self.count, 0) for n, v in each.items()
         }
 
     def _only(self, operators: list[Callable[..., Tensor]], mean: Mapping[str, Tensor]) -> dict[str, Tensor]:

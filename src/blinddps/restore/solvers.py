@@ -67,6 +67,7 @@ FUSIONS: dict[str, SolverInfo] = {
     "mean": SolverInfo("mean of the frames", "baselines", _FUSED, kernel="none"),
     "sharpest": SolverInfo("sharpest frame", "baselines", _FUSED, kernel="none"),
     "lucky": SolverInfo("weighted by local sharpness", "baselines", _FUSED, kernel="none"),
+    "registered": SolverInfo("registered frames, robust mean", "baselines", _FUSED, kernel="none"),
     "dewarp": SolverInfo("optical flow and robust mean", "baselines", _FUSED, kernel="none"),
 }
 """Solvers of :func:`~blinddps.restore.restore_turbulence` alone."""

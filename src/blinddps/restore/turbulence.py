@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from ..core import InputError, Outcome, Step, isolated
+from ..baselines.fusion import FUSIONS as METHODS
+from ..baselines.fusion import Fused, registered, temporal_mean
+from ..core import InputError, Outcome, Solution, Step, Unknown, isolated, residual_norm
 from ..operators import estimate_sigma
 from ..priors import AnyPrior
+from .candidates import solve
+from .candidates.coarse_to_fine import APART
 from .deblur import OF_THE_PAPER, deblur, told_of
+from .halves import REPEATED, fused_explains_more, repeated, split
 from .light import no_blur, tells_a_blur, unchanged
 from .plan import UNEXPLAINED, Cards, fit_kernel, plan_of, resolve
 from .problem import Problem, load_priors, load_tilt_prior
@@ -39,15 +44,22 @@ MUCH_MOTION = 1.5  # pixels rms about the mean; simulated ones of 1 px did best 
 class TurbulenceSettings(DeblurSettings):
     """Choices of a restoration through turbulence: those of a deblurring, and the ones below.
 
-    For several frames ``fast`` takes for ``noise`` of ``auto`` at least 0.02, and for ``start`` of ``auto``, with a
-    prior of any size, 0.2 or, where they move by more than 1.5 px, 1.
+    For several frames ``fast`` takes for ``noise`` of ``auto`` at least 0.02. With a prior of any size it takes for
+    ``start`` of ``auto`` 0.2 or, where tilts are found ``joint`` and the frames move by more than 1.5 px, 1.
 
     Attributes:
         solver: ``fast``, ``paper``, or what makes the frames one picture and takes no blur off
             (:mod:`~blinddps.baselines.fusion`): ``mean``; ``sharpest``, the sharpest frame; ``lucky``, shifted and
-            weighted by local sharpness; ``dewarp``, optical flow and robust mean (extra ``baselines``).
+            weighted by local sharpness; ``registered``, warped onto each other by smooth tilts, and their robust mean;
+            ``dewarp``, the same by optical flow (extra ``baselines``).
         then: how that one picture is deblurred: ``none``, or the ``solver`` of :func:`deblur` that is called with the
             settings that it uses; a ``noise`` that is given is a frame's.
+        tilts: ``registered``: those of frames are found as the solver ``registered`` finds them and held, and the
+            image begins at its picture; ``joint``: found with image and kernel, as in the paper. ``auto``: registered
+            for frames of ``fast`` with a prior of any size, unless ``tilt_start`` or ``start`` is given.
+        fall_back: of several frames ``fast`` restores each half on its own first. Where the detail that these add to
+            the registered frames' mean does not agree (:func:`~blinddps.restore.halves.repeated`), that mean is the
+            result, or the plain mean of the frames where registering them did not help.
         sparsity: of the kernel, none unless asked for.
         tilt_prior: ``stationary`` (:class:`~blinddps.priors.StationaryTilt`, no network), ``tilt`` or a folder.
         tilt_start: noise level, in pixels of tilt, at which the diffusion of the tilt begins, from none: how far a
@@ -61,6 +73,8 @@ class TurbulenceSettings(DeblurSettings):
 
     solver: str = choice("fast", "fast", "paper", *FUSIONS)
     then: Literal["none", "fast", "pan-l0"] = choice("none", "none", "fast", "pan-l0")
+    tilts: Literal["auto", "registered", "joint"] = choice("auto", "auto", "registered", "joint")
+    fall_back: bool = True
     sparsity: float | Literal["auto"] = number(0.0, 0, words=("auto",))
     tilt_prior: AnyPrior = "stationary"
     tilt_start: float | Literal["auto", "noise"] = number("auto", 0, words=("auto", "noise"))
@@ -101,6 +115,10 @@ class Turbulence:
         tilt: ``(frames, 2, H, W)`` float32, pixels of the solved size, mean zero, of the first sample; ``tilts`` of
             all. A solver that makes the frames one picture leaves what it has moved them by, negative, and without
             ``then`` the kernel of no blur.
+        kept: which picture it is: ``restored``, what the solver gives; or ``registered`` or ``mean``, no blur taken
+            off, where ``fall_back`` did not trust what was restored.
+        agreement: of the detail that two halves of the frames add, at most 1 (``fall_back``); ``None`` where it was not
+            asked for.
         outcome, residual, noise, settings, nfe, notes, seconds, attempts, priors, range: as
         :class:`~blinddps.restore.Deblurred`.
     """
@@ -116,6 +134,8 @@ class Turbulence:
     noise: float
     settings: TurbulenceSettings
     nfe: dict[str, int]
+    kept: Literal["restored", "registered", "mean"] = "restored"
+    agreement: float | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     attempts: int = 1
@@ -156,14 +176,15 @@ def restore_turbulence(
     y, count = seen.y, len(seen.y)
     notes += seen.notes
     free, estimated = chosen.kernel_size == "auto", chosen.noise == "auto"
-    chosen = begin_frames(chosen, y, cards)
+    chosen = begin_frames(resolve_tilts(chosen, count, cards), y, cards)
     chosen = resolve(chosen, y, device, found=seen.range, rounding=seen.rounding, cards=cards)
     chosen = fit_kernel(chosen, free, min(y.shape[-2:]), cards)
     if estimated and count > 1 and chosen.solver == "fast":
         chosen = replace(chosen, noise=max(float(chosen.noise), UNEXPLAINED_IN_FRAMES / seen.range.gain))
     chosen = resolve_tilt(chosen, count)
     image_prior, kernel_prior = load_priors(chosen, device)
-    tilt_prior = load_tilt_prior(chosen.tilt_prior, chosen, device)
+    hold = chosen.tilts == "registered" and count > 1 and chosen.solver == "fast"
+    tilt_prior = None if hold else load_tilt_prior(chosen.tilt_prior, chosen, device)
     plan = plan_of(chosen, (y.shape[-2], y.shape[-1]), seen.range)
     sigma_y, measured = 2 * plan.noise, y.flatten(0, 1)[None].to(device)
     problem = Problem(
@@ -171,8 +192,25 @@ def restore_turbulence(
     )
     begun, attempts = time.monotonic(), 1
     told = tells_a_blur(seen.given)
-    if told:
-        solution, attempts, chosen = solve_or_restart(problem, chosen, seen.range.listener(on_step), notes)
+    judge = told and count > 1 and chosen.fall_back and chosen.solver == "fast"
+    fused = registered(y) if told and (hold or judge) else Fused(y[:1], torch.zeros(count, 2, *y.shape[-2:]))
+    if hold:
+        problem = _held(problem, fused)
+    listen = seen.range.listener(on_step)
+    agreement: float | None = None
+    kept: Literal["restored", "registered", "mean"] = "restored"
+    spent: dict[str, int] = {}
+    if judge:
+        halves = _halves(problem, fused, listen)
+        agreement = repeated(halves.estimate["image"].float().cpu(), fused.image)
+        spent = {name: 2 * times for name, times in halves.nfe.items()}
+        listen = None if listen is None else _after(listen)
+    if agreement is not None and not agreement >= REPEATED:
+        kept = "registered" if fused_explains_more(y, fused) else "mean"
+        solution = _fallen_back(problem, fused if kept == "registered" else temporal_mean(y), kept, agreement)
+    elif told:
+        solution, attempts, chosen = solve_or_restart(problem, chosen, listen, notes)
+        solution = _with_tilt(solution, problem, agreement)
     else:
         kernel = no_blur(plan.kernel_size).repeat(1, count if plan.kernel_per_frame else 1, 1, 1)
         still = torch.zeros(1, 2 * count, *y.shape[-2:])
@@ -192,13 +230,83 @@ def restore_turbulence(
         residual=tuple((solution.residual / (sigma_y * math.sqrt(y.numel()))).tolist()),
         noise=float(chosen.noise),
         settings=chosen,
-        nfe=dict(solution.nfe),
+        nfe={name: solution.nfe.get(name, 0) + spent.get(name, 0) for name in {**spent, **solution.nfe}},
+        kept=kept,
+        agreement=agreement,
         notes=tuple(dict.fromkeys(notes)),
         seconds=seconds,
         attempts=attempts,
         priors=told_of(image=image_prior, kernel=kernel_prior, tilt=tilt_prior),
         range=(seen.range.low, seen.range.high),
     )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """The image's diffusion begins at the fused picture."""
+
+    image: Tensor
+    level: float
+    each: int
+
+    def begin(self, unknowns: Mapping[str, Unknown], y: Tensor) -> dict[str, Unknown]:
+        image = replace(unknowns["image"], initial=self.image, start_sigma=self.level)
+        return {**unknowns, "image": image}
+
+
+def _held(problem: Problem, fused: Fused) -> Problem:
+    """``problem`` with the tilts of ``fused`` and, where the image begins at a level, its picture as the start."""
+    level = problem.plan.start
+    known = {"tilt": fused.tilt.flatten(0, 1)[None].to(problem.y)}
+    begin = None if level is None else _Begun(fused.image, level, problem.plan.restarts)
+    return replace(problem, known=known, begin=begin)
+
+
+def _halves(problem: Problem, fused: Fused, on_step: Callable[[Step], None] | None) -> Solution:
+    """Two rows, each restored from every other frame, with draws of their own."""
+    count = problem.frames // 2
+    listen = None if on_step is None else lambda step: on_step(replace(step, total=2 * step.total))
+    half = replace(
+        problem,
+        y=split(problem.y[0].unflatten(0, (problem.frames, -1))).flatten(1, 2),
+        plan=replace(problem.plan, samples=1, restarts=1),
+        known={"tilt": split(fused.tilt).flatten(1, 2).to(problem.y)} if problem.known else {},
+        begin=replace(problem.begin, each=1) if isinstance(problem.begin, _Begun) else None,
+        seed=[problem.plan.seed + APART, problem.plan.seed + 2 * APART],
+        frames=count,
+    )
+    return solve(half, listen)
+
+
+def _after(on_step: Callable[[Step], None]) -> Callable[[Step], None]:
+    """The listener of the second of two runs of one length."""
+    return lambda step: on_step(replace(step, index=step.total + step.index, total=2 * step.total))
+
+
+def _with_tilt(solution: Solution, problem: Problem, agreement: float | None) -> Solution:
+    """``solution`` with tilts that were known among its estimates, and the agreement told."""
+    rows = len(solution.estimate["image"])
+    known = {name: value.expand(rows, *value.shape[1:]) for name, value in problem.known.items()}
+    told = "" if agreement is None else f"two halves of the frames show the same detail (agreement {agreement:.2f}); "
+    outcome = tuple(replace(o, message=told + o.message) for o in solution.outcome)
+    return replace(solution, estimate={**solution.estimate, **known}, outcome=outcome)
+
+
+def _fallen_back(problem: Problem, fused: Fused, kept: str, agreement: float) -> Solution:
+    """The frames' registered or plain mean in place of a restoration, ``rejected``, the kernel that of no blur."""
+    plan = problem.plan
+    y, kernel = problem.y, no_blur(plan.kernel_size).to(problem.y)
+    kernel = kernel.repeat(1, problem.frames if plan.kernel_per_frame else 1, 1, 1)
+    estimate = {"image": fused.image.to(y), "kernel": kernel, "tilt": fused.tilt.flatten(0, 1)[None].to(y)}
+    seen = replace(problem, known={"tilt": estimate["tilt"]}).operator()
+    residual = residual_norm(y, seen(image=estimate["image"], kernel=kernel)).expand(plan.samples)
+    what = "the frames registered and averaged are" if kept == "registered" else "the plain mean of the frames is"
+    reason = (
+        f"two halves of the frames, each restored on its own, show different detail (agreement {agreement:.2f}, at "
+        f"least {REPEATED:.2f} for it to be trusted); {what} returned instead, with no blur taken off: try more frames"
+    )
+    every = {name: value.expand(plan.samples, *value.shape[1:]) for name, value in estimate.items()}
+    return Solution(every, residual, (Outcome("rejected", reason),) * plan.samples, backward=False)
 
 
 def _listed(frames: Any) -> list[Any]:
@@ -212,12 +320,11 @@ def _fuse(frames: Any, chosen: TurbulenceSettings, on_step: Callable[[Step], Non
     """The frames made one picture, and it deblurred where ``then`` says so."""
     import numpy as np
 
-    from ..baselines import fusion
     from ..io import from_tensor
 
     seen = see(_listed(frames), chosen, Cards(None, None))
     begun, count = time.monotonic(), len(seen.given)
-    fused = fusion.FUSIONS[chosen.solver](seen.given * 2 - 1)
+    fused = METHODS[chosen.solver](seen.given * 2 - 1)
     image = from_tensor(fused.image[0])
     told = f"{solver_info(chosen.solver).about} ({count})"
     notes = [*(n for n in seen.notes if n not in seen.range.note), *_not_used(chosen)]  # the range is the deblurring's
@@ -284,11 +391,22 @@ def _not_used(chosen: TurbulenceSettings) -> list[str]:
         notes.append(f"solver 'fast' does not use {', '.join(unused)}; choose solver 'paper' for these")
     if chosen.solver == "paper" and chosen.restarts not in ("auto", 1):
         notes.append(f"solver 'paper' does not use restarts ({chosen.restarts}); choose solver 'fast' for it")
+    if chosen.solver == "paper" and chosen.tilts == "registered":
+        notes.append("solver 'paper' finds its tilts itself and does not use tilts (registered)")
     if chosen.scales not in ("auto", 1):
         notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
     if chosen.second_start == "pan-l0":
         notes.append("turbulence has no second start from pan-l0, which knows no tilt")
     return notes
+
+
+def resolve_tilts(settings: TurbulenceSettings, count: int, cards: Cards) -> TurbulenceSettings:
+    """Settings with ``tilts`` of ``auto`` decided for ``count`` frames."""
+    if settings.tilts != "auto":
+        return settings
+    free = settings.start == settings.tilt_start == "auto" and cards.any_image
+    hold = count > 1 and settings.solver == "fast" and free
+    return replace(settings, tilts="registered" if hold else "joint")
 
 
 def begin_frames(settings: TurbulenceSettings, y: Tensor, cards: Cards | None = None) -> TurbulenceSettings:
@@ -297,7 +415,7 @@ def begin_frames(settings: TurbulenceSettings, y: Tensor, cards: Cards | None = 
     apply = len(y) > 1 and settings.solver == "fast" and settings.start == "auto"
     if not apply or not (cards or Cards.of(settings)).any_image:
         return settings
-    image, tilt = STRONG if motion(y) > MUCH_MOTION else WEAK
+    image, tilt = WEAK if settings.tilts == "registered" or motion(y) <= MUCH_MOTION else STRONG
     return replace(settings, start=image, tilt_start=tilt if settings.tilt_start == "auto" else settings.tilt_start)
 
 

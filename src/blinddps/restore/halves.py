@@ -1,0 +1,49 @@
+"""Whether a restoration from frames can be trusted: what two halves of the frames say of it, each on its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..baselines.fusion import Fused, find_tilts, read_back, robust_mean
+from ..operators import Tilt
+
+__all__ = ["BORDER", "REPEATED", "fused_explains_more", "repeated", "split"]
+
+BORDER = 8  # pixels at the edge that tilts bring in from outside
+REPEATED = 1 / 3  # least correlation of what two halves add
+
+
+def split(x: Tensor) -> Tensor:
+    """Every other frame of ``(T, ...)`` and the others, ``(2, T // 2, ...)``; the last of an odd number is left out."""
+    count = len(x) // 2
+    return torch.stack([x[: 2 * count : 2], x[1 : 2 * count : 2]])
+
+
+def repeated(pair: Tensor, fused: Tensor) -> float:
+    """How much of what a restoration adds to the frames' fused picture is there again from other frames.
+
+    The correlation of ``a - f`` and ``b - f``, ``a`` and ``b`` ``(2, C, H, W)`` being restored from two halves of the
+    frames and brought onto ``f`` ``(1, C, H, W)``. Of detail that is there it is near 1. Noise, false contours and what
+    tilts made up differ between the halves: near 0. If the errors of the halves are independent, the mean of both is
+    nearer to the truth than ``f`` where the correlation is above 1/3 (van Heel and Stewart judge images of molecules
+    so, "Fourier shell correlation threshold criteria", 2005). What is wrong in both alike, such as too wide a kernel,
+    it cannot tell. NaN where a half is not finite.
+    """
+    here = find_tilts(pair, fused, pair.new_zeros(2, 2, *pair.shape[-2:]))
+    added = (read_back(pair, here) - fused)[..., BORDER:-BORDER, BORDER:-BORDER].flatten(1)
+    added = added - added.mean(1, keepdim=True)
+    return float((added[0] * added[1]).sum() / added.square().sum(1).clamp_min(1e-12).sqrt().prod())
+
+
+def fused_explains_more(y: Tensor, fused: Fused) -> bool:
+    """Whether the registered frames' mean, of one half of the frames, explains the frames ``(T, C, H, W)`` of the other
+    half better than the plain mean does, both warped onto each of them anew."""
+    (known, other), (tilts, start) = split(y), split(fused.tilt)
+
+    def unexplained(image: Tensor) -> float:
+        found = find_tilts(other, image, start)
+        seen = Tilt()(image=image.expand(len(other), -1, -1, -1), tilt=found)
+        return float((other - seen)[..., BORDER:-BORDER, BORDER:-BORDER].square().mean())
+
+    return unexplained(robust_mean(read_back(known, tilts))) < unexplained(known.mean(0, keepdim=True))

@@ -1,6 +1,7 @@
 """What one evaluation of each shipped prior costs: parameters, GFLOP, milliseconds.
 
 ``python benchmarks/prior_cost.py > benchmarks/results/prior_cost.txt``
+``python benchmarks/prior_cost.py photos FOLDER`` (side by side with one of one's own, at the sizes of ``photos``)
 
 Batch 1, one thread, forward pass alone, ``channels_last`` as the fast solver has it. FLOP by torch.utils.flop_counter
 (convolutions and matrix products, a multiplication with its addition counted as two). Times are medians of rounds in
@@ -27,13 +28,15 @@ SIZES = {"faces-128": (128,), "kernel": (16, 32, 48, 64), "photos": (96, 128, 25
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("priors", nargs="*", default=list(SIZES), metavar="PRIOR")
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     torch.set_num_threads(1)
     lines = header(0)  # the load before this script adds to it
     level = torch.ones(1)
     rows, times = [], {}
-    for name, sizes in SIZES.items():
+    for name in args.priors:
+        sizes = SIZES.get(name, SIZES["photos"])
         prior = load_prior(name)
         prior.network.to(memory_format=torch.channels_last)
         for size in sizes:

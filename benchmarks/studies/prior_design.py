@@ -47,6 +47,17 @@ OLD_TILT = TILT_4 | {"p_mean": -1.5, "p_std": 1.5, "scale": 4.0, "data_std": 1.0
 OLD_FACES = {"data_std": 1.0, "p_mean": -0.4}
 PLAIN = {"data_mean": 0.0, "data_std": 1.0}
 UNIT = {"data_mean": -0.88, "data_std": 0.41}
+FREE = {  # everything that is freely licensed, normalised, crops of three sizes
+    "data": ("photos/clean_photos.tar", "photos/free_photos.tar"),
+    "sources": ("photos/SOURCES.csv", "photos/SOURCES_free.csv"),
+    "sizes": (64, 96, 128),
+    "size_weights": (0.5, 0.3, 0.2),
+    "data_std": 0.5,
+    "p_mean": -1.3,
+    "p_std": 1.2,
+    "uniform_share": 0.1,
+}
+RESIDUAL = {"network": {"kind": "residual", "channels": (64, 96, 128, 128), "layers": 2, "pixel_unshuffle": 2}}
 TRAINED_ON = {
     "photos": ("photos/bsds500_trainval_300.tar", "photos/clean_photos.tar", "photos/imagenet500_s256.tar"),
     "faces-128": ("faces_128/faces_lfw_train.tar",),
@@ -90,6 +101,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "as it is": {},
         "as it is, again": {"seed": 1},
         "freely licensed data alone": {"data": ("photos/clean_photos.tar",)},
+        "free": FREE,
+        "free, residual": FREE | RESIDUAL,
+        "free without share-alike, residual": FREE | RESIDUAL | {"leave_out": ("CC BY-SA",)},
         "small": network(channels=(24, 32, 48, 64), attention=False, pixel_unshuffle=2),
         "large": network(channels=(72, 96, 144, 192), attention=False, pixel_unshuffle=2),
         "unit variance": {"data_std": 0.5, "p_mean": -0.8},
@@ -198,7 +212,9 @@ def main() -> None:
         settings = recipe(args.prior) | {"log_every": 25, "save_every": 10_000, "sample_every": 10_000} | change
         if pictures:
             tars = change.get("data", TRAINED_ON[args.prior])
+            tables = change.get("sources", ())
             settings |= {"data": tuple(str(args.data / tar) for tar in tars), "batch_size": 8}
+            settings |= {"sources": tuple(str(args.data / table) for table in tables)}
         planned = dry_run(configure(settings))
         steps = args.steps or max(50, round(args.minutes * 60 / planned["seconds_per_step_mean"]))
         config = configure(settings | {"steps": steps, "decay_steps": round(0.3 * steps)})

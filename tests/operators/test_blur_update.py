@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from blinddps.core import InputError, project_simplex
+from blinddps.core.spectrum import filtered, radial_frequency
 from blinddps.operators import Blur
 from blinddps.operators.blur_update import _simplex_least_squares, update_image
 from blinddps.operators.convolution import BOUNDARIES, OfSpectrum
@@ -32,7 +33,8 @@ def dense(linear: object, shape: tuple[int, ...]) -> Tensor:
 
 
 @each_boundary
-def test_the_image_is_the_posterior_mode(boundary: str) -> None:
+def test_the_image_is_the_posterior_mode(boundary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blinddps.operators.blur_update._OF_NOISE", 1e-4)
     blur = Blur(boundary)  # type: ignore[arg-type]
     y = blur(image=IMAGE, kernel=KERNEL) + 0.1
     mean, noise = 0.5 * IMAGE, torch.tensor([0.01, 0.04], dtype=torch.float64).reshape(2, 1, 1, 1)
@@ -45,13 +47,46 @@ def test_the_image_is_the_posterior_mode(boundary: str) -> None:
         noise_variance=noise,
         iterations=200,
     )
-    prior = dense(lambda v: torch.fft.irfft2(torch.fft.rfft2(v) / spectrum((12, 11)), s=(12, 11)), (2, 12, 11))
+    # beyond a ``valid`` border the image goes on in a frame of 12 x 12, where its error is circulant
+    frame = (12, 12) if boundary == "valid" else (12, 11)
+    covariance = dense(lambda v: torch.fft.irfft2(torch.fft.rfft2(v) * spectrum(frame), s=frame), (2, *frame))
+    covariance = covariance.reshape(2, *frame, 2, *frame)[:, :12, :11, :, :12, :11].reshape(264, 264)
+    prior = torch.linalg.inv(covariance)
     for b in range(2):
         a = dense(lambda v, b=b: blur(image=v, kernel=KERNEL[b : b + 1]), (2, 12, 11))
         right = a.T @ (y[b].flatten() - a @ mean[b].flatten()) / noise[b].item()
         exact = mean[b].flatten() + torch.linalg.solve(a.T @ a / noise[b].item() + prior, right)
         # conjugate gradients stop at a thousandth of the first gradient
         assert torch.allclose(got[b].flatten(), exact, rtol=0, atol=1e-9 if boundary == "circular" else 2e-3)
+
+
+def test_where_the_border_is_open_the_last_digits_decide_nothing() -> None:
+    """Of a denoiser's error at level 1."""
+    g = torch.Generator().manual_seed(1)
+
+    def law(size: tuple[int, ...]) -> Tensor:
+        power = 1e-3 / (radial_frequency(*size) + 0.01) ** 2.5
+        return power / (power + 1)
+
+    image = filtered(torch.randn(1, 1, 96, 82, generator=g), law((96, 82)).sqrt())[..., :48, :41].clamp(-1, 1)
+    kernel = torch.full((1, 1, 9, 8), 1 / 72)
+    y = Blur("valid")(image=image, kernel=kernel)
+
+    def update(y: Tensor, dtype: torch.dtype) -> Tensor:
+        return Blur("valid").update(
+            "image",
+            y.to(dtype),
+            estimate={"kernel": kernel},
+            mean={"image": torch.zeros_like(image, dtype=dtype), "kernel": kernel.to(dtype)},
+            error={"image": lambda size: law(size).to(dtype), "kernel": None},
+            noise_variance=torch.full((1, 1, 1, 1), 1e-4, dtype=dtype),
+        )
+
+    exact = update(y, torch.float64).float()
+    assert float((Blur("valid")(image=exact, kernel=kernel) - y).square().mean().sqrt()) < 0.02
+    assert float((update(y, torch.float32) - exact).abs().max()) < 1e-3
+    nudged = y + 1e-6 * torch.randn(y.shape, generator=g)
+    assert float((update(nudged, torch.float32) - exact).abs().max()) < 1e-3
 
 
 @each_boundary

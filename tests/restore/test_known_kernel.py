@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from blinddps.core import InputError
+from blinddps import deblur
+from blinddps.core import InputError, Unknown
+from blinddps.operators import Blur
+from blinddps.priors import load_prior
+from blinddps.restore import DeblurSettings, Problem, load_priors, plan_of, resolve
+from blinddps.restore.candidates.known import Deconvolved, restore_image
+from blinddps.restore.geometry import crop, extend
 from blinddps.restore.known_kernel import frozen_kernel, read_kernel
 
 KERNEL = np.array([[0, 1, 2], [3, 4, 0]])
@@ -142,3 +149,46 @@ def test_a_name_that_no_file_can_have() -> None:
 def test_a_shape_of_truths_is_one_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "k.npy").write_bytes(described("(True, 3)")[0:] + np.ones(3).tobytes())
     assert read_kernel(tmp_path / "k.npy").shape == (1, 1, 1, 3)
+
+
+def test_the_image_of_a_kernel_is_what_deblur_makes_of_it(tiny: dict[str, Any], picture: Any) -> None:
+    """Whatever else the problem says of kernels and steps; one kernel for each measurement is taken too."""
+    given, kernel = picture(40, 44), np.random.default_rng(0).random((5, 6)).astype(np.float32)
+    options = {name: tiny[name] for name in ("prior", "device", "dtype")}
+    known = deblur(given, **options, known_kernel=kernel, noise=0.02)
+    assert known.nfe == {"image": 4}
+    assert known.settings.start == 0.5
+    settings = DeblurSettings(**{**tiny, "num_steps": 7, "restarts": 3, "noise": 0.02})
+    y = torch.from_numpy(given.transpose(2, 0, 1)[None]) * 2 - 1
+    settings = resolve(settings, y, torch.device("cpu"))
+    problem = Problem(y, plan_of(settings, (40, 44)), *load_priors(settings, torch.device("cpu")), sigma_y=0.04)
+    k = read_kernel(frozen_kernel(kernel))
+    found = restore_image(problem, k).estimate
+    assert found["image"].shape == (1, 3, 44, 49)
+    assert torch.equal(found["kernel"], k)
+    shown = (crop(found["image"], y.shape)[0].permute(1, 2, 0).numpy() + 1) / 2
+    assert np.allclose(shown, known.image, atol=1e-5)
+
+    both = replace(problem, y=y.repeat(2, 1, 1, 1), seed=[0, 0])
+    two = restore_image(both, torch.cat([k, k.flip(-1)])).estimate["image"]
+    assert torch.allclose(two[:1], found["image"], atol=1e-4)
+    assert not torch.allclose(two[1:], found["image"], atol=1e-2)
+
+
+def test_a_known_kernel_begins_where_the_blur_is_off(tiny: dict[str, Any]) -> None:
+    """Nearer to the truth than the measurement, all over: nothing is assumed beyond the border."""
+    rng = np.random.default_rng(5)
+    sharp = torch.from_numpy(np.kron(rng.random((1, 1, 16, 17)), np.ones((6, 6))).astype(np.float32)) * 1.6 - 0.8
+    kernel = torch.full((1, 1, 1, 9), 1 / 9)
+    y = Blur("valid")(image=sharp, kernel=kernel)
+    y = y + 0.01 * torch.from_numpy(rng.standard_normal(y.shape).astype(np.float32))
+    unknown = Unknown(
+        load_prior("photos"), (1, *sharp.shape[-2:]), initial=extend(y, sharp.shape[-2:]), start_sigma=0.5
+    )
+    begun = Deconvolved(kernel, 0.01).begin({"image": unknown}, y)["image"]
+    assert begun.start_sigma == 0.5
+    assert begun.initial is not None
+    before, after = ((x - sharp).square().mean().sqrt() for x in (unknown.initial, begun.initial))
+    assert after < 0.6 * before
+    border = (..., slice(None), slice(4, 12))  # what the measurement holds of its first columns
+    assert (begun.initial - sharp)[border].square().mean() < 0.6 * (unknown.initial - sharp)[border].square().mean()

@@ -39,6 +39,14 @@ def test_nothing_in_a_plan_is_left_to_decide(solver: str) -> None:
     assert "auto" not in [v for v in vars(plan_of(several, (96, 96))).values() if isinstance(v, str)]
 
 
+def test_steps_with_the_kernel_known() -> None:
+    known = {"known_kernel": np.ones((3, 3))}
+    assert plan(**known).num_steps == 4
+    assert plan(**known, num_steps=9).num_steps == 9
+    assert plan(**known, prior="faces-128").num_steps == plan().num_steps == 50
+    assert plan(**known, solver="dps").num_steps == 250
+
+
 def test_the_noise_of_a_plan_is_that_of_what_is_solved() -> None:
     quarter = Range(0.0, 0.25)
     assert plan(quarter, noise=0.01).noise == pytest.approx(0.04)

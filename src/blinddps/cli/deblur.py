@@ -100,7 +100,10 @@ def deblur(
     num_steps: Annotated[
         str,
         Option(
-            "--steps", metavar="auto|N", rich_help_panel=SOLVER, help="Of the reverse diffusion; time is proportional."
+            "--steps",
+            metavar="auto|N",
+            rich_help_panel=SOLVER,
+            help="Of the reverse diffusion; time is proportional. auto: 50; 4 where the kernel is known (photos).",
         ),
     ] = "auto",
     start: Annotated[

@@ -20,7 +20,7 @@ def conjugate_gradients(
     b: Tensor,
     *,
     iterations: int,
-    tolerance: float,
+    tolerance: float | Tensor,
     precondition: Callable[[Tensor], Tensor] = lambda r: r,
     dot: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
@@ -30,7 +30,8 @@ def conjugate_gradients(
         normal: ``N``, symmetric positive definite, acting on each sample of ``(B, ...)`` on its own.
         b: right-hand side ``(B, ...)``.
         iterations: at most so many steps, one application of ``N`` each and, but in float64, one more at every tenth.
-        tolerance: a sample is done, and stays as it is, once ``||b - N x|| <= tolerance * ||b||``.
+        tolerance: a sample is done, and stays as it is, once ``||b - N x|| <= tolerance * ||b||``; one, or one for each
+            ``(B, 1, ...)``.
         precondition: an approximation of the inverse of ``N``, symmetric positive definite too.
         dot: scalar products ``(B, 1, ...)`` by which ``N`` is symmetric; by default sums of products of real entries.
 

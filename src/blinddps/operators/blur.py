@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.operator import Error
-from blinddps.operators.blur_update import update_image, update_kernel
+from blinddps.operators.blur_update import update_image, update_image_inside, update_kernel
 from blinddps.operators.convolution import BOUNDARIES, centre, convolve
 
 __all__ = ["Blur"]
@@ -125,14 +125,16 @@ class Blur:
             mean: posterior means, updated ones in place of their own; the pull of the prior is to ``mean[name]``.
             error: by unknown, how wrong its mean is (:data:`~blinddps.core.Error`); ``None`` is no pull at all.
             noise_variance: of ``y``, above 0, ``(B, 1, 1, 1)``.
-            iterations: of the inner solver: 20 of ADMM for a kernel, 12 of conjugate gradients for an image whose
-                boundary is not circular.
+            iterations: of the inner solver: 20 of ADMM for a kernel; of conjugate gradients for an image 12, none
+                where the boundary is circular, at most 30 where it is ``valid``.
         """
         if name not in self.unknowns:
             raise InputError(unknown_name("unknown", name, self.unknowns))
         image, kernel = mean["image"], mean["kernel"]
         own, of_image = error[name], error["image"]
         e = None if own is None else own(tuple(image.shape[-2:]))
+        if name == "image" and own is not None and self.boundary == "valid":
+            return update_image_inside(y, kernel, image, own, noise_variance, iterations or 30)
         if name == "image":
             open_error = torch.full_like(noise_variance, 1e6) if e is None else e
             return update_image(y, kernel, image, open_error, noise_variance, self.boundary, iterations or 12)

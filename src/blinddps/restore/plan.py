@@ -20,8 +20,19 @@ from .solvers import SOLVERS, solver_info
 
 Boundary = Literal["circular", "zero", "replicate", "reflect", "valid"]
 
-__all__ = ["Cards", "Plan", "boundary_of", "default_steps", "fit_kernel", "name_of", "plan_of", "resolve"]
+__all__ = [
+    "KNOWN_STEPS",
+    "Cards",
+    "Plan",
+    "boundary_of",
+    "default_steps",
+    "fit_kernel",
+    "name_of",
+    "plan_of",
+    "resolve",
+]
 
+KNOWN_STEPS, KNOWN_START = 4, 0.5  # evaluations with the kernel known, any-size priors, and the level of the first
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
 LEAST_FOUND = 5  # pixels of kernel that are worth a second start
@@ -93,9 +104,10 @@ def resolve(
         estimated = min(1.0, noise * gain)
     start = settings.start
     if start == "auto" and info.has_prior:
-        start = 1.0 if cards.any_image else "noise"
+        known = settings.known_kernel is not None and boundary_of(settings, cards) == "valid"
+        start = (KNOWN_START if known and settings.solver == "fast" else 1.0) if cards.any_image else "noise"
     from_noise = start == "noise"
-    num_steps = info.steps if settings.num_steps == "auto" else settings.num_steps
+    num_steps = _steps(settings, cards) if settings.num_steps == "auto" else settings.num_steps
     step, kernel_step = default_steps(settings, num_steps, from_noise)
     scales = _scales(settings, size, min(h, w), cards)
     second = _second_start(settings, size, min(h, w), from_noise)
@@ -139,6 +151,12 @@ def boundary_of(settings: DeblurSettings, cards: Cards) -> Boundary | None:
         return settings.boundary
     free = settings.solver == "fast" and settings.known_kernel is not None and cards.any_image
     return "valid" if free else "replicate"
+
+
+def _steps(settings: DeblurSettings, cards: Cards) -> int:
+    """``num_steps`` of ``auto``."""
+    known = settings.solver == "fast" and settings.known_kernel is not None
+    return KNOWN_STEPS if known and cards.any_image else SOLVERS[settings.solver].steps
 
 
 def _second_start(settings: DeblurSettings, kernel: int, side: int, from_noise: bool) -> Literal["none", "pan-l0"]:

@@ -73,10 +73,12 @@ class DeblurSettings:
             it is.
         known_kernel: the blur, where it is known: an array ``(h, w)`` of non-negative numbers, true convolution,
             origin at ``(h // 2, w // 2)``, divided by its sum; or the path of one (``.npy``). ``dps`` needs it.
-        num_steps: of the priors' N; ``auto``: 50, or 250 with ``paper``, ``uniform``, ``dps`` and ``ilvr``. Of
-            ``selfdeblur`` the iterations (1000), of ``richardson-lucy`` and ``wiener`` the rounds (10).
+        num_steps: of the priors' N; ``auto``: 50, or 4 with a known kernel and a prior of any size
+            (``benchmarks/results/known_kernel_steps.txt``), or 250 with ``paper``, ``uniform``, ``dps`` and ``ilvr``.
+            Of ``selfdeblur`` the iterations (1000), of ``richardson-lucy`` and ``wiener`` the rounds (10).
         start: noise level at which the image's diffusion begins, from the measurement; ``noise`` begins from pure
-            noise as the paper does. ``auto``: 1 for priors of any size, whose pictures are too large for the prior to
+            noise as the paper does. With a known kernel and boundary ``valid`` it begins from the deconvolved picture,
+            at 0.5. ``auto``: 1 for priors of any size, whose pictures are too large for the prior to
             invent from noise, else ``noise``. With several ``scales`` that of the coarsest; the next ones begin at 1
             at most.
         step_size: of the image; ``kernel_step_size`` of the kernel. ``auto``: see :func:`default_steps`.

@@ -188,6 +188,10 @@ def deblur(
       NAME_restored_sample2.png, NAME_kernel_sample2.npy, ...   with --samples
       NAME_result.json    settings, versions, noise, residual, outcome; written last
 
+    Of a picture whose shorter side is above 600 pixels the kernel is found on the part with most edges. With the
+    kernel a picture above 1 megapixel is restored in tiles; above 3 these are kept in DIR/.NAME_tiles until it is done,
+    and the same command goes on where it was interrupted or killed.
+
     Of a folder all pictures are taken, except files named like these results. The outcome is 'converged', 'rejected'
     (written, with a warning: the residual is not explained by the noise) or 'diverged' (no picture is written, only
     NAME_result.json, and the exit code is 1). An input that fails leaves the others to be done; the exit code is
@@ -231,12 +235,14 @@ def _restore(
     """Restore one input and write its results; false if a sample diverged."""
     from ..io import read_image
     from ..restore import deblur as solve
+    from ..restore.tiles import forget
 
     results.check(overwrite)
     picture = read_image(path, warn=False)
     for sentence in picture.notes:
         note("note", sentence, path)
     evolution = Evolution(settings.linear_light) if animate else None
+    kept = results.folder / f".{results.name('tiles')}"
     with progress_bar(path.name, settings, quiet) as show:
 
         def on_step(step: Step) -> None:
@@ -244,10 +250,18 @@ def _restore(
             if evolution is not None:
                 evolution(step)
 
-        result = solve(picture.data, settings, on_step=on_step)
+        try:
+            result = solve(picture, settings, on_step=on_step, work=kept)
+        except KeyboardInterrupt:
+            if count := len(list(kept.glob("tile-*.npz"))):
+                note("note", f"{count} tiles are kept in '{kept}'; the same command goes on from there", path)
+            raise
+    if result.tiles > 1 or result.region is not None:
+        evolution = None  # of a part
     for sentence in result.notes:
         note("note", sentence, path)
     written = _write(path, results, picture, result, evolution)
+    forget(kept)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
         if outcome.status == "diverged":
@@ -321,6 +335,8 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
         ],
         "noise": result.noise,
         "range": result.range,
+        "region": result.region,
+        "tiles": result.tiles,
         "agreement": result.agreement,
         "notes": [*picture.notes, *result.notes],
         "attempts": result.attempts,

@@ -6,23 +6,31 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Outcome, Step, isolated
 from .agreement import DOUBTFUL, kernel_agreement
+from .known_kernel import read_kernel
 from .light import no_blur, tells_a_blur, unchanged
 from .plan import Cards, fit_kernel, plan_of, resolve
 from .problem import Problem, load_priors
+from .regions import LEAST_SIDE, best_region
 from .run import solve_or_restart
 from .seen import see
 from .settings import DeblurSettings, find_device, unused_settings, with_options
 from .solvers import SOLVERS
+from .tiles import blocks, goes_in_tiles, solve_tiles
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
+
+    from ..io import Picture
 
 __all__ = ["Deblurred", "deblur", "told_of"]
 
+RESUMABLE = 3_000_000  # pixels above which tiles that are done are kept
 OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "sparsity_norm", "projection")
 
 
@@ -49,6 +57,8 @@ class Deblurred:
         priors: name, licence and training steps of the networks used.
         range: values of the picture that were solved as black and white: (0, 1) unless it uses less than half of that
             (:func:`~blinddps.restore.light.find_range`).
+        region: ``(x, y, width, height)`` of the part of the picture on which its kernel was found, if it was a part.
+        tiles: how many the picture was solved in.
     """
 
     image: np.ndarray
@@ -66,6 +76,8 @@ class Deblurred:
     attempts: int = 1
     priors: dict[str, Any] = field(default_factory=dict)
     range: tuple[float, float] = (0.0, 1.0)
+    region: tuple[int, int, int, int] | None = None
+    tiles: int = 1
 
 
 @isolated
@@ -74,6 +86,7 @@ def deblur(
     settings: DeblurSettings | None = None,
     *,
     on_step: Callable[[Step], None] | None = None,
+    work: Path | None = None,
     **options: Any,
 ) -> Deblurred:
     """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found.
@@ -86,6 +99,12 @@ def deblur(
             :func:`blinddps.io.as_picture` takes.
         settings: all choices; ``options`` replace single ones by name.
         on_step: listener, called with a :class:`~blinddps.core.Step` after every step.
+        work: folder where a picture above 3 MP that goes in tiles keeps those that are done; the same call with the
+            same folder goes on there. Removed by :func:`blinddps.restore.tiles.forget`.
+
+    With a known kernel a picture above 1 MP goes in tiles (:func:`~blinddps.restore.tiles.goes_in_tiles`).
+    Where its shorter side is above 600 pixels and the kernel is not known, ``fast`` with a prior of any size finds it
+    on the part of 400 pixels that has most edges in every direction; then it is known.
 
     Raises:
         InputError: a picture that cannot be read or is too small, a kernel larger than it, an option that is unknown
@@ -95,10 +114,18 @@ def deblur(
     A divergence is no exception: after restarts at halved steps it is reported in ``outcome``.
     """
     chosen = given = with_options(settings or DeblurSettings(), options)
+    from ..io import as_picture
+
     device, info = find_device(chosen.device), SOLVERS[chosen.solver]
     if chosen.solver == "uniform":
         chosen = replace(chosen, kernel_prior="uniform")
     cards = Cards.of(chosen)
+    picture = as_picture(picture)
+    size = picture.data.shape[:2]
+    if by_region(chosen, cards, size):
+        return _by_region(picture, chosen, on_step, work)
+    if chosen.known_kernel is not None and goes_in_tiles(chosen, cards, size, _kernel_of(chosen).shape):
+        return _in_tiles(picture, chosen, cards, device, on_step, work)
     seen = see([picture], chosen, cards)
     y = seen.y
     free = chosen.kernel_size == "auto"
@@ -144,6 +171,82 @@ def deblur(
         attempts=attempts,
         priors=told_of(image=image_prior, kernel=kernel_prior),
         range=(seen.range.low, seen.range.high),
+    )
+
+
+def by_region(settings: DeblurSettings, cards: Cards, size: tuple[int, ...]) -> bool:
+    """Whether the kernel of a picture of so many rows and columns is found on a part of it."""
+    fits = settings.solver == "fast" and settings.known_kernel is None and settings.samples == 1
+    return fits and cards.any_image and settings.start == "auto" and min(size) > LEAST_SIDE
+
+
+def _by_region(
+    picture: Picture, settings: DeblurSettings, on_step: Callable[[Step], None] | None, work: Path | None
+) -> Deblurred:
+    """The kernel from the best part of the picture, then the picture with it."""
+    x, y, width, height = best_region(picture.data)
+    part = deblur(picture.data[y : y + height, x : x + width], settings, on_step=on_step)
+    told = f"the kernel was found on the part of {width} x {height} pixels at ({x}, {y}), which has most edges"
+    if not any(part.nfe.values()):  # nothing tells a blur
+        return replace(part, image=picture.data, images=picture.data[None], notes=(*part.notes, told))
+    options = {"known_kernel": part.kernel, "num_steps": "auto", "boundary": "auto"}
+    whole = deblur(picture, with_options(settings, options), on_step=on_step, work=work)
+    return replace(
+        whole,
+        outcome=whole.outcome if part.outcome[0] else part.outcome,
+        nfe={**part.nfe, **{n: part.nfe.get(n, 0) + count for n, count in whole.nfe.items()}},
+        agreement=part.agreement,
+        notes=(*part.notes, told, *(n for n in whole.notes if "does not use" not in n)),
+        seconds=part.seconds + whole.seconds,
+        priors={**part.priors, **whole.priors},
+        region=(x, y, width, height),
+    )
+
+
+def _kernel_of(settings: DeblurSettings) -> np.ndarray:
+    assert settings.known_kernel is not None
+    kernel: np.ndarray = read_kernel(settings.known_kernel)[0, 0].numpy()
+    return kernel
+
+
+def _in_tiles(
+    picture: Picture,
+    settings: DeblurSettings,
+    cards: Cards,
+    device: torch.device,
+    on_step: Callable[[Step], None] | None,
+    work: Path | None,
+) -> Deblurred:
+    """A large picture, its kernel known; range and noise are told by 16 parts of it."""
+    given, data = settings, picture.data
+    seen = see([b.permute(1, 2, 0).numpy() for b in blocks(data)], settings, cards)
+    chosen = resolve(settings, seen.y, device, found=seen.range, rounding=seen.rounding, cards=cards)
+    prior, _ = load_priors(chosen, device)
+    assert prior is not None
+    kernel = _kernel_of(chosen)
+    begun = time.monotonic()
+    large = data.shape[0] * data.shape[1] > RESUMABLE
+    found = solve_tiles(
+        data, chosen, seen.range, prior, device, work=work if large else None, on_step=seen.range.listener(on_step)
+    )
+    notes = [*_not_used(given), *picture.notes, *seen.notes]
+    if found.again:
+        notes.append(f"{found.again} of {found.tiles} tiles had been kept by an earlier call and were not solved again")
+    return Deblurred(
+        image=found.image,
+        kernel=kernel,
+        images=found.image[None],
+        kernels=kernel[None],
+        outcome=(found.outcome,),
+        residual=(found.residual,),
+        noise=float(chosen.noise),
+        settings=chosen,
+        nfe=found.nfe,
+        notes=tuple(notes),
+        seconds=time.monotonic() - begun,
+        priors=told_of(image=prior),
+        range=(seen.range.low, seen.range.high),
+        tiles=found.tiles,
     )
 
 

@@ -104,8 +104,9 @@ def resolve(
         estimated = min(1.0, noise * gain)
     start = settings.start
     if start == "auto" and info.has_prior:
-        known = settings.known_kernel is not None and boundary_of(settings, cards) == "valid"
-        start = (KNOWN_START if known and settings.solver == "fast" else 1.0) if cards.any_image else "noise"
+        begun = settings.solver == "fast" and settings.known_kernel is not None
+        level = KNOWN_START if begun and boundary_of(settings, cards) == "valid" else 1.0
+        start = level if cards.any_image else "noise"
     from_noise = start == "noise"
     num_steps = _steps(settings, cards) if settings.num_steps == "auto" else settings.num_steps
     step, kernel_step = default_steps(settings, num_steps, from_noise)

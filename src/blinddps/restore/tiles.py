@@ -1,0 +1,238 @@
+"""A picture too large to be solved at once, its kernel known: in overlapping tiles, each solved alone, blended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..core import InputError, Outcome, Step
+from ..core.atomic import atomic_open, write_json
+from ..core.reading import read_text
+from ..version import __version__
+from .candidates import solve
+from .light import Range
+from .plan import Cards, boundary_of, plan_of
+from .problem import Loaded, Problem
+from .seen import Seen
+from .settings import DeblurSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Kept", "Solved", "Span", "blocks", "forget", "goes_in_tiles", "solve_tiles", "spans"]
+
+LARGE = 1_000_000  # pixels above which a picture goes in tiles
+SIDE = 512  # pixels of a tile: 0.3 GB, and a seventh of the work twice
+LARGEST_KERNEL = 128  # pixels; with larger ones a tile would be mostly border
+MARGIN = 12  # pixels beyond the kernel's reach that a tile's border may spoil
+RAMP = 24  # pixels over which neighbours are blended
+APART = 1_000_003  # between the seeds of two tiles
+BLOCKS = 4  # a side: the parts by which noise and range of a large picture are told
+REJECTED = 3.0  # times the expected noise, as of a picture at once
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a tile lies along one axis, and its weights there, which with its neighbours' have sum one."""
+
+    start: int
+    weight: np.ndarray
+
+    @property
+    def place(self) -> slice:
+        return slice(self.start, self.start + len(self.weight))
+
+
+def spans(length: int, side: int, margin: int, ramp: int) -> list[Span]:
+    """Tiles of ``side`` over an axis, evenly spread. Of each, ``margin`` pixels at an end that is not the picture's
+    count for nothing, and the ``ramp`` pixels after them more and more."""
+    import numpy as np
+
+    if length <= side:
+        return [Span(0, np.ones(length, np.float32))]
+    overlap = 2 * margin + ramp
+    count = -(-(length - overlap) // (side - overlap))
+    starts = [round(i * (length - side) / (count - 1)) for i in range(count)]
+    rising = ((np.arange(side, dtype=np.float32) - margin + 1) / (ramp + 1)).clip(0, 1)
+    total = np.zeros(length, np.float32)
+    found = []
+    for start in starts:
+        weight = np.ones(side, np.float32)
+        weight = np.minimum(weight, rising) if start else weight
+        weight = np.minimum(weight, rising[::-1]) if start + side < length else weight
+        total[start : start + side] += weight
+        found.append(Span(start, weight))
+    return [Span(s.start, s.weight / total[s.place]) for s in found]
+
+
+def goes_in_tiles(settings: DeblurSettings, cards: Cards, size: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
+    """Whether a picture of so many rows and columns, blurred by a known kernel of that size, is solved in tiles: above
+    1 MP, one sample by ``fast``, a prior of any size, nothing assumed beyond the border, kernels up to 128 pixels."""
+    fits = settings.solver == "fast" and settings.samples == 1 and settings.start != "noise"
+    open_border = boundary_of(settings, cards) == "valid"
+    return fits and open_border and cards.any_image and size[0] * size[1] > LARGE and max(kernel) <= LARGEST_KERNEL
+
+
+def blocks(data: np.ndarray) -> torch.Tensor:
+    """Up to 16 parts of up to 256 pixels, evenly spread, of a picture ``(H, W, C)``: ``(16, C, h, w)``."""
+    height, width = data.shape[:2]
+    h, w = (min(256, n // BLOCKS) for n in (height, width))
+    rows, columns = ([round(i * (n - m) / (BLOCKS - 1)) for i in range(BLOCKS)] for n, m in ((height, h), (width, w)))
+    parts = [torch.from_numpy(data[y : y + h, x : x + w].copy()).permute(2, 0, 1) for y in rows for x in columns]
+    return torch.stack(parts)
+
+
+class Kept:
+    """Solved tiles of one call in a folder, so that a call that was killed goes on where it was.
+
+    Args:
+        folder: made here; of its own files alone something is ever removed.
+        key: of all that decides the tiles. Tiles of another key are removed.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be written to.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(exist_ok=True)
+            names = sorted(path.name for path in folder.iterdir())
+        except OSError as error:
+            raise InputError(f"cannot keep tiles in '{folder}': {error.strerror}; give another --out") from error
+        if any(not re.fullmatch(r"tile-\d+\.npz|tiles\.json|\.blinddps-.*", name) for name in names):
+            raise InputError(f"'{folder}', where tiles are kept, holds other files; move them or give another --out")
+        record = folder / "tiles.json"
+        old = None
+        with suppress(OSError, ValueError, InputError):
+            old = json.loads(read_text(record)).get("key")
+        if old != key:
+            for name in names:
+                (folder / name).unlink(missing_ok=True)
+            write_json(record, {"key": key, "environment": {"blinddps": __version__}})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.folder.glob("tile-*.npz"))
+
+    def get(self, index: int) -> tuple[np.ndarray, float] | None:
+        """The tile ``(h, w, C)`` uint16 and the square of its residual."""
+        import numpy as np
+
+        path = self.folder / f"tile-{index:05d}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return file["image"], float(file["residual"])
+
+    def put(self, index: int, image: np.ndarray, residual: float) -> None:
+        import numpy as np
+
+        with atomic_open(self.folder / f"tile-{index:05d}.npz") as file:
+            np.savez(file, image=image, residual=np.float64(residual))
+
+
+def forget(folder: Path) -> None:
+    """Remove what :class:`Kept` has kept, once the picture is written."""
+    for path in [*folder.glob("tile-*.npz"), folder / "tiles.json"]:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def key_of(data: np.ndarray, settings: DeblurSettings, found: Range) -> str:
+    """A hash of all that decides the tiles of a picture."""
+    hashed = hashlib.sha256(json.dumps([asdict(settings), asdict(found), __version__], default=str).encode())
+    hashed.update(str((data.shape, data.dtype)).encode())
+    for rows in range(0, len(data), 256):
+        hashed.update(data[rows : rows + 256].tobytes())
+    return hashed.hexdigest()
+
+
+@dataclass(frozen=True)
+class Solved:
+    """``image``: ``(H, W, C)`` float32 in [0, 1]. ``residual``: ``||y - k * x||`` over the noise, of all tiles.
+    ``tiles``, ``again``: how many there are, and how many of them had been kept."""
+
+    image: np.ndarray
+    residual: float
+    outcome: Outcome
+    nfe: dict[str, int]
+    tiles: int
+    again: int
+
+
+def solve_tiles(
+    data: np.ndarray,
+    settings: DeblurSettings,
+    found: Range,
+    prior: Loaded,
+    device: torch.device,
+    *,
+    work: Path | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Solved:
+    """A picture ``(H, W, C)`` in [0, 1] restored with the kernel of resolved ``settings``, tile by tile.
+
+    Tiles overlap by the kernel's reach and more on either side, and each is solved as a picture whose surroundings are
+    not known; memory beside the picture and its restoration is that of one. Those kept in the folder ``work`` are not
+    solved again: what comes out is the same to the bit.
+    """
+    import numpy as np
+
+    from ..io import to_linear
+
+    kernel = plan_of(settings, (SIDE, SIDE), found).known
+    assert kernel is not None
+    margins = [n // 2 + MARGIN for n in kernel.shape[-2:]]
+    grid = [
+        (rows, columns)
+        for rows in spans(data.shape[0], SIDE - kernel.shape[-2] + 1, margins[0], RAMP)
+        for columns in spans(data.shape[1], SIDE - kernel.shape[-1] + 1, margins[1], RAMP)
+    ]
+    kept = None if work is None else Kept(work, key_of(data, settings, found))
+    todo = [i for i in range(len(grid)) if kept is None or kept.get(i) is None]
+    out = np.zeros(data.shape, np.float32)
+    squared, count, nfe = 0.0, 0, {"image": 0}
+    for index, (rows, columns) in enumerate(grid):
+        tile = None if kept is None or index in todo else kept.get(index)
+        if tile is None:
+            given = torch.from_numpy(data[rows.place, columns.place].transpose(2, 0, 1).copy())[None]
+            light = to_linear(given) if settings.linear_light else given
+            seen = Seen(given, given, light, found.bring(light) * 2 - 1, found, settings.linear_light, ())
+            plan = plan_of(settings, (given.shape[-2], given.shape[-1]), found)
+            problem = Problem(
+                seen.y.to(device), plan, prior, None, sigma_y=2 * plan.noise, seed=settings.seed + APART * index
+            )
+            solution = solve(problem, _part(on_step, todo.index(index), len(todo)))
+            nfe = {"image": solution.nfe["image"]}
+            if solution.outcome[0].status == "diverged":
+                return Solved(out, float("nan"), solution.outcome[0], nfe, len(grid), len(grid) - len(todo))
+            image = np.rint(seen.pictures(solution.estimate["image"])[0] * 65535).astype(np.uint16)
+            tile = image, float(solution.residual[0]) ** 2 / (2 * plan.noise) ** 2
+            if kept is not None:
+                kept.put(index, *tile)
+        weight = rows.weight[:, None, None] * columns.weight[None, :, None]
+        out[rows.place, columns.place] += tile[0] * (weight / np.float32(65535))
+        squared, count = squared + tile[1], count + tile[0].size
+    residual = (squared / count) ** 0.5
+    text = f"residual is {residual:.2f} times the expected noise, over {len(grid)} tiles"
+    outcome = Outcome("converged", text)
+    if residual > REJECTED:
+        text += f" (limit {REJECTED:g}): the measurement is not explained; try another kernel or noise level"
+        outcome = Outcome("rejected", text)
+    return Solved(out.clip(0, 1, out=out), residual, outcome, nfe, len(grid), len(grid) - len(todo))
+
+
+def _part(on_step: Callable[[Step], None] | None, done: int, tiles: int) -> Callable[[Step], None] | None:
+    """``on_step`` of one of ``tiles``: steps are counted through all of them."""
+    if on_step is None:
+        return None
+    return lambda step: on_step(replace(step, index=done * step.total + step.index, total=tiles * step.total))

@@ -1,0 +1,211 @@
+"""Large pictures: tiles that cover, blend, are kept and gone on with; the part of a picture that tells its blur."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from blinddps import deblur
+from blinddps.cli import main
+from blinddps.core import InputError
+from blinddps.io import read_image, write_image
+from blinddps.restore import Cards, DeblurSettings, tiles
+from blinddps.restore import deblur as restoring
+from blinddps.restore.regions import best_region
+from blinddps.restore.tiles import Kept, forget, goes_in_tiles, spans
+
+
+def shrinking(x: Tensor, sigma: Tensor) -> Tensor:
+    """The denoiser of a unit Gaussian."""
+    return x / (1 + sigma.reshape(-1, 1, 1, 1).square())
+
+
+KERNEL = np.full((3, 5), 0.02, np.float32)
+KERNEL[1, 1:4] = 0.1, 0.56, 0.1
+OPTIONS: dict[str, Any] = {"prior": shrinking, "known_kernel": KERNEL, "noise": 0.02, "device": "cpu"}
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes in tiles, and is kept, at sizes that take no time."""
+    for name, value in {"LARGE": 5000, "SIDE": 64, "MARGIN": 4, "RAMP": 8}.items():
+        monkeypatch.setattr(tiles, name, value)
+    monkeypatch.setattr(sys.modules["blinddps.restore.deblur"], "RESUMABLE", 5000)
+
+
+def blurred(height: int = 90, width: int = 110) -> tuple[np.ndarray, np.ndarray]:
+    """Sharp and blurred, of one size."""
+    rng = np.random.default_rng(0)
+    sharp = np.kron(rng.random((height // 6 + 2, width // 6 + 2, 3)), np.ones((6, 6, 1)))[: height + 2, : width + 4]
+    turned = KERNEL[::-1, ::-1]
+    y = sum(turned[i, j] * sharp[i : i + height, j : j + width] for i in range(3) for j in range(5))
+    noisy = (y + 0.01 * rng.standard_normal(y.shape)).clip(0, 1).astype(np.float32)
+    return sharp[1:-1, 2:-2].astype(np.float32), noisy
+
+
+@pytest.mark.parametrize(("length", "side"), [(64, 64), (65, 64), (100, 64), (1000, 64), (41, 64)])
+def test_tiles_cover_an_axis_and_their_borders_do_not_count(length: int, side: int) -> None:
+    total = np.zeros(length)
+    found = spans(length, side, 6, 8)
+    for one in found:
+        assert len(one.weight) == min(side, length)
+        total[one.place] += one.weight
+        if one.start > 0:
+            assert not one.weight[:6].any()
+        if one.start + side < length:
+            assert not one.weight[-6:].any()
+    assert np.allclose(total, 1, atol=1e-6)
+    assert len(found) == (1 if length <= side else -(-(length - 20) // (side - 20)))
+
+
+def test_what_goes_in_tiles() -> None:
+    def goes(size: tuple[int, int] = (1200, 900), kernel: int = 25, **options: Any) -> bool:
+        settings = DeblurSettings(known_kernel=np.ones((3, 3)), **options)
+        return goes_in_tiles(settings, Cards.of(settings), size, (kernel, kernel))
+
+    assert goes()
+    assert not goes((1000, 1000))
+    assert not goes(kernel=129)
+    assert not goes(boundary="circular")
+    assert not goes(samples=2)
+    assert not goes(solver="wiener")
+    assert not goes(prior="faces-128")
+
+
+def test_tiles_give_the_picture_that_is_restored_at_once(small_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    sharp, y = blurred()
+    steps = []
+    tiled = deblur(y, **OPTIONS, on_step=steps.append)
+    assert tiled.tiles == 6
+    assert [s.index for s in steps] == list(range(24))
+    assert {s.total for s in steps} == {24}
+    monkeypatch.setattr(tiles, "LARGE", 10**6)
+    whole = deblur(y, **OPTIONS)
+    assert whole.tiles == 1
+    errors = [float(np.sqrt(np.square(x - sharp).mean())) for x in (y, tiled.image, whole.image)]
+    assert errors[1] < errors[0]
+    assert errors[1] < 1.1 * errors[2]
+    assert tiled.residual[0] == pytest.approx(whole.residual[0], rel=0.1)
+    assert tiled.outcome[0].status == "converged"
+
+
+def test_what_is_interrupted_goes_on_to_the_same_bytes(
+    small_tiles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, y = blurred()
+    unbroken = deblur(y, **OPTIONS).image
+    solve, calls = tiles.solve, 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return solve(*arguments)
+
+    monkeypatch.setattr(tiles, "solve", counted)
+    with pytest.raises(KeyboardInterrupt):
+        deblur(y, **OPTIONS, work=tmp_path / "kept")
+    again = deblur(y, **OPTIONS, work=tmp_path / "kept")
+    assert calls == 4 + 3
+    assert np.array_equal(again.image, unbroken)
+    assert any(n.startswith("3 of 6 tiles had been kept") for n in again.notes)
+    calls = 10
+    deblur(y, **{**OPTIONS, "noise": 0.03}, work=tmp_path / "kept")  # another call's tiles are no help
+    assert calls == 16
+    forget(tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_folder_of_tiles_is_nobody_elses(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match="holds other files"):
+        Kept(tmp_path / "kept", "a")
+    assert (tmp_path / "kept" / "holiday.jpg").read_bytes() == b"mine"
+    forget(tmp_path / "kept")
+    assert (tmp_path / "kept" / "holiday.jpg").exists()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot keep tiles"):
+        Kept(tmp_path / "file", "a")
+
+
+def test_the_command_says_what_is_kept_and_goes_on(
+    small_tiles: None,
+    tiny: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_image(tmp_path / "y.png", blurred()[1])
+    np.save(tmp_path / "k.npy", KERNEL)
+    call = ["blinddps", "deblur", str(tmp_path / "y.png"), "--out", str(tmp_path / "out"), "--threads", "1"]
+    call += ["--known-kernel", str(tmp_path / "k.npy"), "--prior", tiny["prior"], "--noise", "0.02"]
+    monkeypatch.setattr(sys, "argv", call)
+    solve, calls = tiles.solve, 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return solve(*arguments)
+
+    monkeypatch.setattr(tiles, "solve", counted)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert "2 tiles are kept in" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code in (0, None)
+    assert calls == 3 + 4
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "y_figure.png",
+        "y_kernel.npy",
+        "y_kernel.png",
+        "y_restored.png",
+        "y_result.json",
+    ]
+    assert read_image(tmp_path / "out" / "y_restored.png").data.shape == (90, 110, 3)
+
+
+def test_the_part_that_tells_a_blur_has_edges_in_every_direction() -> None:
+    picture = np.full((900, 1000, 3), 0.5, np.float32)
+    picture[:400, :400:8] = 0.2  # stripes: edges of one direction
+    picture[500:, :400] = np.random.default_rng(0).random((400, 400, 3)) > 0.5  # clipped at both ends
+    i, j = np.mgrid[:380, :380]
+    picture[510:890, 610:990] += 0.2 * np.sign(np.sin(i / 9) * np.sin(j / 9))[..., None]
+    x, y, width, height = best_region(picture)
+    assert (width, height) == (400, 400)
+    assert x >= 500
+    assert y >= 400
+    assert best_region(picture[:300, :350]) == (0, 0, 350, 300)
+
+
+def test_the_kernel_of_a_large_picture_is_found_on_a_part(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[restoring.__module__]
+    monkeypatch.setattr(module, "LEAST_SIDE", 80)
+    monkeypatch.setattr(module, "best_region", lambda data: best_region(data, 48))
+    _, y = blurred()
+    found = deblur(y, **tiny)
+    assert found.region is not None
+    x, top, width, height = found.region
+    assert (width, height) == (48, 48)
+    part = deblur(y[top : top + 48, x : x + 48], **tiny)
+    assert np.array_equal(found.kernel, part.kernel)
+    assert found.image.shape == y.shape
+    given = {name: tiny[name] for name in ("prior", "device", "dtype")}
+    assert np.array_equal(found.image, deblur(y, **given, known_kernel=part.kernel).image)
+    assert any("found on the part of 48 x 48 pixels" in note for note in found.notes)
+    flat = np.full((90, 110, 3), 0.5, np.float32)
+    same = deblur(flat, **tiny)
+    assert same.outcome[0].status == "rejected"
+    assert np.array_equal(same.image, flat)

@@ -8,6 +8,7 @@ thread; medians of nine calls of each version by turns. Differences on a range o
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import statistics
 import sys
@@ -34,7 +35,9 @@ def load(source: str) -> Any:
 
 
 def main() -> None:
-    before, after = (load(source) for source in sys.argv[1:3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs=2, metavar="FOLDER", help="src of a version")
+    before, after = (load(source) for source in parser.parse_args().sources)
     from common import header
 
     torch.set_num_threads(1)

@@ -73,7 +73,16 @@ def run(args: argparse.Namespace) -> None:
                 with open(partial, "wb") as opened:
                     image = (result.image * 65535).round().astype(np.uint16)
                     status = result.outcome[0].status
-                    np.savez(opened, image=image, kernel=result.kernel, seconds=seconds, cpu=cpu, status=status)
+                    sure = getattr(result, "confidence", None)  # older versions have none
+                    np.savez(
+                        opened,
+                        image=image,
+                        kernel=result.kernel,
+                        seconds=seconds,
+                        cpu=cpu,
+                        status=status,
+                        confidence=np.nan if sure is None else sure,
+                    )
                 partial.replace(target)
                 print(target.name, f"{seconds:.1f} s, {cpu:.1f} CPU s", status, flush=True)
 
@@ -182,17 +191,18 @@ def score(args: argparse.Namespace) -> None:
             for _, y, x, k, paths in found:
                 truth = tensor(x)
                 given = y if y.dtype != np.uint8 else y / 255
-                rows["input"].append([float(measure(tensor(given), truth)), 1.0, 0.0])
+                rows["input"].append([float(measure(tensor(given), truth)), 1.0, 0.0, np.nan])
                 for run_, path in zip(args.runs, paths, strict=True):
                     with np.load(path) as file:
                         image, kernel, cpu = file["image"] / 65535, file["kernel"], float(file["cpu"])
+                        judged = {"restored": 1.0, "doubtful": 0.0}.get(str(file["status"]), np.nan)
                     alike = float(
                         mnc(
                             torch.from_numpy(kernel)[None, None],
                             torch.from_numpy(np.asarray(k, np.float32))[None, None],
                         )
                     )
-                    rows[run_].append([float(measure(tensor(image), truth)), alike, cpu])
+                    rows[run_].append([float(measure(tensor(image), truth)), alike, cpu, judged])
             table = {r: np.array(v) for r, v in rows.items()}
             lines.append(f"\n{name}, seed {seed}, {len(found)} items: input {table['input'][:, 0].mean():.2f}")
             for run_ in args.runs:
@@ -202,6 +212,14 @@ def score(args: argparse.Namespace) -> None:
                     f"  {run_}: {t[:, 0].mean():.2f} dB (median {np.median(t[:, 0]):.2f}), MNC {t[:, 1].mean():.3f}, "
                     f"below input {below}, MNC < 0.75 {wrong}, {np.median(t[:, 2]):.1f} CPU s (median)"
                 )
+                if np.isfinite(t[:, 3]).any():
+                    right = t[:, 1] >= 0.75
+                    lines.append(
+                        f"    kernels called right that are wrong {int((~right & (t[:, 3] == 1)).sum())} of "
+                        f"{int((~right).sum())}, called doubtful that are right {int((right & (t[:, 3] == 0)).sum())} "
+                        f"of {int(right.sum())}; below input and not doubtful "
+                        f"{int(((t[:, 0] < table['input'][:, 0]) & (t[:, 3] == 1)).sum())}"
+                    )
             if len(args.runs) == 2:
                 d = table[args.runs[1]] - table[args.runs[0]]
                 error = d[:, 0].std(ddof=1) / len(d) ** 0.5

@@ -91,7 +91,7 @@ def _ablated(
 ) -> tuple[Tensor, Tensor, Tensor]:
     device = torch.device("cpu")
     settings = TurbulenceSettings(num_steps=steps, kernel_size=KERNEL, noise=noise, start=0.2, tilt_start=0.5)
-    settings = replace(settings, scales=1, second_start="none", restarts=1)
+    settings = replace(settings, scales=1, search="none", restarts=1)
     settings = resolve_tilt(resolve(settings, y, device), len(y))
     image_prior, kernel_prior = load_priors(settings, device)
     fields = {"registered": fused.tilt, "true": made.tilt, "zero": torch.zeros_like(made.tilt)}

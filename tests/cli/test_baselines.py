@@ -32,7 +32,7 @@ def test_a_baseline_and_a_known_kernel(blurred: Path, tmp_path: Path, blinddps: 
     record = json.loads((tmp_path / "y_result.json").read_text())
     assert record["settings"]["solver"] == "pan-l0"
     assert (record["nfe"], record["priors"], record["notes"]) == ({"image": 0}, {}, [])
-    assert record["samples"][0]["outcome"] == "converged"
+    assert record["samples"][0]["outcome"] == "finished"
     assert np.load(tmp_path / "y_kernel.npy").shape == (7, 7)
     assert (tmp_path / "y_frames.gif").exists()
     assert np.asarray(Image.open(tmp_path / "y_restored.png")).shape == (64, 80, 3)

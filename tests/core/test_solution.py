@@ -46,6 +46,6 @@ def test_what_is_not_finite_is_never_a_quiet_zero(value: float) -> None:
 
 
 def test_an_outcome_is_true_if_it_converged() -> None:
-    assert Outcome("converged", "")
+    assert Outcome("finished", "")
     assert not Outcome("rejected", "")
     assert not Outcome("diverged", "", 3)

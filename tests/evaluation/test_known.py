@@ -31,7 +31,7 @@ def test_a_known_kernel_restores() -> None:
     restored = torch.from_numpy(result.image).permute(2, 0, 1)[None]
     assert float(psnr(restored, truth, data_range=1)) > float(psnr(y, truth, data_range=1)) + 3
     np.testing.assert_allclose(result.kernel, kernel[0, 0].numpy(), atol=1e-7)
-    assert result.outcome[0].status == "converged"
+    assert result.outcome[0].status == "finished"
     assert result.nfe == {"image": 8}
     assert 0.5 < result.residual[0] < 1.5
     assert result.settings.seed == 3

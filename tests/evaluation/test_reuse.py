@@ -125,7 +125,7 @@ def test_a_damaged_record_of_the_run_itself_is_done_again(spec_text: Text, data:
     (record,) = (tmp_path / "a").glob("records/motion/fast/*.json")
     record.write_text("{")
     assert run(text, tmp_path / "a", data) == Summary(1, 5, 0)
-    assert json.loads(record.read_text())["status"] == "converged"
+    assert json.loads(record.read_text())["status"] == "finished"
 
 
 def test_records_of_another_version_are_counted(spec_text: Text, data: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_records_pictures_and_what_the_folder_tells(spec_text: Text, data: Path,
     found = records(tmp_path)
     assert len(found) == 24
     fast = found["motion/fast/00001-p1.s5.json"]
-    assert fast["status"] in ("converged", "rejected")
+    assert fast["status"] in ("finished", "rejected")
     assert {
         "psnr",
         "psnr_sub",
@@ -153,7 +153,7 @@ def test_failures_are_records_and_are_made_again_on_demand(
         {},
     )
     fail, calls = False, 0
-    good = records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "converged"
+    good = records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "finished"
     told: dict[str, Any] = {"failed_before": 2, "first_failure": "fast: RuntimeError: out of luck"}
     assert run(spec_text(METHODS), tmp_path, data) == Summary(0, 8, 0, **told)
     assert calls == 0
@@ -161,7 +161,7 @@ def test_failures_are_records_and_are_made_again_on_demand(
     assert again.done >= 2
     assert again.done == 8 - again.already
     assert records(tmp_path)["soft/fast/00001-p1.s0.json"]["status"] != "failed"
-    assert not good or records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "converged"
+    assert not good or records(tmp_path)["motion/fast/00000-p0.s0.json"]["status"] == "finished"
 
 
 def test_an_unreadable_picture_fails_its_own_jobs_alone(spec_text: Text, data: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_score_that_fails_keeps_the_restoration(
     monkeypatch.setattr(scores, "ssim", broken)
     run(spec_text(METHODS), tmp_path, data, limit=1)
     record = records(tmp_path)["motion/fast/00000-p0.s0.json"]
-    assert record["status"] in ("converged", "rejected")
+    assert record["status"] in ("finished", "rejected")
     assert record["unscored"] == ["image not scored: no score"]
     assert (tmp_path / "pictures/motion/fast" / record["files"]["image"]).exists()
     assert {"mnc_sub", "mnc_whole", "seconds"} <= set(record["metrics"])
@@ -319,7 +319,7 @@ def test_turbulence(spec_text: Text, data: Path, tmp_path: Path) -> None:
     assert not any("mnc" in name for name in fused["metrics"])  # it knows no kernel
     assert found["turbulence/turb/00000-p0.s0.json"]["metrics"]["tilt_epe"] > 0
     assert np.load(tmp_path / "pictures/turbulence/turb/00000-p0.s0.tilt.npy").shape == (1, 2, 32, 32)
-    assert found["turbulence/known-kernel/00000-p0.s0.json"]["status"] in ("converged", "rejected")
+    assert found["turbulence/known-kernel/00000-p0.s0.json"]["status"] in ("finished", "rejected")
 
 
 def test_a_call_that_cannot_begin_leaves_the_folder_as_it_was(spec_text: Text, data: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_size_that_a_solver_was_told_does_not_matter() -> None:
 
 def test_equal_pictures_have_a_finite_score() -> None:
     m = measurement()
-    values, missing = score(m, Restored("converged", image=m.truth[0].permute(1, 2, 0).numpy()))
+    values, missing = score(m, Restored("finished", image=m.truth[0].permute(1, 2, 0).numpy()))
     assert [values[f"psnr{suffix}"] for suffix in ("", "_whole", "_sub")] == [PSNR_CAP] * 3
     assert (values["ssim"], values["ssim_sub"], missing) == (1, 1, [])
     assert "psnr_quarter" not in values
@@ -57,7 +57,7 @@ def test_a_blind_result_between_the_pixels() -> None:
     kernel = spot(0, 0, 1.5).float()
     m = Measurement(truth, truth, kernel / kernel.sum(), None, None, "replicate")
     image = spot(2.4, -5.7, 3).expand(-1, 3, -1, -1)[0].permute(1, 2, 0).float().numpy()
-    values, missing = score(m, Restored("converged", image=image, kernel=spot(-0.4, 2.7, 1.5)[0, 0].float().numpy()))
+    values, missing = score(m, Restored("finished", image=image, kernel=spot(-0.4, 2.7, 1.5)[0, 0].float().numpy()))
     assert missing == []
     assert values["psnr"] < values["psnr_whole"] - 5 < values["psnr_whole"] < 35
     assert values["psnr_sub"] > 60
@@ -81,12 +81,12 @@ def test_measures_of_earlier_records_are_called_what_they_are() -> None:
 def test_levins_own_score() -> None:
     m = measurement(own=True)
     moved = torch.roll(m.truth, (3, -4), (-2, -1))
-    values, _ = score(m, Restored("converged", image=moved[0].permute(1, 2, 0).numpy()))
+    values, _ = score(m, Restored("finished", image=moved[0].permute(1, 2, 0).numpy()))
     assert values["psnr_quarter"] == PSNR_CAP
 
 
 def test_a_picture_of_another_size_has_no_score_and_says_so() -> None:
     m = measurement()
-    values, (sentence,) = score(m, Restored("converged", image=m.truth[0, :, 1:].permute(1, 2, 0).numpy()))
+    values, (sentence,) = score(m, Restored("finished", image=m.truth[0, :, 1:].permute(1, 2, 0).numpy()))
     assert "psnr" not in values
     assert "the restored picture is" in sentence

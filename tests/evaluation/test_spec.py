@@ -135,10 +135,10 @@ def test_labels_say_scales_and_starts(name: str) -> None:
         if method.name.startswith("fast"):
             used = resolve(DeblurSettings(**spec.options(method)), torch.zeros(1, 1, side, side), torch.device("cpu"))
             scales = f"{used.scales} scale{'s' * (used.scales != 1)}, {used.restarts} start{'s' * (used.restarts != 1)}"
-            scales += ", second start" * (used.second_start != "none")
-            assert method.label == f"fast (ours), {scales}, {used.num_steps} steps"
+            way = f"{scales}, {used.num_steps} steps" if used.search == "none" else "searched along edges"
+            assert method.label == f"fast (ours), {way}"
             if method.name == "fast":  # what the solver chooses by itself
-                free = replace(used, scales="auto", restarts="auto", start="auto", second_start="auto")
+                free = replace(used, scales="auto", restarts="auto", start="auto", search="auto", boundary="auto")
                 assert resolve(free, torch.zeros(1, 1, side, side), torch.device("cpu")) == used
 
 

@@ -61,7 +61,7 @@ def record(job: Job) -> dict[str, Any]:
     metrics = {"psnr": value, "psnr_sub": value}
     if job.method in ("ours", "slow"):
         metrics["mnc_sub"] = 0.5
-    return {"status": "converged", "metrics": metrics, "files": {}}
+    return {"status": "finished", "metrics": metrics, "files": {}}
 
 
 def tables(change: dict[Job, dict[str, Any]] | None = None, features: Features | None = None) -> list[Table]:
@@ -120,7 +120,16 @@ def test_a_failure_costs_its_own_method_alone() -> None:
     assert cell(whole, "ours", "psnr") == pytest.approx((25 + 26 + 22) / 3)
     assert whole.rows[0].differences["psnr"].mean == pytest.approx((-5 - 4 + 1) / 3)
     counts = whole.rows[2].counts
-    assert counts == {"converged": 6, "rejected": 1, "diverged": 0, "failed": 1, "missing": 0, "unscored": 0}
+    assert counts == {
+        "finished": 6,
+        "restored": 0,
+        "doubtful": 0,
+        "rejected": 1,
+        "diverged": 0,
+        "failed": 1,
+        "missing": 0,
+        "unscored": 0,
+    }
     treated = whole.rows[2].with_failures["psnr"]
     assert (treated.n, treated.mean) == (4, pytest.approx((25 + (20 + 28) / 2 + 26 + 22) / 4))  # seed 0: its input's 20
     assert (few.rows[2].items, few.rows[3].items) == (("i0",), ("i0", "i1"))
@@ -163,7 +172,7 @@ def test_means_are_of_the_same_seeds() -> None:
 
 
 def test_a_measure_that_one_result_lacks() -> None:
-    bare = {"status": "converged", "metrics": {"psnr": 30.0}, "files": {"image": "x.png"}}
+    bare = {"status": "finished", "metrics": {"psnr": 30.0}, "files": {"image": "x.png"}}
     whole, _ = tables({job("i1", "ours"): bare, job("i2", "known-kernel"): bare})
     assert whole.rows[2].values["psnr"].n == 4
     assert whole.rows[2].values["psnr_sub"].n == 3
@@ -183,7 +192,7 @@ def test_levins_items_are_drawn_by_picture() -> None:
     names = [f"{n:05d}-im{n // 4}_kernel{n % 4}" for n in range(8)]
     plan = [Job(name, "motion", "input", 0, "key") for name in names]
     values = {name: 20.0 + 10 * (n // 4) for n, name in enumerate(names)}
-    found = {j: {"status": "converged", "metrics": {"psnr": values[j.item]}, "files": {}} for j in plan}
+    found = {j: {"status": "finished", "metrics": {"psnr": values[j.item]}, "files": {}} for j in plan}
     ours = {Job(j.item, "motion", "ours", 0, "key"): r for j, r in found.items()}
     (table,) = make_tables(parse_spec(text), [*plan, *ours], found | ours)
     interval = table.rows[0].values["psnr"]
@@ -218,7 +227,7 @@ def test_csv() -> None:
     (one,) = [r for r in rows if (r["items"], r["method"], r["metric"]) == ("4", "input", "psnr")]
     assert float(one["mean"]) == pytest.approx((20 + 21 + 22 + 23) / 4)
     assert (one["difference_n"], one["treated_n"]) == ("3", "")
-    assert (one["n"], one["reference"], one["converged"], one["failed"]) == ("4", "ours", "8", "0")
+    assert (one["n"], one["reference"], one["finished"], one["failed"]) == ("4", "ours", "8", "0")
     assert float(one["difference"]) == pytest.approx((-5 - 4 + 1) / 3)
     (ours,) = [r for r in rows if (r["items"], r["method"], r["metric"]) == ("4", "ours", "psnr")]
     assert (ours["failed"], ours["difference"]) == ("1", "")

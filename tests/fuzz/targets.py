@@ -446,7 +446,7 @@ _PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "samples": (1, 2),
     "restarts": ("auto", 1, 2),
     "scales": ("auto", 1, 2, 4),
-    "second_start": ("auto", "none", "pan-l0"),
+    "search": ("auto", "none", "edges"),
     "seed": (0, 1, -1, 2**63, 10**30),
     "dtype": ("float32", "bfloat16", "auto"),
     "tile": ("auto", 64),

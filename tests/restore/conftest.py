@@ -45,7 +45,7 @@ def make_prior(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 def tiny(make_prior: Callable[..., str]) -> dict[str, Any]:
     """Options of ``deblur`` that make it fast: one solution alone."""
     return {
-        "second_start": "none",
+        "search": "none",
         "prior": make_prior("image", 3),
         "kernel_prior": make_prior("kernel", 1),
         "num_steps": 3,

@@ -42,7 +42,7 @@ def states() -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
 def test_deblur(solver: str, tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
-    options: dict[str, Any] = {"second_start": "none", "device": "cpu", "kernel_size": 7, "solver": solver}
+    options: dict[str, Any] = {"search": "none", "device": "cpu", "kernel_size": 7, "solver": solver}
     y = picture(32, 32)
     if SOLVERS[solver].has_prior:
         options |= tiny
@@ -62,7 +62,7 @@ def test_deblur(solver: str, tiny: dict[str, Any], picture: Callable[..., np.nda
 
 
 def test_turbulence(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
-    options = {k: v for k, v in tiny.items() if k != "second_start"}
+    options = {k: v for k, v in tiny.items() if k != "search"}
     y = picture(32, 32)
     before = states()
     plain = blinddps.restore_turbulence(y, **options)

@@ -43,7 +43,8 @@ def test_steps_with_the_kernel_known() -> None:
     known = {"known_kernel": np.ones((3, 3))}
     assert plan(**known).num_steps == 4
     assert plan(**known, num_steps=9).num_steps == 9
-    assert plan(**known, prior="faces-128").num_steps == plan().num_steps == 50
+    assert plan(**known, prior="faces-128").num_steps == plan(search="none").num_steps == 50
+    assert plan().num_steps == 4  # of the image, after a search
     assert plan(**known, solver="dps").num_steps == 250
 
 
@@ -75,7 +76,8 @@ def test_as_published() -> None:
         samples=1,
         restarts=1,
         scales=1,
-        second_start=False,
+        search=False,
+        effort="usual",
         seed=0,
         tile=512,
         dtype=found.dtype,

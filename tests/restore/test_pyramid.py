@@ -116,7 +116,7 @@ def test_the_next_size_begins_from_every_candidate(monkeypatch: pytest.MonkeyPat
         k = plan.kernel_size
         mark = torch.arange(rows) + 100.0 * len(calls)  # tells run and row
         image = mark.reshape(-1, 1, 1, 1).expand(-1, 3, *y.shape[-2:])
-        outcome = (Outcome("converged", ""),) * rows
+        outcome = (Outcome("finished", ""),) * rows
         return Solution({"image": image, "kernel": torch.ones(rows, 1, k, k)}, mark, outcome, {"image": 5}, False)
 
     settings = DeblurSettings(scales=3, samples=2, num_steps=5, kernel_size=32, boundary="replicate")

@@ -35,7 +35,9 @@ def resolved(height: int = 64, width: int = 64, sigma: float = 0.0, **options: A
 )
 def test_kernel_size_is_a_quarter_of_the_shorter_side(height: int, width: int, size: int) -> None:
     assert resolved(height, width, solver="paper").kernel_size == size
-    assert resolved(height, width).kernel_size == min(size, 32)
+    assert resolved(height, width, search="none").kernel_size == min(size, 32)
+    room = min(height, width) // 4 if min(height, width) >= 64 else 0  # of a search
+    assert resolved(height, width).kernel_size == max(min(size, 32), room)
     assert resolved(height, width, kernel_size=11).kernel_size == 11
 
 
@@ -87,7 +89,7 @@ def test_steps(options: dict[str, Any], step: float, kernel_step: float) -> None
 @pytest.mark.parametrize("solver", ["fast", "paper", "uniform", "pan-l0"])
 def test_nothing_that_is_used_is_left_open_and_nothing_else_changed(solver: str) -> None:
     given = DeblurSettings(seed=3, sparsity=0.5, boundary="valid", solver=solver)
-    found = resolve(given, torch.zeros(1, 1, 200, 200), CPU)  # room for a second start
+    found = resolve(given, torch.zeros(1, 1, 200, 200), CPU)  # room for a search
     assert not [name for name in SOLVERS[solver].uses if getattr(found, name) == "auto"]
     if solver == "fast":  # what is not used was not chosen
         assert (found.step_size, found.kernel_step_size, found.sparsity) == ("auto", "auto", 0.5)
@@ -100,9 +102,7 @@ def test_nothing_that_is_used_is_left_open_and_nothing_else_changed(solver: str)
 def test_pans_kernel_weight_follows_the_noise(noise: float, weight: float) -> None:
     assert resolved(solver="pan-l0", noise=noise).kernel_weight == pytest.approx(weight)
     assert resolved(solver="pan-dcp", noise=noise, kernel_weight=7).kernel_weight == 7
-    second = resolved(solver="fast", noise=noise, second_start="pan-l0")
-    assert second.kernel_weight == pytest.approx(weight)
-    assert resolved(solver="fast", noise=noise, second_start="none").kernel_weight == "auto"
+    assert resolved(solver="fast", noise=noise, search="edges").kernel_weight == "auto"
     assert resolved(solver="paper", noise=noise).kernel_weight == "auto"  # of another solver
     estimated = resolved(solver="pan-l0", sigma=2 * noise)  # the least noise, 0.005, does not count
     assert estimated.kernel_weight == pytest.approx(weight, rel=0.5)
@@ -199,7 +199,9 @@ def test_start_and_sparsity(prior: str, given: dict[str, Any], start: object, sp
     assert (found.start, found.sparsity) == (start, sparsity)
 
 
-@pytest.mark.parametrize(("options", "steps"), [({}, 50), ({"solver": "paper"}, 250), ({"num_steps": 7}, 7)])
+@pytest.mark.parametrize(
+    ("options", "steps"), [({}, 4), ({"search": "none"}, 50), ({"solver": "paper"}, 250), ({"num_steps": 7}, 7)]
+)
 def test_steps_that_are_not_given_are_the_solvers(options: dict[str, Any], steps: int) -> None:
     assert resolved(**options).num_steps == steps
 

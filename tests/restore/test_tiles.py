@@ -91,7 +91,7 @@ def test_tiles_give_the_picture_that_is_restored_at_once(small_tiles: None, monk
     assert errors[1] < errors[0]
     assert errors[1] < 1.1 * errors[2]
     assert tiled.residual[0] == pytest.approx(whole.residual[0], rel=0.1)
-    assert tiled.outcome[0].status == "converged"
+    assert tiled.outcome[0].status == "finished"
 
 
 def test_what_is_interrupted_goes_on_to_the_same_bytes(

@@ -136,7 +136,7 @@ def test_frames_made_one_picture(tiny: dict[str, Any], picture: Callable[..., np
     assert (result.kernel.shape, result.nfe, result.notes) == ((1, 1), {}, ())
     assert "(3); no blur was taken off" in result.outcome[0].message
 
-    tiny = {name: value for name, value in tiny.items() if name != "second_start"}
+    tiny = {name: value for name, value in tiny.items() if name != "search"}
     deblurred = restore_turbulence(frames, **tiny, solver=solver, then="fast", samples=2)
     alone = deblur(result.image, **tiny, samples=2)
     np.testing.assert_array_equal(deblurred.images, alone.images)

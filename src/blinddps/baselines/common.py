@@ -13,7 +13,7 @@ from ..operators import Blur
 
 __all__ = ["Listener", "as_solution", "check_measurement", "largest_odd", "luminance", "pad_kernel", "report_step"]
 
-TOLERANCE = 3.0  # largest residual called converged, in units of the expected noise
+TOLERANCE = 3.0  # largest residual that is not rejected, in units of the expected noise
 
 Listener = Callable[[Step], None] | None
 

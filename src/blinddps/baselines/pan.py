@@ -33,6 +33,11 @@ class PanWeights:
     kernel: of ``||k||^2``.
     patch: side of the dark channel's window; 1 is the intensity itself.
     iterations: of image and kernel at each level.
+    growth: of the splittings' weights from one round to the next.
+    fit_iterations: of conjugate gradients in the kernel's step.
+    floor: share of the kernel's maximum below which entries are cleaned away.
+    per_area: whether ``kernel`` is that of the finest level and falls with the number of pixels on coarser ones.
+    rounds: of the membrane that continues the picture beyond its border.
     """
 
     gradient: float = 4e-3
@@ -40,6 +45,11 @@ class PanWeights:
     kernel: float = 2.0
     patch: int = 35
     iterations: int = 5
+    growth: float = 2.0
+    fit_iterations: int = 30
+    floor: float = 0.05
+    per_area: bool = False
+    rounds: int = 200
 
 
 def keep_large(v: Tensor, weight: float) -> Tensor:
@@ -48,12 +58,14 @@ def keep_large(v: Tensor, weight: float) -> Tensor:
     return torch.where(v.square().sum(1, keepdim=True) >= weight, v, 0.0)
 
 
-def sharpen(blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixel: float, patch: int) -> Tensor:
+def sharpen(
+    blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixel: float, patch: int, growth: float = 2.0
+) -> Tensor:
     """``argmin_x ||k * x - y||^2 + pixel ||D(x)||_0 + gradient ||grad x||_0`` by half-quadratic splitting.
 
     Auxiliary ``u`` for the dark channel (``patch`` 1: the intensity) and ``g`` for the gradient, pulled together with
-    weights ``b`` and ``a`` that double from twice the priors' own to 8 and 1e5 (Pan et al., CVPR 2016, sec. 4; CVPR
-    2014, sec. 4).
+    weights ``b`` and ``a`` that grow (double, as published) from twice the priors' own to 8 and 1e5 (Pan et al., CVPR
+    2016, sec. 4; CVPR 2014, sec. 4).
 
     Args:
         blurred: ``(B, 1, *frame.size)``, without a seam.
@@ -75,17 +87,18 @@ def sharpen(blurred: Tensor, frame: Frame, kernel: Tensor, gradient: float, pixe
         a = 2 * gradient
         while a < LARGEST_PULL:
             spectrum = frame.forward(x)
-            g = torch.cat([frame.backward(across * spectrum), frame.backward(down * spectrum)], 1)
+            g = frame.backward(torch.cat([across * spectrum, down * spectrum], 1))
             g = keep_large(g, gradient / a)
-            pulled = across.conj() * frame.forward(g[:, :1]) + down.conj() * frame.forward(g[:, 1:])
+            slopes = frame.forward(g)
+            pulled = across.conj() * slopes[:, :1] + down.conj() * slopes[:, 1:]
             top, bottom = data + a * pulled, power + a * roughness
             if selected is not None:
                 # in place of ||S x - u||^2, the distance to x with its dark pixels replaced: S is no convolution
                 top = top + b * frame.forward(spread_dark(x, *selected))
                 bottom = bottom + b
             x = frame.backward(top / bottom)
-            a *= 2
-        b *= 2
+            a *= growth
+        b *= growth
         if selected is None or b > LARGEST_PIXEL_PULL:
             return x
 
@@ -116,12 +129,15 @@ def find_kernel(
     for i, level in enumerate(plan):
         seen = resize(y, level.picture)
         frame = Frame(level.picture, (level.kernel, level.kernel))
-        whole, slopes = seamless(seen, frame), gradients(seen)
+        whole, slopes = seamless(seen, frame, weights.rounds), gradients(seen)
+        share = level.picture[0] * level.picture[1] / (y.shape[-2] * y.shape[-1]) if weights.per_area else 1.0
         kernel = kernel if i == 0 else upscale_kernel(kernel, level.kernel)
         for n in range(weights.iterations):
-            sharp = frame.crop(sharpen(whole, frame, kernel, gradient, pixel, weights.patch))
-            found = fit_kernel(gradients(sharp), slopes, level.kernel, weight=weights.kernel)
-            kernel = centre_kernel(clean_kernel(found))
+            sharp = frame.crop(sharpen(whole, frame, kernel, gradient, pixel, weights.patch, weights.growth))
+            found = fit_kernel(
+                gradients(sharp), slopes, level.kernel, weight=share * weights.kernel, iterations=weights.fit_iterations
+            )
+            kernel = centre_kernel(clean_kernel(found, floor=weights.floor))
             gradient, pixel = (max(w / 1.1, LEAST_WEIGHT) if w > 0 else w for w in (gradient, pixel))
             if watch is not None:
                 watch(i * weights.iterations + n, sharp, kernel)

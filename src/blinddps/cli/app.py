@@ -19,6 +19,7 @@ from .panels import InPanels
 from .priors import priors
 from .simulate import simulate
 from .train import train
+from .train_search import train_search
 from .turbulence import turbulence
 
 __all__ = ["app", "main"]
@@ -60,6 +61,7 @@ app.add_typer(simulate)
 app.add_typer(priors)
 app.command()(convert)
 app.command()(train)
+app.command()(train_search)
 app.add_typer(bench, name="bench")
 app.command()(demo)
 

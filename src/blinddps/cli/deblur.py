@@ -73,12 +73,19 @@ def deblur(
             help="Sizes solved, coarse to fine (fast); for kernels that are long for the picture.",
         ),
     ] = "auto",
-    second_start: Annotated[
+    effort: Annotated[
+        str,
+        Option(
+            metavar="quick|usual|best",
+            help="quick: the kernel from the picture's edges. usual: more is tried where that is doubtful. best: all.",
+        ),
+    ] = "usual",
+    search: Annotated[
         str,
         Option(
             rich_help_panel=SOLVER,
-            help="auto, none, or pan-l0: solve once more from the kernel that pan-l0 finds, keep the better (fast). "
-            "auto: with priors of any size, where the picture is six kernels wide.",
+            help="edges: seek the kernel along edges, a learned verdict chooses (fast); none: diffusions alone. auto: "
+            "edges with priors of any size, unless start, scales, restarts or samples are given.",
         ),
     ] = "auto",
     solver: Annotated[
@@ -192,9 +199,10 @@ def deblur(
     kernel a picture above 1 megapixel is restored in tiles; above 3 these are kept in DIR/.NAME_tiles until it is done,
     and the same command goes on where it was interrupted or killed.
 
-    Of a folder all pictures are taken, except files named like these results. The outcome is 'converged', 'rejected'
-    (written, with a warning: the residual is not explained by the noise) or 'diverged' (no picture is written, only
-    NAME_result.json, and the exit code is 1). An input that fails leaves the others to be done; the exit code is
+    Of a folder all pictures are taken, except files named like these results. The outcome is 'restored' (with how
+    sure that is), 'doubtful' (written, with a warning: the kernel is rather wrong), 'finished' (nothing judged the
+    kernel), 'rejected' (written, with a warning) or 'diverged' (no picture is written, only NAME_result.json, and the
+    exit code is 1). An input that fails leaves the others to be done; the exit code is
     then 1.
     """
     from ..core.outputs import refuse_conflicts
@@ -266,14 +274,21 @@ def _restore(
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
         if outcome.status == "diverged":
             note("error", f"{which}diverged: {outcome.message}", path)
-        elif outcome.status == "rejected":
-            note("warning", f"{which}rejected: {outcome.message}", path)
+        elif not outcome:
+            note("warning", f"{which}{outcome.status}: {outcome.message}", path)
         if not quiet:
             say(
-                f"{path}: {which}{outcome.status}, residual {result.residual[j]:.2f} x noise {result.noise:.4f}, "
-                f"{result.seconds:.1f} s" + (f", {written[j]}" if j in written else "")
+                f"{path}: {which}{summary(outcome.status, result.confidence)}, {result.seconds:.1f} s"
+                + (f", {written[j]}" if j in written else "")
             )
     return all(outcome.status != "diverged" for outcome in result.outcome)
+
+
+def summary(status: str, confidence: float | None) -> str:
+    """The outcome in words: the residual is in the record, as it does not tell whether the kernel is right."""
+    if confidence is None:
+        return status
+    return f"{status}, {100 * confidence:.0f} % sure that the kernel is right"
 
 
 def _write(
@@ -338,6 +353,7 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
         "region": result.region,
         "tiles": result.tiles,
         "agreement": result.agreement,
+        "confidence": result.confidence,
         "notes": [*picture.notes, *result.notes],
         "attempts": result.attempts,
         "seconds": round(result.seconds, 3),

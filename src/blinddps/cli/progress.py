@@ -43,7 +43,8 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
                 rms = float(step.residual[0]) / 2 / math.sqrt(c * h * w)
                 known = f" ({rms / settings.noise:.2f} x noise)" if isinstance(settings.noise, float) else ""
                 bar.set_postfix_str(f"residual {rms:.4f}{known}", refresh=False)
-            bar.update()
+            bar.total = step.total  # a search ends before all its sources are asked
+            bar.update(step.index + 1 - bar.n)
 
         yield show
 

@@ -224,7 +224,7 @@ def _restore(
     written = _write(path, results, scene, result)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
-        if outcome.status != "converged":
+        if outcome.status != "finished":
             kind = "error" if outcome.status == "diverged" else "warning"
             note(kind, f"{which}{outcome.status}: {outcome.message}", path)
     if not quiet:

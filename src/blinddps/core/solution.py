@@ -23,17 +23,19 @@ def residual_norm(y: Tensor, prediction: Tensor) -> Tensor:
 class Outcome:
     """How one sample ended.
 
-    ``converged``: finite, and the residual within ``tolerance`` of the stated noise (or no noise level was stated);
+    ``restored``: the learned verdict calls the kernel rather right than wrong; ``doubtful``: rather wrong. Where
+    nothing judges the kernel, ``finished``: finite, and the residual within ``tolerance`` of the stated noise (or no
+    noise level was stated), which a wrong kernel reaches as easily as the right one.
     ``rejected``: finite, but the residual says that the measurement is not explained;
     ``diverged``: became non-finite at ``step``. ``message`` is one sentence with the remedy.
     """
 
-    status: Literal["converged", "rejected", "diverged"]
+    status: Literal["restored", "doubtful", "finished", "rejected", "diverged"]
     message: str
     step: int | None = None
 
     def __bool__(self) -> bool:
-        return self.status == "converged"
+        return self.status in ("restored", "finished")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Solution:
 
     ``estimate[name]`` has shape ``(B, C, H, W)``; ``residual`` is ``||y - A(estimate)||``, shape ``(B,)``;
     ``nfe[name]`` counts network evaluations of one sample, ``backward`` says whether each was followed by a backward
-    pass.
+    pass. ``confidence``: probability that each sample's kernel is right; empty where nothing judged it.
     """
 
     estimate: Mapping[str, Tensor]
@@ -62,6 +64,7 @@ class Solution:
     outcome: tuple[Outcome, ...]
     nfe: Mapping[str, int] = field(default_factory=dict)
     backward: bool = True
+    confidence: tuple[float, ...] = ()
 
 
 def judge(
@@ -84,7 +87,7 @@ def judge(
         num_steps: of the solver; None likewise.
         y: the measurements: noise alone leaves ``noise * sqrt(y[0].numel())``.
         noise: standard deviation for each sample; None: not stated, so nothing finite is rejected.
-        tolerance: largest residual that is called converged, in units of what noise alone leaves.
+        tolerance: largest residual that is not rejected, in units of what noise alone leaves.
         if_diverged, if_rejected: the remedies.
     """
     outcomes = []
@@ -96,12 +99,12 @@ def judge(
             outcomes.append(Outcome("diverged", f"the residual became non-finite{when}; {if_diverged}", where))
             continue
         if noise is None:
-            outcomes.append(Outcome("converged", f"residual {r:.4g}; no noise level was stated to compare it with"))
+            outcomes.append(Outcome("finished", f"residual {r:.4g}; no noise level was stated to compare it with"))
             continue
         ratio = r / max(noise[b] * y[0].numel() ** 0.5, 1e-12)
         text = f"residual is {ratio:.2f} times the expected noise"
         if ratio <= tolerance:
-            outcomes.append(Outcome("converged", text))
+            outcomes.append(Outcome("finished", text))
         else:
             text += f" (limit {tolerance:g}): the measurement is not explained; {if_rejected}"
             outcomes.append(Outcome("rejected", text))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .records import STATUSES
+from .records import FINE, STATUSES
 from .scores import METRICS
 from .spec import Published
 from .statistics import Interval
@@ -130,8 +130,8 @@ def best(table: Table, metric: str) -> list[Row]:
 
 
 def trouble(row: Row) -> str:
-    """``2 rejected, 1 failed``; empty where all converged and none is missing."""
-    return ", ".join(f"{row.counts[s]} {s}" for s in COUNTS[1:] if row.counts[s])
+    """``2 rejected, 1 failed``; empty where all are fine and none is missing."""
+    return ", ".join(f"{row.counts[s]} {s}" for s in COUNTS if s not in FINE and row.counts[s])
 
 
 def _worse(row: Row) -> Cell:

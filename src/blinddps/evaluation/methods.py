@@ -25,7 +25,7 @@ class Restored:
     """What is kept of a restoration.
 
     Attributes:
-        status: ``converged``, ``rejected`` or ``diverged``; ``input`` is ``converged``. ``message`` says why.
+        status: of the outcome (:class:`~blinddps.core.Outcome`); ``input`` is ``finished``. ``message`` says why.
         image: ``(H, W, C)`` float32 in [0, 1], or None if it diverged; ``kernel`` ``(h, w)`` and ``tilt``
             ``(T, 2, H, W)`` where the method estimates them.
         seconds: of the solver alone, without reading priors.
@@ -84,7 +84,7 @@ def restore(
 
     frames = [y.permute(1, 2, 0).contiguous().numpy() for y in m.y]
     if method.call == "input":
-        return Restored("converged", image=frames[0])
+        return Restored("finished", image=frames[0])
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     result: Any
     if method.call == "known-kernel":

@@ -12,6 +12,7 @@ import numpy as np
 
 from .curves import Curve, chart, mean_curves
 from .grids import Cell, Grid, differences, failures_as_inputs, published, results
+from .records import FINE
 from .scores import METRICS
 from .spec import Spec
 from .store import Job, Store
@@ -159,7 +160,7 @@ def _shares(steps: int) -> np.ndarray:
 
 def _failures(spec: Spec, records: dict[Job, dict[str, Any]]) -> str:
     labels = {m.name: m.label for m in spec.method}
-    bad = [(job, r) for job, r in records.items() if r["status"] != "converged" or r.get("unscored")]
+    bad = [(job, r) for job, r in records.items() if r["status"] not in FINE or r.get("unscored")]
     if not bad:
         return ""
     rows = tuple(
@@ -170,7 +171,7 @@ def _failures(spec: Spec, records: dict[Job, dict[str, Any]]) -> str:
         for job, r in bad
     )
     grid = _grid(Grid("", ("method", "item", "status", "message"), (), rows, sentences=frozenset({3})))
-    return f"<details><summary>{len(bad)} that did not converge or have no score</summary>{grid}</details>"
+    return f"<details><summary>{len(bad)} that are doubtful, failed or have no score</summary>{grid}</details>"
 
 
 def _pictures(spec: Spec, store: Store, records: dict[Job, dict[str, Any]]) -> str:
@@ -192,7 +193,7 @@ def _pictures(spec: Spec, store: Store, records: dict[Job, dict[str, Any]]) -> s
                 continue
             job, r = here[method.name]
             image, kernel = store.result(job, r, "image"), store.result(job, r, "kernel_picture")
-            told = ", ".join(filter(None, (_score((job, r)), "" if r["status"] == "converged" else r["status"])))
+            told = ", ".join(filter(None, (_score((job, r)), "" if r["status"] in FINE else r["status"])))
             cells.append(_figure(method.label, _link(store, image), _link(store, kernel), told, r["status"]))
         cells.append(_figure("truth", truth, true_kernel, "", "none"))
         name = item if len(spec.seeds) == 1 else f"{item}, seed {seed}"

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from blinddps.core import InputError
 from blinddps.core.reading import read_json
 
-__all__ = ["AGAIN", "STATUSES", "read_arrays", "read_jobs", "read_record", "read_trace", "within"]
+__all__ = ["AGAIN", "FINE", "STATUSES", "read_arrays", "read_jobs", "read_record", "read_trace", "within"]
 
-STATUSES = ("converged", "rejected", "diverged", "failed")
+FINE = ("finished", "restored")
+STATUSES = (*FINE, "doubtful", "rejected", "diverged", "failed")
 AGAIN = "remove it and run the benchmark again"
 _LONGEST = 2**28  # bytes of a plan
 _LARGEST = 2**26  # bytes of a trace's arrays
@@ -28,7 +29,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True)
 
     key: str
-    status: Literal["converged", "rejected", "diverged", "failed"]
+    status: Literal["finished", "restored", "doubtful", "rejected", "diverged", "failed"]
     message: str
     metrics: dict[str, float]
     files: dict[str, FileName]

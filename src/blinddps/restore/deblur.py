@@ -51,7 +51,9 @@ class Deblurred:
         notes: sentences on what was done that the user may not expect.
         agreement: of the first sample's kernel with the others', at most 1: what the residual cannot tell
             (:func:`~blinddps.restore.agreement.kernel_agreement`). ``None`` for one sample and where no kernel is
-            found. Below 0.85 a note. Samples that kept the second start share it, so agreement says less of them.
+            found. Below 0.85 a note.
+        confidence: probability that the kernel is right, by the learned verdict (``docs/search.md``); ``None`` where
+            nothing judged it: the residual cannot.
         seconds: of the solver.
         attempts: 1, plus one for each restart at halved steps after a divergence.
         priors: name, licence and training steps of the networks used.
@@ -71,6 +73,7 @@ class Deblurred:
     settings: DeblurSettings
     nfe: dict[str, int]
     agreement: float | None = None
+    confidence: float | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     attempts: int = 1
@@ -131,7 +134,7 @@ def deblur(
     free = chosen.kernel_size == "auto"
     chosen = resolve(chosen, y, device, found=seen.range, rounding=seen.rounding, cards=cards)
     chosen = fit_kernel(chosen, free, min(y.shape[-2:]), cards) if info.has_prior else chosen
-    decided = replace(given, second_start=chosen.second_start) if given.second_start == "auto" else given
+    decided = replace(given, search=chosen.search) if given.search == "auto" else given
     notes = [*_not_used(decided), *seen.notes]
     image_prior, kernel_prior = load_priors(chosen, device)
     plan = plan_of(chosen, (y.shape[-2], y.shape[-1]), seen.range)
@@ -149,7 +152,8 @@ def deblur(
     seconds = time.monotonic() - begun
     pictures = seen.pictures(solution.estimate["image"]) if told else seen.unchanged(plan.samples)
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
-    agreement = kernel_agreement(solution.estimate["kernel"]) if blind and any(solution.nfe.values()) else None
+    several = blind and any(solution.nfe.values()) and not solution.confidence
+    agreement = kernel_agreement(solution.estimate["kernel"]) if several else None
     if agreement is not None and agreement < DOUBTFUL:
         notes.append(
             f"the kernels of the {len(kernels)} samples agree to {agreement:.2f} only (1: equal), so the first or all "
@@ -166,6 +170,7 @@ def deblur(
         settings=chosen,
         nfe=dict(solution.nfe),
         agreement=agreement,
+        confidence=solution.confidence[0] if solution.confidence else None,
         notes=tuple(notes),
         seconds=seconds,
         attempts=attempts,
@@ -193,7 +198,8 @@ def _by_region(
     whole = deblur(picture, with_options(settings, options), on_step=on_step, work=work)
     return replace(
         whole,
-        outcome=whole.outcome if part.outcome[0] else part.outcome,
+        outcome=part.outcome if part.confidence is not None or not part.outcome[0] else whole.outcome,
+        confidence=part.confidence,
         nfe={**part.nfe, **{n: part.nfe.get(n, 0) + count for n, count in whole.nfe.items()}},
         agreement=part.agreement,
         notes=(*part.notes, told, *(n for n in whole.notes if "does not use" not in n)),
@@ -264,15 +270,9 @@ def _not_used(chosen: DeblurSettings) -> list[str]:
     remedy = ""
     if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
         remedy = "; choose solver 'paper' for these"
-    if (
-        chosen.solver != "fast"
-        and chosen.known_kernel is None
-        and set(unused) <= {"restarts", "scales", "second_start"}
-    ):
+    if chosen.solver != "fast" and chosen.known_kernel is None and set(unused) <= {"restarts", "scales", "search"}:
         remedy = "; choose solver 'fast' for " + ("it" if len(unused) == 1 else "them")
     given = "" if chosen.known_kernel is None else " with a known kernel"
-    if chosen.solver == "fast" and not given and "kernel_weight" in unused:
-        given, remedy = " without a second start", ""
     if not given and chosen.kernel_prior == "uniform" and {"sparsity", "sparsity_norm"} & set(unused):
         given, remedy = " with a uniform prior of the kernel", ""
     return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]

@@ -35,9 +35,9 @@ __all__ = [
 KNOWN_STEPS, KNOWN_START = 4, 0.5  # evaluations with the kernel known, any-size priors, and the level of the first
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
-LEAST_FOUND = 5  # pixels of kernel that are worth a second start
-LEAST_OF_PAN = 3
-ROOM = 6  # times the kernel that a picture's side must be: in less pan-l0 finds speckle
+ROOM = 4  # times the largest kernel sought along edges that a picture's side must be
+LEAST_OF_EDGES = 3  # pixels of kernel
+LEAST_SEARCHED = 64  # pixels of the picture's shorter side: edges enough
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
@@ -108,10 +108,13 @@ def resolve(
         level = KNOWN_START if begun and boundary_of(settings, cards) == "valid" else 1.0
         start = level if cards.any_image else "noise"
     from_noise = start == "noise"
-    num_steps = _steps(settings, cards) if settings.num_steps == "auto" else settings.num_steps
+    search = _search(settings, size, min(h, w), cards)
+    if search == "edges" and settings.kernel_size == "auto":
+        size = max(size, min(h, w) // ROOM)
+    num_steps = _steps(settings, cards, search) if settings.num_steps == "auto" else settings.num_steps
     step, kernel_step = default_steps(settings, num_steps, from_noise)
-    scales = _scales(settings, size, min(h, w), cards)
-    second = _second_start(settings, size, min(h, w), from_noise)
+    # the diffusions of a search find kernels of the trusted size alone
+    scales = _scales(settings, min(size, TRUSTED_KERNEL) if search == "edges" else size, min(h, w), cards)
     tile = settings.tile
     if tile == "auto":
         tile = 512
@@ -126,7 +129,7 @@ def resolve(
         "start": start,
         "restarts": (2 if scales > 1 else 1) if settings.restarts == "auto" else settings.restarts,
         "scales": scales,
-        "second_start": second,
+        "search": search,
         # not by the least noise: of a clean picture that would blur the kernel
         "kernel_weight": max(2.0, 2e6 * estimated**2) if settings.kernel_weight == "auto" else settings.kernel_weight,
         "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
@@ -138,7 +141,7 @@ def resolve(
     }
     # what a solver does not use stays as it was given
     ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
-    used = used_settings(replace(settings, second_start=second))
+    used = used_settings(replace(settings, search=search))
     resolved = {name: value for name, value in resolved.items() if name in used or name not in ours}
     return replace(settings, **resolved)
 
@@ -154,22 +157,27 @@ def boundary_of(settings: DeblurSettings, cards: Cards) -> Boundary | None:
     return "valid" if free else "replicate"
 
 
-def _steps(settings: DeblurSettings, cards: Cards) -> int:
+def _steps(settings: DeblurSettings, cards: Cards, search: str) -> int:
     """``num_steps`` of ``auto``."""
     known = settings.solver == "fast" and settings.known_kernel is not None
-    return KNOWN_STEPS if known and cards.any_image else SOLVERS[settings.solver].steps
+    return KNOWN_STEPS if search == "edges" or (known and cards.any_image) else SOLVERS[settings.solver].steps
 
 
-def _second_start(settings: DeblurSettings, kernel: int, side: int, from_noise: bool) -> Literal["none", "pan-l0"]:
+def _search(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> Literal["none", "edges"]:
     if settings.solver != "fast" or settings.known_kernel is not None:
         return "none"
-    if settings.second_start != "auto":
-        if settings.second_start == "pan-l0" and kernel < LEAST_OF_PAN:
+    if settings.search != "auto":
+        if settings.search == "edges" and kernel < LEAST_OF_EDGES:
+            raise InputError(f"kernel_size is {kernel}, and the search along edges finds {LEAST_OF_EDGES} at least")
+        if settings.search == "edges" and side < LEAST_SEARCHED:
             raise InputError(
-                f"kernel_size is {kernel}, and second_start pan-l0 finds kernels of {LEAST_OF_PAN} at least"
+                f"the picture's shorter side is {side} pixels, too few edges to search along; give {LEAST_SEARCHED} at "
+                "least, or search none"
             )
-        return settings.second_start
-    return "none" if from_noise or kernel < LEAST_FOUND or ROOM * kernel > side else "pan-l0"
+        return settings.search
+    free = {settings.start, settings.scales, settings.restarts} == {"auto"} and settings.samples == 1
+    fits = kernel >= LEAST_OF_EDGES and side >= LEAST_SEARCHED
+    return "edges" if free and fits and cards.any_image and settings.boundary in ("auto", "valid") else "none"
 
 
 def _scales(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> int:
@@ -244,6 +252,7 @@ class Plan:
         penalty, exact: of the kernel, and whether its projection is Euclidean.
         one_level: the kernel is at the image's noise levels, not at those of its own prior.
         known: the kernel ``(1, 1, h, w)`` where it is known.
+        search, effort: whether the kernel is sought along edges, up to the kernel size, and how hard.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
     """
 
@@ -264,7 +273,8 @@ class Plan:
     samples: int
     restarts: int
     scales: int
-    second_start: bool
+    search: bool
+    effort: Literal["quick", "usual", "best"]
     seed: int
     tile: int
     dtype: torch.dtype
@@ -309,7 +319,8 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         samples=settings.samples,
         restarts=int(_number(settings, "restarts")),
         scales=int(_number(settings, "scales")),
-        second_start=settings.second_start == "pan-l0",
+        search=settings.search == "edges",
+        effort=settings.effort,
         seed=settings.seed,
         tile=int(_number(settings, "tile")),
         dtype=torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32,

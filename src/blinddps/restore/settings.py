@@ -60,8 +60,8 @@ class DeblurSettings:
             what :func:`blinddps.priors.as_prior` takes.
         kernel_prior: ``kernel``, a folder, a loaded prior or a denoiser, or ``uniform`` (Algorithm 3: the likelihood
             alone).
-        kernel_size: pixels, one side of the square support, or ``auto``: a quarter of the picture's shorter side, in
-            steps of 8, from 16 to 32 (``paper``: to 64).
+        kernel_size: pixels, one side of the square support, or ``auto``: a quarter of the picture's shorter side; of
+            the diffusions alone in steps of 8, from 16 to 32 (``paper``: to 64). Of a ``search`` the largest one.
         noise: standard deviation in [0, 1] units of what is solved (linear light with ``linear_light``), or ``auto``:
             wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
@@ -87,18 +87,21 @@ class DeblurSettings:
         sparsity: weight of the kernel's penalty ``sparsity_norm``, ``l1`` or ``l0``, as a mean over the support (the
             paper's lambda times h w); 0 is none. ``auto``: 300 where ``start`` is a level, else 1.
         projection: of the kernel onto C: ``simplex`` (Euclidean) or ``normalise`` (clip and divide).
-        kernel_weight: of the sum of squares of the kernel in ``pan-l0``, also where it is the ``second_start``, and in
-            ``pan-dcp``; 2 is the published one, for pictures nearly without noise. ``auto``: ``2e6 noise^2``, at least
-            2, by the noise given or estimated (``docs/baselines.md``).
+        kernel_weight: of the sum of squares of the kernel in ``pan-l0`` and ``pan-dcp``; 2 is the published one, for
+            pictures nearly without noise. ``auto``: ``2e6 noise^2``, at least 2, by the noise given or estimated
+            (``docs/baselines.md``).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
         restarts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
             0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``: for each solution that a
             smaller size begins anew. ``auto``: 2 there, else 1.
-        second_start: ``pan-l0``: ``fast`` solves a second time, from picture and kernel of ``pan-l0``, and keeps the
-            better result of the two (:func:`~blinddps.restore.second_start.better`), for about half as much time
-            again. ``none``: it does not. ``auto``: ``pan-l0`` where the image's diffusion begins at the measurement,
-            and the kernel is to be found, of 5 pixels at least and a sixth of the picture's shorter side at most.
+        search: ``edges``: ``fast`` takes the kernel from the picture's edges, sought in frames of several sizes, each
+            improved by a learned step, the most credible by a learned verdict (:mod:`blinddps.search`); while that
+            doubts, the diffusions' kernel is a candidate too. ``none``: the diffusions alone. ``auto``: ``edges`` for
+            one sample with priors of any size, of pictures that have room for it, where neither ``start``, ``scales``
+            nor ``restarts`` is given.
+        effort: of that search: ``quick`` asks the edges alone, ``usual`` the diffusions where the verdict calls the
+            kernel rather wrong than right, ``best`` every source, and the diffusions until it is sure.
         scales: sizes at which ``fast`` solves, each half of the next one. Half the size is solved twice (a smaller one
             once), and from what the size below it has found; the next size keeps the best of these. ``auto``: 2 for
             priors of any size where the kernel's support is above 16 pixels and at least a sixth of the picture's
@@ -132,7 +135,8 @@ class DeblurSettings:
     samples: int = number(1, 1, whole=True)
     restarts: int | Literal["auto"] = number("auto", 1, whole=True, words=AUTO)
     scales: int | Literal["auto"] = number("auto", 1, MAX_SCALES, whole=True, words=AUTO)
-    second_start: Literal["auto", "none", "pan-l0"] = choice("auto", "auto", "none", "pan-l0")
+    search: Literal["auto", "none", "edges"] = choice("auto", "auto", "none", "edges")
+    effort: Literal["quick", "usual", "best"] = choice("usual", "quick", "usual", "best")
     seed: int = number(0, whole=True)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = choice("auto", "auto", "float32", "bfloat16")
@@ -226,7 +230,7 @@ def _check(f: Field[Any], value: Any) -> None:
 def unused_settings(chosen: DeblurSettings) -> list[str]:
     """Names of the settings that differ from their default and that the chosen solver does not use."""
     names, uses = type(chosen).__dataclass_fields__, used_settings(chosen)
-    neutral: dict[str, Any] = {"restarts": 1, "scales": 1, "second_start": "none", "as_published": chosen.as_published}
+    neutral: dict[str, Any] = {"restarts": 1, "scales": 1, "search": "none", "as_published": chosen.as_published}
     if chosen.as_published:  # which nobody chose one by one
         neutral |= PUBLISHED
     return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
@@ -237,10 +241,10 @@ def used_settings(chosen: DeblurSettings) -> frozenset[str]:
     info = solver_info(chosen.solver)
     uses = info.uses
     if chosen.known_kernel is not None and info.kernel != "none":
-        uses = uses - KERNEL_PRIOR - {"scales", "second_start"}
+        uses = uses - KERNEL_PRIOR - {"scales", "search", "effort"}
         uses = uses - {"num_steps", "samples", "seed", "dtype", "kernel_weight"} if info.room == "baselines" else uses
-    if chosen.solver == "fast" and (chosen.known_kernel is not None or chosen.second_start == "none"):
-        uses = uses - {"kernel_weight"}
+    if chosen.search == "none":
+        uses = uses - {"effort"}
     if chosen.kernel_prior == "uniform":
         uses = uses - {"sparsity", "sparsity_norm"}
         uses = uses | {"kernel_prior"} if chosen.solver == "uniform" else uses

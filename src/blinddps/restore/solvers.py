@@ -33,7 +33,7 @@ SOLVERS: dict[str, SolverInfo] = {
     "fast": SolverInfo(
         "closed-form updates, no backward passes",
         "samplers",
-        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "restarts", "scales", "second_start", "kernel_weight"},
+        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "restarts", "scales", "search", "effort"},
         50,
     ),
     "paper": SolverInfo(

@@ -224,7 +224,7 @@ def solve_tiles(
         squared, count = squared + tile[1], count + tile[0].size
     residual = (squared / count) ** 0.5
     text = f"residual is {residual:.2f} times the expected noise, over {len(grid)} tiles"
-    outcome = Outcome("converged", text)
+    outcome = Outcome("finished", text)
     if residual > REJECTED:
         text += f" (limit {REJECTED:g}): the measurement is not explained; try another kernel or noise level"
         outcome = Outcome("rejected", text)

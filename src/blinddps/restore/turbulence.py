@@ -170,7 +170,7 @@ def restore_turbulence(
         return _fuse(frames, chosen, on_step)
     device = find_device(chosen.device)
     notes = _not_used(chosen)
-    chosen = replace(chosen, scales=1, second_start="none")
+    chosen = replace(chosen, scales=1, search="none")
     cards = Cards.of(chosen)
     seen = see(_listed(frames), chosen, cards)
     y, count = seen.y, len(seen.y)
@@ -335,7 +335,7 @@ def _fuse(frames: Any, chosen: TurbulenceSettings, on_step: Callable[[Step], Non
         images=image[None],
         kernels=np.ones((1, 1, 1, 1), np.float32),
         tilts=fused.tilt[None].numpy(),
-        outcome=(Outcome("converged", f"{told}; no blur was taken off, so there is nothing to judge"),),
+        outcome=(Outcome("finished", f"{told}; no blur was taken off, so there is nothing to judge"),),
         residual=(math.nan,),
         noise=math.nan,
         settings=chosen,
@@ -377,7 +377,7 @@ def _not_used(chosen: TurbulenceSettings) -> list[str]:
             "device",
             *([] if chosen.then == "none" else (f.name for f in fields(DeblurSettings))),
         }
-        none = {"restarts": 1, "scales": 1, "second_start": "none"}  # of what it has none of
+        none = {"restarts": 1, "scales": 1, "search": "none"}  # of what it has none of
         unused = [f.name for f in fields(chosen) if f.name not in used]
         unused = [
             name for name in unused if getattr(chosen, name) not in (getattr(TurbulenceSettings, name), none.get(name))
@@ -395,8 +395,8 @@ def _not_used(chosen: TurbulenceSettings) -> list[str]:
         notes.append("solver 'paper' finds its tilts itself and does not use tilts (registered)")
     if chosen.scales not in ("auto", 1):
         notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
-    if chosen.second_start == "pan-l0":
-        notes.append("turbulence has no second start from pan-l0, which knows no tilt")
+    if chosen.search == "edges":
+        notes.append("turbulence has no search along edges, which knows no tilt")
     return notes
 
 

@@ -59,11 +59,11 @@ def blind_dps(
             its place in the batch, so the same measurement gives the same result alone or among others.
         guidance: the paper's :class:`NormGuidance` unless given.
         sigma_y: measurement noise on the scale of ``y``, one or one per measurement; only judges the outcome.
-        tolerance: largest residual called converged, in units of the expected ``sigma_y sqrt(n)``.
+        tolerance: largest residual that is not rejected, in units of the expected ``sigma_y sqrt(n)``.
         on_step: listener; see :class:`~blinddps.core.Step`.
 
     Returns:
-        :class:`~blinddps.core.Solution`; ``outcome[b]`` says whether sample ``b`` converged, was rejected, or diverged
+        :class:`~blinddps.core.Solution`; ``outcome[b]`` says whether sample ``b`` finished, was rejected, or diverged
         and when.
 
     Raises:

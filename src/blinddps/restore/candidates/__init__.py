@@ -11,7 +11,7 @@ from .baseline import solve_baseline
 from .coarse_to_fine import solve_coarse_to_fine
 from .frequencies import solve_low_frequencies
 from .known import solve_known
-from .second_start import solve_second_start
+from .searched import solve_searched
 from .single import solve_single
 
 __all__ = ["solve", "solve_single", "way"]
@@ -23,7 +23,7 @@ def solve(problem: Problem, on_step: Callable[[Step], None] | None = None) -> So
 
 
 def way(problem: Problem) -> Callable[[Problem, Callable[[Step], None] | None], Solution]:
-    """A method to compare with; with the kernel known; the better of two starts; coarse to fine; or at one size."""
+    """A method to compare with; with the kernel known; searched along edges; coarse to fine; or at one size."""
     plan = problem.plan
     if SOLVERS[plan.solver].room == "baselines":
         return solve_baseline
@@ -31,6 +31,6 @@ def way(problem: Problem) -> Callable[[Problem, Callable[[Step], None] | None], 
         return solve_low_frequencies
     if plan.known is not None:
         return solve_known
-    if plan.second_start:
-        return solve_second_start
+    if plan.search:
+        return solve_searched
     return solve_coarse_to_fine if plan.scales > 1 else solve_single

@@ -1,0 +1,156 @@
+"""The kernel along the picture's edges, judged by what was learned; the diffusions' too, while that is doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ...baselines.common import pad_kernel
+from ...core import Outcome, Solution, Step, residual_norm
+from ...operators import Blur
+from ...search import Candidate, Verdict, consider, find_kernel, kernel_step, seen_by, verdict_network
+from ..geometry import crop
+from ..plan import KNOWN_START, TRUSTED_KERNEL
+from ..problem import Problem
+from ..solvers import SOLVERS
+from .coarse_to_fine import solve_coarse_to_fine
+from .known import solve_known
+from .single import solve_single
+
+__all__ = ["solve_searched"]
+
+DIFFUSION_STEPS = SOLVERS["fast"].steps
+RATHER_RIGHT = 0.5  # probability from which a kernel is called right
+SURE = {"quick": 0.9, "usual": 0.9, "best": 2.0}  # probability from which no further source is asked
+UNSURE = {"quick": 0.0, "usual": RATHER_RIGHT, "best": 0.9}  # ... below which the diffusions are asked
+LOSS = -0.3  # expected gain, dB, from which the picture had better stay as it is
+
+
+def solve_searched(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
+    """The picture of the kernel that the verdict finds most credible, or the picture as it was.
+
+    Returns:
+        The solution, a row for each measurement, with the verdict's probability in ``confidence``. Where the verdict
+        expects a loss the image is the measurement, and the kernel no blur. ``nfe`` counts the evaluations of the final
+        image, and of the diffusions where they were asked; not those of the search.
+    """
+    seeds = [problem.seed] * len(problem.y) if isinstance(problem.seed, int) else problem.seed
+    parts = [
+        _solve_one(replace(problem, y=y, seed=seed, sigma_y=2 * problem.plan.noise), on_step)
+        for y, seed in zip(problem.y.split(1), seeds, strict=True)
+    ]
+    side = max(p.estimate["kernel"].shape[-1] for p in parts)
+    return Solution(
+        {
+            "image": torch.cat([p.estimate["image"] for p in parts]),
+            "kernel": torch.cat([pad_kernel(p.estimate["kernel"], side) for p in parts]),
+        },
+        torch.cat([p.residual for p in parts]),
+        tuple(o for p in parts for o in p.outcome),
+        parts[0].nfe,
+        backward=False,
+        confidence=tuple(c for p in parts for c in p.confidence),
+    )
+
+
+def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solution:
+    y, plan = problem.y, problem.plan
+    step, judge = kernel_step(y.device), verdict_network(y.device)
+    seen = seen_by(y, problem.denoiser, 2 * plan.noise)
+    progress = _Progress(on_step, y, plan.num_steps)
+    found = find_kernel(seen, step, judge, largest=plan.kernel_size, sure=SURE[plan.effort], watch=progress.candidate)
+    nfe: dict[str, int] = {}
+    if found.verdict.probability < UNSURE[plan.effort]:
+        diffusion = solve_coarse_to_fine if plan.scales > 1 else solve_single
+        size = min(plan.kernel_size, TRUSTED_KERNEL)
+        other = diffusion(
+            replace(problem, plan=replace(plan, num_steps=DIFFUSION_STEPS, kernel_size=size)), progress.diffusion
+        )
+        nfe = dict(other.nfe)
+        if bool(other.residual.isfinite().all()):
+            found = consider(found, seen, other.estimate["kernel"], step, judge)
+    verdict = found.verdict
+    if verdict.gain < LOSS and verdict.probability < RATHER_RIGHT:
+        return _as_it_was(y, verdict, nfe)
+    known = replace(
+        plan,
+        known=found.kernel,
+        kernel_size=found.kernel.shape[-1],
+        boundary="valid",
+        start=KNOWN_START,
+    )
+    solution = solve_known(replace(problem, plan=known, kernel=None), progress.picture)
+    image = crop(solution.estimate["image"], y.shape)
+    outcome = tuple(_outcome(o, verdict) for o in solution.outcome)
+    return replace(
+        solution,
+        estimate={"image": image, "kernel": found.kernel},
+        outcome=outcome,
+        nfe={**nfe, "image": nfe.get("image", 0) + solution.nfe["image"]},
+        confidence=(verdict.probability,),
+    )
+
+
+def _outcome(by_residual: Outcome, verdict: Verdict) -> Outcome:
+    if by_residual.status != "finished":
+        return by_residual
+    sure = f"{100 * verdict.probability:.0f} % sure that the kernel is right"
+    if verdict.probability >= RATHER_RIGHT:
+        return Outcome("restored", sure)
+    return Outcome(
+        "doubtful",
+        f"only {sure}: look at the picture and the kernel, and try another kernel size, a part of the picture with "
+        "more detail, or effort best",
+    )
+
+
+def _as_it_was(y: Tensor, verdict: Verdict, nfe: dict[str, int]) -> Solution:
+    reason = (
+        f"no kernel was found that would make the picture better ({100 * verdict.probability:.0f} % sure of the best), "
+        "so it is returned as it was: give a part of it with more detail, another kernel size, or the kernel if you "
+        "know it"
+    )
+    outcome = (Outcome("doubtful", reason),)
+    kernel = y.new_ones(1, 1, 1, 1)
+    return Solution(
+        {"image": y, "kernel": kernel},
+        y.new_zeros(1),
+        outcome,
+        {"image": 0, **nfe},
+        backward=False,
+        confidence=(verdict.probability,),
+    )
+
+
+class _Progress:
+    """Tells ``on_step`` of candidates, of the diffusions, and of the final picture, counted through all."""
+
+    def __init__(self, on_step: Callable[[Step], None] | None, y: Tensor, last: int) -> None:
+        self._on_step, self._y, self._last, self._done = on_step, y, last, 0
+
+    def candidate(self, count: int, most: int, candidate: Candidate) -> None:
+        self._done = count
+        if self._on_step is not None:
+            image, kernel = candidate.evidence.image, candidate.kernel
+            n = kernel.shape[-1]
+            h = n // 2
+            inside = (..., slice(n - 1 - h, image.shape[-2] - h), slice(n - 1 - h, image.shape[-1] - h))
+            residual = residual_norm(self._y[inside], Blur("valid")(image=image, kernel=kernel))
+            estimate = {"image": image, "kernel": kernel}
+            self._on_step(Step(count - 1, most + self._last, {}, residual, estimate, {}))
+
+    def diffusion(self, step: Step) -> None:
+        self._tell(step, self._last)
+
+    def picture(self, step: Step) -> None:
+        self._tell(step, 0)
+
+    def _tell(self, step: Step, after: int) -> None:
+        if self._on_step is not None:
+            total = self._done + step.total + after
+            self._on_step(replace(step, index=self._done + step.index, total=total))
+        if step.index + 1 == step.total:
+            self._done += step.total

@@ -1,0 +1,49 @@
+"""The search's shipped networks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+
+import torch
+
+from ..core import PriorError
+from .refine import KernelStep
+from .verdict import VerdictNetwork
+
+__all__ = ["kernel_step", "verdict_network"]
+
+
+def kernel_step(device: torch.device | str = "cpu") -> KernelStep:
+    """The learned kernel step that ships with the package."""
+    return _step().to(device)
+
+
+def verdict_network(device: torch.device | str = "cpu") -> VerdictNetwork:
+    """The learned verdict that ships with the package."""
+    return _verdict().to(device)
+
+
+@lru_cache(maxsize=1)
+def _step() -> KernelStep:
+    weights = _read("step.safetensors")
+    network = KernelStep(weights["first.weight"].shape[0])
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+@lru_cache(maxsize=1)
+def _verdict() -> VerdictNetwork:
+    network = VerdictNetwork()
+    network.load_state_dict(_read("verdict.safetensors"))
+    return network.eval()
+
+
+def _read(name: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load
+
+    file = resources.files("blinddps").joinpath("weights").joinpath("search").joinpath(name)
+    try:
+        return {key: value.float() for key, value in load(file.read_bytes()).items()}
+    except FileNotFoundError:
+        raise PriorError(f"the package lacks its weights {name}; install it again") from None

@@ -1,0 +1,161 @@
+"""Training of the learned kernel step and of the verdict, on items of :mod:`~blinddps.training.search_items`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..metrics.kernel import align_kernel
+from ..search.refine import KernelStep, step_inputs
+from ..search.verdict import GAIN, RIGHT, VerdictNetwork
+from .search_items import Item
+
+__all__ = ["calibrate", "train_step", "train_verdict", "verdict_rows"]
+
+Report = Callable[[int, int, float], None]
+
+STEP_RATE, VERDICT_RATE = 2e-3, 3e-3
+SHIFTS = 83  # period of the cross-correlation: two frames
+SOFT = 60.0  # of the softplus in place of the clamp in training
+DRAWS = 8  # subsets of the other candidates for each row of the verdict's data
+LIKE = (0.05, 0.995)  # of the likeness whose logit is learned
+LARGEST_GAIN = 8.0  # dB
+
+
+def train_step(
+    items: Sequence[Item],
+    network: KernelStep,
+    *,
+    steps: int,
+    batch: int = 32,
+    seed: int = 0,
+    on_step: Report | None = None,
+) -> None:
+    """Adam on ``1 - max_s <k(. + s), t> / (||k|| ||t||)`` against the true kernel ``t``, moved to where the candidate
+    lies by the best sub-pixel shift; flips and transposes; learning rate falling as a cosine."""
+    kernels = torch.cat([torch.from_numpy(i.kernels[i.whole]) for i in items])[:, None]
+    fits = torch.cat([torch.from_numpy(i.fits[i.whole]) for i in items])[:, None]
+    levels = torch.cat([torch.full((int(i.whole.sum()),), float(i.noise)) for i in items])
+    truths = torch.cat([_aligned(i) for i in items])
+    inputs = torch.cat([step_inputs(k[None], f[None], float(n)) for k, f, n in zip(kernels, fits, levels, strict=True)])
+    optimiser = torch.optim.AdamW(network.parameters(), STEP_RATE, weight_decay=1e-3)
+    generator = torch.Generator().manual_seed(seed)
+    network.train()
+    for i in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = STEP_RATE * min(1.0, (i + 1) / 50) * 0.5 * (1 + math.cos(math.pi * i / steps))
+        rows = torch.randint(len(inputs), (batch,), generator=generator)
+        turn = int(torch.randint(8, (1,), generator=generator))
+        x, truth = _turned(inputs[rows], turn), _turned(truths[rows], turn)
+        with torch.autocast("cpu", torch.bfloat16):
+            change = network.correction(x)
+        kernel = F.softplus(SOFT * (x[:, :1] + change.float())) / SOFT
+        loss = (1 - _correlation(kernel, truth)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        if on_step is not None:
+            on_step(i, steps, float(loss.detach()))
+    network.eval()
+
+
+def verdict_rows(item: Item, random: np.random.Generator, *, all_others: bool = False) -> Tensor:
+    """Evidence of each candidate with its agreement with some of the other sources' last candidates."""
+    rows = []
+    last = {int(s): j for j, s in enumerate(item.source)}
+    for j, source in enumerate(item.source):
+        others = [k for s, k in last.items() if s != source]
+        if not all_others:
+            share = random.choice([0.25, 0.5, 1.0])
+            others = [k for k in others if random.random() < share]
+        alike = item.alike[j, others]
+        told = [float(alike.max()), float(alike.mean()), float(min(len(others), 4))] if others else [0.0, 0.0, 0.0]
+        rows.append(np.concatenate([item.numbers[j], told, [float(item.step[j])]]))
+    return torch.tensor(np.array(rows), dtype=torch.float32)
+
+
+def train_verdict(
+    items: Sequence[Item], *, epochs: int = 60, batch: int = 64, seed: int = 0, on_step: Report | None = None
+) -> VerdictNetwork:
+    """Each member by Adam on the cross-entropy of "right", the likeness's logit and the gain, dropout between."""
+    random = np.random.default_rng(seed)
+    x = torch.cat([verdict_rows(i, random) for _ in range(DRAWS) for i in items])
+    likeness = torch.cat([torch.from_numpy(i.likeness) for _ in range(DRAWS) for i in items])
+    gain = torch.cat([torch.from_numpy(i.gain) for _ in range(DRAWS) for i in items])
+    torch.manual_seed(seed)
+    network = VerdictNetwork()
+    network.mean, network.std = x.mean(0), x.std(0) + 1e-3
+    seen = network.standardised(x)
+    learned_gain = gain.clamp(-LARGEST_GAIN, LARGEST_GAIN) / GAIN
+    targets = (
+        (likeness >= RIGHT).float(),
+        torch.logit(likeness.clamp(*LIKE)),
+        learned_gain,
+    )
+    steps = epochs * len(x) // DRAWS // batch
+    done = 0
+    for member in network.members:
+        optimiser = torch.optim.AdamW(member.parameters(), VERDICT_RATE, weight_decay=3e-2)
+        member.train()
+        for i in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = VERDICT_RATE * 0.5 * (1 + math.cos(math.pi * i / steps))
+            rows = torch.randint(len(seen), (batch,))
+            out = member(seen[rows] + 0.05 * torch.randn(batch, seen.shape[1]))
+            right, like, gained = (t[rows] for t in targets)
+            loss = F.binary_cross_entropy_with_logits(out[:, 0], right)
+            known = gained.isfinite()  # where it was measured
+            loss = loss + F.smooth_l1_loss(out[:, 1], like)
+            loss = loss + F.smooth_l1_loss(out[known, 2], gained[known]) * known.float().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            done += 1
+            if on_step is not None:
+                on_step(done, steps * len(network.members), float(loss.detach()))
+    network.eval()
+    return network
+
+
+@torch.no_grad()
+def calibrate(network: VerdictNetwork, items: Sequence[Item], seed: int = 0) -> float:
+    """Sets the logit's factor that makes the cross-entropy of ``items``, held out, least; returns it."""
+    random = np.random.default_rng(seed)
+    x = torch.cat([verdict_rows(i, random) for i in items])
+    right = (torch.cat([torch.from_numpy(i.likeness) for i in items]) >= RIGHT).float()
+    network.sharpness = torch.ones(1)
+    logit = network(x)[:, 0]
+    factors = [0.3 + 0.02 * n for n in range(60)]
+    losses = [float(F.binary_cross_entropy_with_logits(f * logit, right)) for f in factors]
+    best = factors[losses.index(min(losses))]
+    network.sharpness = torch.full((1,), best)
+    return best
+
+
+def _aligned(item: Item) -> Tensor:
+    """The true kernel moved to where each candidate lies, ``(n, 1, 41, 41)``."""
+    truth = torch.from_numpy(item.truth)[None, None]
+    moved = [align_kernel(truth, torch.from_numpy(k)[None, None]).clamp_min(0) for k in item.kernels[item.whole]]
+    return torch.cat(moved).float()
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    size = (SHIFTS, SHIFTS)
+    spectrum = torch.fft.rfft2(a, s=size) * torch.fft.rfft2(b, s=size).conj()
+    peak = torch.fft.irfft2(spectrum, s=size).flatten(1).amax(1)
+    return peak / (a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1) + 1e-9)
+
+
+def _turned(x: Tensor, which: int) -> Tensor:
+    """One of the eight flips and transposes."""
+    if which & 1:
+        x = x.flip(-1)
+    if which & 2:
+        x = x.flip(-2)
+    return x.transpose(-2, -1) if which & 4 else x

@@ -1,0 +1,114 @@
+"""Items for the search's networks, and their training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from blinddps.core import InputError
+from blinddps.search.evidence import NAMES
+from blinddps.search.refine import KernelStep
+from blinddps.training import search_run
+from blinddps.training.search import calibrate, train_step, train_verdict, verdict_rows
+from blinddps.training.search_items import Item, make_item, measure, read_item, write_item
+
+
+def smooth(x: Tensor, sigma: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Tensor]:
+    blocks = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 48)).astype(np.uint8)
+    return [torch.from_numpy(np.kron(b, np.ones((1, 8, 8), np.uint8))) for b in blocks]
+
+
+@pytest.fixture(scope="module")
+def item(pictures: list[Tensor]) -> Item:
+    measurement = measure(pictures, np.random.default_rng(3), 96, (2.0, 3.0))
+    return make_item(measurement, smooth, KernelStep(4), np.random.default_rng(3), sources=2)
+
+
+def test_a_measurement_is_a_blurred_crop(pictures: list[Tensor]) -> None:
+    first, again = (measure(pictures, np.random.default_rng(5), 64, (2.0, 3.0)) for _ in range(2))
+    assert first.y.shape == first.sharp.shape == (64, 64, 3)
+    assert first.y.dtype == np.uint8
+    assert np.array_equal(first.y, again.y)
+    assert 0.01 < np.abs(first.y / 255 - first.sharp).mean() < 0.3
+
+
+def test_an_item_and_its_file(item: Item, tmp_path: Path) -> None:
+    assert item.numbers.shape == (4, len(NAMES))
+    assert item.kernels.shape == item.fits.shape == (4, 41, 41)
+    assert sorted(set(item.step.tolist())) == [0, 1]
+    assert item.likeness.min() > 0
+    assert item.likeness.max() <= 1 + 1e-6
+    assert np.allclose(np.diag(item.alike), 1, atol=1e-4)
+    write_item(tmp_path / "0.npz", item)
+    read = read_item(tmp_path / "0.npz")
+    assert all(np.array_equal(v, getattr(read, name)) for name, v in vars(item).items())
+
+
+def test_the_step_learns_an_item(item: Item) -> None:
+    losses: list[float] = []
+    network = KernelStep(8)
+    train_step([item], network, steps=60, batch=8, on_step=lambda i, n, loss: losses.append(loss))
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert not network.training
+
+
+def test_the_verdict_learns_and_is_calibrated(item: Item) -> None:
+    # the first number alone tells right from wrong
+    random = np.random.default_rng(0)
+    items = []
+    for _ in range(40):
+        likeness = random.choice([0.5, 0.95], 4).astype(np.float32)
+        numbers = item.numbers.copy()
+        numbers[:, 0] = likeness * 4 + 0.3 * random.standard_normal(4)
+        gain = np.where(likeness > 0.75, 3.0, np.nan).astype(np.float32)  # unknown gains teach nothing
+        items.append(Item(**{**vars(item), "likeness": likeness, "numbers": numbers, "gain": gain}))
+    network = train_verdict(items[:30], epochs=40)
+    assert calibrate(network, items[30:]) > 0
+    right, judged = [], []
+    for one in items[30:]:
+        for row, like in zip(verdict_rows(one, random, all_others=True), one.likeness, strict=True):
+            verdict = network.judge(row)
+            right.append(like > 0.75)
+            judged.append(verdict.probability > 0.5)
+            assert np.isfinite(verdict.gain)
+    assert np.mean(np.array(right) == np.array(judged)) > 0.8
+
+
+def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_run, "SIZES", ((64, (1.2, 2.0), 0.5), (64, (1.2, 2.0), 0.5)))
+    monkeypatch.setattr(search_run, "SOURCES", 1)
+
+    def run(told: search_run.Told | None = None) -> dict[str, Any]:
+        return search_run.train_search(pictures, smooth, tmp_path, items=8, steps=3, width=4, told=told)
+
+    def stop(phase: str, count: int, total: int) -> None:
+        if phase == "second" and count == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop)
+    kept = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".npz", ".safetensors")}
+    assert len(kept) == 8 + 1 + 3
+    report = run()
+    assert report["items"] == 8
+    assert 0 <= report["calibration_error"] <= 1
+    assert all(p.read_bytes() == content for p, content in kept.items())
+    assert (tmp_path / "verdict.safetensors").exists()
+    with pytest.raises(InputError, match=r"^items is 7; give at least 8"):
+        search_run.train_search(pictures, smooth, tmp_path, items=7)
+
+
+def test_reliability() -> None:
+    told = search_run.reliability(np.array([0.95, 0.95, 0.15, 0.15]), np.array([True, False, False, False]))
+    assert told["bins"] == [(2, pytest.approx(0.15), 0.0), (2, pytest.approx(0.95), 0.5)]
+    assert told["calibration_error"] == pytest.approx((0.15 + 0.45) / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 import blinddps
 from blinddps import deblur, restore_turbulence
 from blinddps.core import Step
-from blinddps.io import read_image
+from blinddps.io import as_picture, read_image
 from blinddps.restore.light import Range, find_range, tells_a_blur
 from blinddps.restore.solvers import SOLVERS
 
@@ -114,6 +116,45 @@ def test_every_solver_gives_the_same_at_a_fraction_of_the_range(tiny: dict[str, 
     assert np.allclose(dark.kernels, whole.kernels, atol=0.01)
     assert dark.residual == pytest.approx(whole.residual, rel=0.02)
     assert [n for n in dark.notes if n.startswith("the picture uses")] == list(used.note)
+
+
+def as_saved(noisy: Tensor, how: str) -> Tensor:
+    """From a camera's filter array by bilinear demosaicing, or as JPEG of a quality."""
+    if how == "demosaiced":
+        mask = torch.zeros_like(noisy)
+        mask[:, 0, ::2, ::2] = mask[:, 1, ::2, 1::2] = mask[:, 1, 1::2, ::2] = mask[:, 2, 1::2, 1::2] = 1
+        weight = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]).expand(3, 1, 3, 3)
+        around = [F.conv2d(F.pad(x, (1, 1, 1, 1)), weight, groups=3) for x in (noisy * mask, mask)]
+        return in_8_bit(around[0] / around[1])
+    file = io.BytesIO()
+    Image.fromarray((noisy[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()).save(
+        file, "JPEG", quality=int(how)
+    )
+    return tensor(as_picture(file.getvalue()).data)
+
+
+@pytest.mark.parametrize("how", ["demosaiced", "95", "85", "70"])
+@pytest.mark.parametrize("sigma", [0.01, 0.02, 0.04])
+def test_noise_that_neighbours_share_tells_no_blur(how: str, sigma: float) -> None:
+    noise = sigma * torch.randn(1, 3, 192, 192, generator=torch.Generator().manual_seed(0))
+    assert not tells_a_blur(as_saved(0.5 + noise, how))
+    assert not tells_a_blur(as_saved(0.45 + 0.1 * torch.linspace(0, 1, 192) + noise, how))
+    edge = torch.zeros(192)
+    edge[90:] = 2.5 * sigma
+    assert tells_a_blur(as_saved(0.45 + edge + noise, how))
+
+
+@pytest.mark.parametrize("name", ["photo_blurred", "photo_sharp", "face_blurred", "face_sharp"])
+@pytest.mark.parametrize("scale", [1.0, 0.3, 0.05])
+def test_a_faint_picture_tells_a_blur(name: str, scale: float) -> None:
+    assert tells_a_blur(in_8_bit(scale * tensor(read_image(f"{ASSETS}/{name}.png").data) + 0.2))
+
+
+def test_noise_beyond_the_range_that_is_solved_is_told(tiny: dict[str, Any]) -> None:
+    y = shipped("photo_blurred", 32) / 16
+    many, few = (deblur(y, **{**tiny, "noise": noise}).notes for noise in (0.5, 0.005))
+    assert any(note.startswith("noise 0.5 is more than the range of values that is solved, 0.0") for note in many)
+    assert not any(note.startswith("noise") for note in few)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])

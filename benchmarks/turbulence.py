@@ -81,7 +81,7 @@ def main() -> None:
         for method in ["input", *methods.split()]:
             if args.only and method not in ("input", *args.only.split(",")):
                 continue
-            count = args.few if method.startswith(("frames", "paper")) else args.count
+            count = min(args.few, args.count) if method.startswith(("frames", "paper")) else args.count
             begun = time.perf_counter()
             estimate, outcomes = scene.run(method, count)
             seconds = (time.perf_counter() - begun) / count

@@ -81,7 +81,7 @@ def test_results_are_whole_and_the_exit_code_says_so(
         (out, "blurred.png"),
         (out, "truth.json"),
         (out / "t", "turbulent.png"),
-        (out / "t", "truth.json"),
+        (out / "t", "turbulent_truth.json"),
     ):
         assert (folder / f"{picture.stem}_{kind}").exists()
 
@@ -112,6 +112,18 @@ def test_what_a_console_lacks_is_shown_as_its_number(monkeypatch: pytest.MonkeyP
     console.prepare()
     console.say("Straße-写真 \udcff")
     assert raw.getvalue().decode("cp1252") == "Straße-\\u5199\\u771f \\udcff\n"
+
+
+def test_a_fork_whose_file_became_a_pipe(picture: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    """Python's stream still believes that it can seek."""
+    code = (
+        "import os, sys; from blinddps.cli import console; read, write = os.pipe(); os.dup2(write, 1); "
+        "console.prepare(); console.say('\\udcff'); os.close(write); os.close(1); "
+        "print(os.read(read, 99), file=sys.stderr); os._exit(0)"
+    )
+    with open(tmp_path / "out", "wb") as out:
+        done = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE, env=environment)
+    assert done.stderr.decode().strip() == repr(b"\\udcff\n"), done.stderr.decode()
 
 
 EMPTY = [

@@ -61,6 +61,17 @@ def test_the_users_files_stay(folder: Path, several: Call, tiny: list[object]) -
     assert "'scene_kernel.npy' is an input of this call and a result would take its place" in refused.err
 
 
+def test_blur_and_turbulence_of_one_picture_lie_side_by_side(folder: Path, several: Call) -> None:
+    turbulence = ["simulate", "turbulence", "scene.png", "--out", "made", "--kernel-size", 8]
+    done = several([["simulate", "blur", "scene.png", "--out", "made"], turbulence, [*turbulence, "--overwrite"]])
+    assert [d.code for d in done] == [0, 0, 0], [d.err for d in done]
+    truths = {name: json.loads((folder / "made" / name).read_text()) for name in ("scene_truth.json",)}
+    truths["turbulent"] = json.loads((folder / "made" / "scene_turbulent_truth.json").read_text())
+    files = [name for truth in truths.values() for name in truth["files"]]
+    assert len(files) == len(set(files)) == 3 + 5
+    assert all((folder / "made" / name).exists() for name in files)
+
+
 def test_a_picture_named_like_the_result_of_another(folder: Path, several: Call, tiny: list[object]) -> None:
     for name in ("scene_restored.png", "scene_blurred.png", "scene_turbulent.png"):
         shutil.copy("scene.png", name)

@@ -41,9 +41,9 @@ def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, t
     )
     assert [d.code for d in done] == [0, 1, 0, 1, 1, 2, 2, 0], [d.err for d in done]
     assert "does not use" not in done[2].err
-    truth = json.loads((made / "a_truth.json").read_text())
+    truth = json.loads((made / "a_turbulent_truth.json").read_text())
     assert truth["files"][:3] == ["a_turbulent/001.png", "a_turbulent/002.png", "a_turbulent/003.png"]
-    assert np.load(made / "a_truth_tilt.npy").shape == (3, 2, 32, 32)
+    assert np.load(made / "a_turbulent_truth_tilt.npy").shape == (3, 2, 32, 32)
     result = json.loads((out / "a_turbulent_result.json").read_text())
     assert len(result["input"]["frames"]) == 2
     assert set(result["files"]) | {"a_turbulent_result.json"} == {p.name for p in out.glob("a_turbulent_*")}

@@ -26,6 +26,15 @@ def png() -> bytes:
     return file.getvalue()
 
 
+def test_an_empty_path_is_not_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    monkeypatch.chdir(tmp_path)
+    for read in (as_picture, room.read_frames, room.read_image):
+        with pytest.raises(InputError, match=r"^the path is empty; give one, or '\.' for the present folder$"):
+            read("")
+    assert len(room.read_frames(".").frames) == 1
+
+
 class Unseekable:
     """A file as a network gives it."""
 

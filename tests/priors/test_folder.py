@@ -489,7 +489,9 @@ def test_a_scheduler_that_cannot_be_used(folder: Path, changes: dict[str, Any], 
         ({"down_block_types": ["Wrong", "DownBlock2D"]}, "cannot be loaded ("),
         ({"block_out_channels": []}, "cannot be loaded ("),
         ({"norm_num_groups": 0}, "cannot be loaded ("),
-        ({"time_embedding_type": "wavy"}, "cannot be loaded ("),
+        ({"time_embedding_type": "wavy"}, "has time_embedding_type wavy, which is none of fourier, positional and"),
+        ({"sample_size": "large"}, "has sample_size 'large', which is no size"),
+        ({"sample_size": [16, -1]}, "has sample_size [16, -1], which is no size"),
         ({"block_out_channels": [10**9, 10**9]}, "cannot be loaded ("),
         ({"layers_per_block": 10**9}, "cannot be loaded ("),
         ({"layers_per_block": True}, "cannot be loaded ("),
@@ -502,6 +504,15 @@ def test_a_network_that_cannot_be_used(folder: Path, changes: dict[str, Any], wo
     message = refuses(folder)
     assert message.startswith(f"prior network '{folder / 'unet'}' ")
     assert words in message
+
+
+@pytest.mark.parametrize("size", [24, [16, 32]])
+def test_a_network_of_another_size_than_its_card_says(folder: Path, size: Any) -> None:
+    edit(folder / "unet" / "config.json", sample_size=size)
+    edit(folder / "blinddps.json", any_size=False, sizes=[16])
+    assert "(sample_size), and blinddps.json says sizes 16; mend one of them" in refuses(folder)
+    edit(folder / "blinddps.json", any_size=True)
+    assert load_prior(folder).card.sizes == (16,)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior, as_prior, load_prior
 from blinddps.restore import SOLVERS, DeblurSettings, Plan, Problem, TurbulenceSettings, plan_of, resolve
 from blinddps.restore.light import Range
-from blinddps.restore.settings import from_text
+from blinddps.restore.settings import from_text, with_options
 from blinddps.restore.turbulence import resolve_tilt
 from blinddps.samplers import NormGuidance
 
@@ -101,6 +101,12 @@ def test_as_published_and_its_contrary() -> None:
         ):
             DeblurSettings(as_published=True, **options)
     assert DeblurSettings(as_published=True, solver="paper", step_size=1.0).boundary == "zero"
+    for given in ({"solver": "fast"}, {"boundary": "auto"}):  # defaults, but said
+        (name,) = given
+        with pytest.raises(InputError, match=rf"^{name} is .* and as_published"):
+            with_options(DeblurSettings(), {"as_published": True, **given})
+        with pytest.raises(InputError, match=rf"^{name} is .* and as_published"):
+            from_text(DeblurSettings, {"as_published": True, **given})
     with pytest.raises(InputError, match=r"^as_published is 'yes'; give True or False$"):
         DeblurSettings(as_published="yes")  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from blinddps.core import (
     ErrorSpectrum,
     InputError,
+    Solution,
     Step,
     UniformPrior,
     Unknown,
@@ -27,7 +29,7 @@ from blinddps.metrics import mnc
 from blinddps.operators import Blur
 from blinddps.operators.convolution import transfer_function
 from blinddps.priors import GaussianPrior
-from blinddps.samplers import blind_proximal
+from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.samplers.blind_proximal import _least
 
 SCHEDULE = linear_schedule()
@@ -247,6 +249,24 @@ def test_restarts_that_cannot_be_are_refused(restarts: int, message: str) -> Non
     y = Blur("circular")(image=IMAGE, kernel=KERNEL)
     with pytest.raises(InputError, match=message):
         blind_proximal(y, partial(Blur("circular"), kernel=KERNEL), {"image": image()}, num_steps=2, restarts=restarts)
+
+
+@pytest.mark.parametrize("sampler", [blind_proximal, blind_dps])
+def test_samples_cannot_share_what_is_bound_of_several_measurements(sampler: Callable[..., Solution]) -> None:
+    blur = partial(Blur("circular"), kernel=KERNEL)
+    with pytest.raises(InputError, match=r"^2 samples cannot share kernel of several measurements, .*; use samples=1"):
+        sampler(blur(image=IMAGE), blur, {"image": image()}, num_steps=2, samples=2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_measurement_of_half_precision_is_solved_in_float32(dtype: torch.dtype) -> None:
+    unknowns = {"image": image(), "kernel": kernel()}
+    y = Blur("replicate")(image=IMAGE, kernel=KERNEL).to(dtype)
+    half, whole = (
+        blind_proximal(v, Blur("replicate"), unknowns, num_steps=3, sigma_y=0.02).estimate for v in (y, y.float())
+    )
+    assert torch.equal(half["image"], whole["image"])
+    assert torch.equal(half["kernel"], whole["kernel"])
 
 
 def test_neither_the_order_nor_the_image_s_name_decides_anything() -> None:

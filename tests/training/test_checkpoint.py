@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from blinddps.core import InputError
+from blinddps.core import InputError, ensure_output_dir
 from blinddps.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 
 
@@ -45,6 +45,18 @@ def test_a_write_that_fails_leaves_the_old_one_whole(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match=r"cannot be written .*No space left on device.*previous checkpoint is whole"):
         save_checkpoint(tmp_path, state(step=4))
     assert load_checkpoint(tmp_path)["step"] == 3
+    assert os.listdir(tmp_path) == [CHECKPOINT]
+
+
+def test_what_a_kill_leaves_half_written_goes_with_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(torch, "save", lambda content, stream: names.extend(os.listdir(tmp_path)))
+    save_checkpoint(tmp_path, state())
+    (name,) = names
+    (tmp_path / name.replace(f"-{os.getpid()}-", "-4194999-")).write_bytes(b"half of it")  # beyond Linux's last number
+    ensure_output_dir(tmp_path)
     assert os.listdir(tmp_path) == [CHECKPOINT]
 
 

@@ -21,7 +21,8 @@ def prepare() -> None:
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process runs
             setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # of a fork whose file became a pipe: it is set all the same, then "illegal seek"
+                stream.reconfigure(errors="backslashreplace")
     if not isinstance(sys.stderr, _Forgiving):
         sys.stderr = _Forgiving(sys.stderr)
 

@@ -28,6 +28,7 @@ __all__ = ["deblur"]
 
 
 def deblur(
+    context: typer.Context,
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Pictures, or folders of pictures.")
     ],
@@ -212,7 +213,9 @@ def deblur(
     from ..restore.known_kernel import read_kernel
     from ..restore.settings import find_device, from_text
 
-    settings = usage(from_text, DeblurSettings, locals())
+    sources = {n: context.get_parameter_source(n) for n in context.params}
+    chosen = {n: v for n, v in context.params.items() if (source := sources[n]) and source.name != "DEFAULT"}
+    settings = usage(from_text, DeblurSettings, chosen)
     usage(find_device, device)
     set_threads(threads)
     if settings.known_kernel is not None:

@@ -136,8 +136,8 @@ def turbulence(
 
     \b
       NAME_turbulent.png      or with --frames the folder NAME_turbulent of 001.png, 002.png, ...
-      NAME_truth_tilt.npy     float32 (frames, 2, H, W), pixels to the right and down; NAME_truth_tilt.png: the first
-      NAME_truth_kernel.npy, NAME_truth_kernel.png, NAME_truth.json
+      NAME_turbulent_truth_tilt.npy     float32 (frames, 2, H, W), pixels right and down; ..._tilt.png: the first
+      NAME_turbulent_truth_kernel.npy, NAME_turbulent_truth_kernel.png, NAME_turbulent_truth.json
     """
     from ..core import InputError
     from ..core.outputs import refuse_conflicts
@@ -235,9 +235,9 @@ def _turbulent(out: Path, name: str, frames: int) -> Outputs:
         seen = [f"{folder.name}/{frame}" for frame in sorted({*there, *_frame_names(frames)})]
     else:
         seen = [f"{folder.name}", *(f"{folder.name}/{frame}" for frame in _frame_names(frames))]
-    truth = [f"{name}_truth_{kind}" for kind in ("tilt.npy", "tilt.png", "kernel.npy", "kernel.png")]
-    own = rf"{re.escape(name)}_(turbulent\.png|turbulent/\d{{3,}}\.png|truth_(tilt|kernel)\.(npy|png))"
-    return Outputs(out, f"{name}_truth.json", [*seen, *truth], own)
+    truth = [f"{folder.name}_truth_{kind}" for kind in ("tilt.npy", "tilt.png", "kernel.npy", "kernel.png")]
+    own = rf"{re.escape(folder.name)}(\.png|/\d{{3,}}\.png|_truth_(tilt|kernel)\.(npy|png))"
+    return Outputs(out, f"{folder.name}_truth.json", [*seen, *truth], own)
 
 
 def _frame_names(frames: int) -> list[str]:
@@ -316,14 +316,12 @@ def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., A
         seed=truth["seed"],
         start=truth["number"],
     )
-    if len(y) == 1:
-        seen = [results.name("turbulent.png")]
-    else:
-        seen = [f"{results.name('turbulent')}/{frame}" for frame in _frame_names(len(y))]
+    scene = results.record.name.removesuffix("_truth.json")
+    seen = [f"{scene}.png"] if len(y) == 1 else [f"{scene}/{frame}" for frame in _frame_names(len(y))]
     truths = [results.name(f"truth_{kind}") for kind in ("tilt.npy", "tilt.png", "kernel.npy", "kernel.png")]
     results.begin([*seen, *truths])
     if len(y) > 1:
-        ensure_output_dir(results.folder / results.name("turbulent"))
+        ensure_output_dir(results.folder / scene)
     for frame, target in zip(y, seen, strict=True):
         dtype = np.uint8 if picture.dtype.kind == "f" else picture.dtype
         write_image(results.folder / target, from_tensor(frame[None]), like=picture, dtype=dtype)

@@ -17,7 +17,7 @@ from ..core.errors import InputError
 from .decode.common import undecodable
 from .formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from .picture import MAX_PIXELS, Picture
-from .read import open_file, picture_of, read_image, sniff
+from .read import given_path, open_file, picture_of, read_image, sniff
 from .video import read_video
 
 __all__ = ["OWN_RESULT", "Scene", "read_frames", "sharpest"]
@@ -63,7 +63,7 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None, max
         InputError: nothing to read, a damaged file, frames of different sizes, frames that do not fit in memory, or a
             video without the extra installed.
     """
-    path = Path(source)
+    path = given_path(source)
     if count is not None and count < 1:
         raise InputError(f"count is {count}; give at least 1 frame")
     notes: list[str] = []

@@ -17,7 +17,7 @@ from .decode.common import Decoded, undecodable
 from .formats import FORMATS, Format, format_of
 from .picture import MAX_PIXELS, Picture, apply_orientation, checked_pixels, to_float
 
-__all__ = ["open_file", "picture_of", "read_image", "sniff"]
+__all__ = ["given_path", "open_file", "picture_of", "read_image", "sniff"]
 
 
 def read_image(
@@ -87,13 +87,20 @@ def picture_of(decoded: Decoded, format_: str, path: Path | None = None) -> Pict
     )
 
 
+def given_path(source: str | os.PathLike[str]) -> Path:
+    """The path; an empty one, as of an unset variable, would mean the present folder and is refused."""
+    if os.fspath(source) == "":
+        raise InputError("the path is empty; give one, or '.' for the present folder")
+    return Path(source)
+
+
 def open_file(
     source: str | os.PathLike[str] | BinaryIO,
 ) -> tuple[str, Path | None, AbstractContextManager[BinaryIO]]:
     """(name for messages, path, open file)."""
     if not isinstance(source, str | os.PathLike):
         return "<stream>", None, nullcontext(source)
-    path = Path(source)
+    path = given_path(source)
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

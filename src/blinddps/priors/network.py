@@ -53,6 +53,12 @@ def load_network(folder: Path, channels: int) -> nn.Module:
             f"prior network '{folder}' has {_short(inner)} channels in and {_short(outer)} out, its {CARD_NAME} says "
             f"{channels} (or twice that out, with a learned variance); one of the two files is of another prior"
         )
+    embedding = config.get("time_embedding_type", "positional")
+    if embedding not in ("fourier", "positional", "learned"):
+        raise PriorError(
+            f"prior network '{folder}' has time_embedding_type {_short(embedding)}, which is none of fourier, "
+            f"positional and learned; {_AGAIN}"
+        )
     levels, layers = config.get("block_out_channels", [0]), config.get("layers_per_block", 2)
     if not (isinstance(levels, list) and 1 <= len(levels) <= 16 and type(layers) is int and 1 <= layers <= 64):
         raise PriorError(

@@ -140,6 +140,11 @@ def deblur(
     plan = plan_of(chosen, (y.shape[-2], y.shape[-1]), seen.range)
     sigma_y = 2 * plan.noise
     problem = Problem(y.to(device), plan, image_prior, kernel_prior, sigma_y=sigma_y, seed=plan.seed)
+    if float(chosen.noise) * seen.range.gain > 1:
+        notes.append(
+            f"noise {chosen.noise:g} is more than the range of values that is solved, {1 / seen.range.gain:.3g}; "
+            "it is taken to be that"
+        )
     if chosen.solver == "ilvr":
         notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
     blind = info.kernel == "found" and plan.known is None

@@ -166,15 +166,16 @@ class DeblurSettings:
             raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
         if self.as_published:
             for name, value in PUBLISHED.items():
-                self._publish(name, value)
+                given, default = getattr(self, name), self.__dataclass_fields__[name].default
+                object.__setattr__(self, name, value)
+                self._publish(name, value if given == default else given)
 
-    def _publish(self, name: str, value: Any) -> None:
-        given = getattr(self, name)
-        if given not in (value, self.__dataclass_fields__[name].default):
+    def _publish(self, name: str, given: Any) -> None:
+        value = PUBLISHED[name]
+        if given != value:
             raise InputError(
                 f"{name} is {given!r}, and as_published (--as-published) sets it to {value!r}; leave one of them out"
             )
-        object.__setattr__(self, name, value)
 
     def networks(self) -> list[str]:
         """Names of the priors that are needed to restore a picture."""
@@ -190,7 +191,7 @@ def with_options(settings: Settings, options: dict[str, Any]) -> Settings:
     for name in options:
         if name not in known:
             raise InputError(unknown_name("option", name, known))
-    return replace(settings, **options)
+    return _unless_contrary(replace(settings, **options), options)
 
 
 def from_text(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
@@ -204,7 +205,14 @@ def from_text(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
                 with contextlib.suppress(ValueError):
                     value = int(value) if f.metadata["whole"] else float(value)
             found[f.name] = value
-    return kind(**found)
+    return _unless_contrary(kind(**found), found)
+
+
+def _unless_contrary(settings: Settings, given: Mapping[str, Any]) -> Settings:
+    """Refuse what was ``given`` by name and ``as_published`` decides otherwise, be it the default."""
+    for name in PUBLISHED if settings.as_published else ():
+        settings._publish(name, given.get(name, PUBLISHED[name]))
+    return settings
 
 
 def _check(f: Field[Any], value: Any) -> None:

@@ -15,11 +15,12 @@ from blinddps.core import (
     ancestral_step,
     generator_for,
     isolated,
+    judge,
     normal_like,
     residual_norm,
 )
 
-from .common import check_call, check_prediction, clip_mean, judge, noise_of_rows, start_state
+from .common import check_call, check_prediction, clip_mean, noise_of_rows, start_state
 from .guidance import Guidance, NormGuidance
 
 __all__ = ["blind_dps"]

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from blinddps.core import InputError, Solution, Step, Unknown, generator_for, isolated
+from blinddps.core import InputError, Solution, Step, Unknown, generator_for, isolated, judge
 
-from .common import check_call, check_prediction, judge, noise_of_rows, start_state
+from .common import check_call, check_prediction, noise_of_rows, start_state
 from .proximal_step import Level, State, pose, step
 
 __all__ = ["blind_proximal"]
@@ -51,7 +51,8 @@ def blind_proximal(
 
     Args:
         y, operator, unknowns, num_steps, samples, seed, tolerance, on_step: as in :func:`blind_dps`; ``step_size`` and
-            ``penalty`` of the unknowns are not used, ``from_physical`` and ``error`` are.
+            ``penalty`` of the unknowns are not used, ``from_physical`` and ``error`` are; a ``y`` of half precision is
+            solved in float32.
         image: name of the unknown that is the image: updated last, and the one whose level freezes the others. ``None``
             where the image is known, and where several unknowns are pictures: of an operator without ``update`` all are
             then found together. Neither the order nor the spelling of the names decides anything else.
@@ -70,12 +71,11 @@ def blind_proximal(
 
     Source: equations, and what was tried, in ``docs/solvers.md``.
     """
-    seeds = check_call(y, operator, unknowns, num_steps, samples, seed)
+    seeds = check_call(y, operator, unknowns, num_steps, samples, seed, restarts)
+    y = y.to(torch.promote_types(y.dtype, torch.float32))
     if image is not None and image not in unknowns:
         names = ", ".join(unknowns)
         raise InputError(f"image '{image}' is not among the unknowns {names}; name the image, or None if it is known")
-    if restarts < 1:
-        raise InputError(f"restarts is {restarts}; give at least 1")
     if not 0 < selection_step <= 1:
         raise InputError(f"selection_step is {selection_step}; give a share of the steps, above 0 and at most 1")
     noise_levels = noise_of_rows(sigma_y, len(y), samples * restarts)
@@ -84,9 +84,6 @@ def blind_proximal(
     noise = y.new_tensor([_ASSUMED_NOISE] * len(y) if noise_levels is None else noise_levels)
     e = noise.square().clamp_min(1e-8).reshape(-1, 1, 1, 1)
     problem = pose(y, e, operator, unknowns, image)
-    if restarts > 1 and any(len(v) > 1 for v in problem.known.values()):
-        names = ", ".join(problem.known)
-        raise InputError(f"{restarts} restarts cannot share {names} of several measurements; use restarts=1")
     key = {} if image is None else {image: "image", "image": image}  # the image's name is the caller's, not a seed
     streams = {
         name: [generator_for(s, key.get(name, name), j) for s in seeds for j in range(samples * restarts)]

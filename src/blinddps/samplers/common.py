@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from blinddps.core import InputError, Unknown, judge, normal_like
+from blinddps.core import InputError, Unknown, normal_like
+from blinddps.core.operator import bound
 
-__all__ = ["check_call", "check_prediction", "clip_mean", "judge", "noise_of_rows", "start_state"]
+__all__ = ["check_call", "check_prediction", "clip_mean", "noise_of_rows", "start_state"]
 
 
 def start_state(
@@ -47,6 +48,7 @@ def check_call(
     num_steps: int,
     samples: int,
     seed: int | Sequence[int],
+    restarts: int = 1,
 ) -> list[int]:
     if not unknowns:
         raise InputError("there are no unknowns to find; bind at least one by the operator's argument name")
@@ -57,10 +59,20 @@ def check_call(
         raise InputError(f"the operator cannot be called with the unknowns {names}: {error}") from None
     if num_steps < 1 or samples < 1:
         raise InputError(f"num_steps is {num_steps} and samples {samples}; give at least 1 of each")
+    if restarts < 1:
+        raise InputError(f"restarts is {restarts}; give at least 1")
     if not y.is_floating_point() or y.ndim < 2 or y.numel() == 0:
         raise InputError(f"y is {y.dtype} of shape {tuple(y.shape)}; give a floating-point batch (B, ...)")
     if not bool(torch.isfinite(y).all()):
         raise InputError("y holds values that are not finite; repair or mask the measurement first")
+    known = bound(operator)[1].items()
+    several = [name for name, v in known if isinstance(v, Tensor) and v.ndim > 0 and len(v) == len(y) > 1]
+    if several and samples * restarts > 1:
+        what, count = ("samples", samples) if samples > 1 else ("restarts", restarts)
+        raise InputError(
+            f"{count} {what} cannot share {', '.join(several)} of several measurements, which the operator has bound; "
+            f"use {what}=1, or solve one measurement at a time"
+        )
     seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(y)
     if len(seeds) != len(y):
         raise InputError(f"{len(seeds)} seeds were given for {len(y)} measurements; give one, or one for each")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from blinddps.core import InputError
+from blinddps.core import InputError, atomic_open
 
 __all__ = ["CHECKPOINT", "load_checkpoint", "save_checkpoint"]
 
@@ -24,15 +23,10 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         InputError: it cannot be written (disk full, no permission); the old file is whole.
     """
-    temporary = folder / f".{CHECKPOINT}.tmp"  # one name: kills must not fill the disk with half-written files
     try:
-        with open(temporary, "wb") as stream:
+        with atomic_open(folder / CHECKPOINT) as stream:
             torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(folder / CHECKPOINT)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
+    except (InputError, OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
         raise InputError(
             f"checkpoint '{folder / CHECKPOINT}' cannot be written ({_first_line(error)}); make room or choose another "
             "folder, then resume: the previous checkpoint is whole"

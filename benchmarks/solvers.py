@@ -6,9 +6,9 @@
 
 Rewrites OUT.txt and OUT.json after each method, so a run that is cut off keeps what it has. Slow methods run on the
 first ``--few`` faces of each blur; a second table compares all methods on those alone. ``fast4-50``: four starts;
-``coarse-50`` (photographs): half the size first, as the package does it by itself (twice, with two starts each), 50
-steps there and here; ``coarse4-50``: with four starts of each solution there. Evaluations in the table are counted in
-pictures of full size: one at half the size is a quarter. Methods run one after the other: on a busy machine compare
+``coarse-50`` (photographs): half the size first (twice, with two starts each), 50 steps there and here; ``search-4``:
+the default; ``coarse4-50``: with four starts of each solution there. Evaluations in the table are of pictures of
+full size: one at half the size is a quarter. Methods run one after the other: on a busy machine compare
 their seconds only where the load was even. ``studies/kernel_updates.py`` adds two methods.
 
 PSNR where the picture lies, then after the best translation by whole pixels and between them ("sub-px", which SSIM and
@@ -96,13 +96,17 @@ def main(models: Mapping[str, Model] = {}) -> None:
             chosen = DeblurSettings(scales=2, restarts=starts, num_steps=int(steps), noise=sigma_y / 2, kernel_size=32)
             chosen = resolve(chosen, y[:1], torch.device("cpu"))
             return solve_blur(y[rows], chosen, counted, kernel_prior, sigma_y=sigma_y, seed=rows)
+        if kind == "search":
+            chosen = DeblurSettings(noise=sigma_y / 2, kernel_size=32, num_steps=int(steps), search="edges")
+            chosen = resolve(chosen, y[:1], torch.device("cpu"))
+            return solve_blur(y[rows], chosen, counted, kernel_prior, sigma_y=sigma_y, seed=rows)
         if kind.startswith("fast"):
             return blind_proximal(y[rows], BLUR, unknowns(forward, rows), restarts=int(kind[4:] or 1), **common)
         return blind_dps(y[rows], BLUR, unknowns(through, rows, 1000 / int(steps)), **common)
 
     wanted = args.methods.split(",") if args.methods else METHODS
-    if args.faces and any(method.startswith("coarse") for method in wanted):
-        parser.error("coarse methods need a prior of any size: use --photos")
+    if args.faces and any(method.startswith(("coarse", "search")) for method in wanted):
+        parser.error("coarse and search need a prior of any size: use --photos")
     records: list[dict[str, Any]] = []
     given = score(y, None, truth, kernels)
     records += [_record(n, "input", {m: v[i] for m, v in given.items()}, "", 0.0) for i, n in enumerate(names)]

@@ -84,9 +84,9 @@ def test_a_robust_mean_forgets_what_one_frame_has_alone() -> None:
     frames = blocks(48, 48, 1).repeat(5, 1, 1, 1)
     spoilt = frames.clone()
     spoilt[2, :, 20:24, 20:24] = 1.0
-    for fuse in (dewarp, registered):
+    for fuse, left in ((dewarp, 0.3), (registered, 0.6)):  # of what the mean keeps
         ghost = [(x - frames[0])[..., 20:24, 20:24].abs().mean() for x in (fuse(spoilt).image, spoilt.mean(0))]
-        assert ghost[0] < 0.3 * ghost[1]
+        assert ghost[0] < left * ghost[1]
 
 
 def test_one_frame_is_itself() -> None:

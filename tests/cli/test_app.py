@@ -144,7 +144,7 @@ def test_an_input_that_fails_unforeseen_leaves_the_others(
     solve: Callable[..., Any] = blinddps.restore.deblur
 
     def fails_on_black(picture: Any, *rest: Any, **options: Any) -> Any:
-        return broken() if picture.max() == 0 else solve(picture, *rest, **options)
+        return broken() if picture.data.max() == 0 else solve(picture, *rest, **options)
 
     monkeypatch.setattr(blinddps.restore, "deblur", fails_on_black)
     np.save(tmp_path / "a.npy", np.zeros((16, 16, 3), np.uint8))

@@ -506,15 +506,6 @@ def test_a_network_that_cannot_be_used(folder: Path, changes: dict[str, Any], wo
     assert words in message
 
 
-@pytest.mark.parametrize("size", [24, [16, 32]])
-def test_a_network_of_another_size_than_its_card_says(folder: Path, size: Any) -> None:
-    edit(folder / "unet" / "config.json", sample_size=size)
-    edit(folder / "blinddps.json", any_size=False, sizes=[16])
-    assert "(sample_size), and blinddps.json says sizes 16; mend one of them" in refuses(folder)
-    edit(folder / "blinddps.json", any_size=True)
-    assert load_prior(folder).card.sizes == (16,)
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -103,7 +103,7 @@ def load_prior(
         schedule, prediction = read_scheduler(told, folder)
     network = load_network(_part(folder, "unet"), card.channels * card.pixel_unshuffle**2)
     shape: Any = network.config
-    _check_size(shape.get("sample_size"), card, folder)
+    _check_size(shape.get("sample_size"), folder)
     if card.data_std != 1 and shape["out_channels"] != shape["in_channels"]:
         raise PriorError(
             f"prior '{folder}' has a learned variance and data_std {card.data_std:g}, whose bounds would not fit; "
@@ -119,19 +119,13 @@ def load_prior(
     return prior
 
 
-def _check_size(told: Any, card: PriorCard, folder: Path) -> None:
-    """Refuse a network's ``sample_size`` that is none, or of another prior than the card's ``sizes``."""
+def _check_size(told: Any, folder: Path) -> None:
+    """Refuse a network's ``sample_size`` that is none; which sizes the prior takes, its card says."""
     sides = told if isinstance(told, list | tuple) else [told]
     if told is None:
         return
     if len(sides) > 2 or not sides or not all(type(side) is int and side > 0 for side in sides):
         raise PriorError(f"prior network '{folder / 'unet'}' has sample_size {told!r}, which is no size; get it again")
-    seen = {side * card.pixel_unshuffle for side in sides}
-    if not card.any_size and not (len(seen) == 1 and seen <= set(card.sizes)):
-        raise PriorError(
-            f"prior '{folder}' has a network for pictures of {' x '.join(map(str, sides))} (sample_size), and "
-            f"{CARD_NAME} says sizes {', '.join(map(str, card.sizes))}; mend one of them, or say any_size true"
-        )
 
 
 def _try(prior: DiffusionPrior, folder: Path) -> None:

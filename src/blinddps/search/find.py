@@ -108,7 +108,7 @@ def candidates(seen: Seen, step: KernelStep, sources: Sequence[Source]) -> Itera
     """Of each source the kernel as found, and as the learned step improves it."""
     grey = grey_of(seen.clean)
     for index, source in enumerate(sources):
-        first = seen.weigh(source.find(grey), index, 0)
+        first = seen.weigh(source.find(grey, seen.noise / 2), index, 0)
         yield first
         yield seen.refine(first, step)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +11,8 @@ from ..baselines.pan import PanWeights, find_kernel
 from ..baselines.pyramid import resize
 
 __all__ = ["SOURCES", "Source"]
+
+BY_NOISE = 2e6  # weight of the kernel's squares over the noise's variance, docs/baselines.md
 
 
 def _weights(**changed: float | bool) -> PanWeights:
@@ -21,22 +23,28 @@ def _weights(**changed: float | bool) -> PanWeights:
 
 @dataclass(frozen=True)
 class Source:
-    """``side`` of the kernel's frame, pixels at this source's own ``scale`` (1, or 1/2, 1/4 of the picture's size)."""
+    """``side`` of the kernel's frame, pixels at this source's own ``scale`` (1, or 1/2, 1/4 of the picture's size);
+    ``by_noise``: the kernel's weight is at least ``2e6 noise^2``, as ``pan-l0`` has it by itself."""
 
     side: int
     weights: PanWeights
     scale: int = 1
+    by_noise: bool = False
 
     @property
     def reach(self) -> int:
         """Largest kernel, pixels of the picture."""
         return self.side * self.scale
 
-    def find(self, grey: Tensor) -> Tensor:
-        """The kernel ``(1, 1, n, n)`` of a picture ``(1, 1, H, W)`` in [0, 1], whose noise is gone; ``n`` odd."""
+    def find(self, grey: Tensor, noise: float) -> Tensor:
+        """The kernel ``(1, 1, n, n)`` of a picture ``(1, 1, H, W)`` in [0, 1], whose noise is gone; ``n`` odd.
+
+        ``noise``: that it had, where white is 1.
+        """
+        weight = max(self.weights.kernel, BY_NOISE * noise**2) if self.by_noise else self.weights.kernel
         h, w = grey.shape[-2:]
         small = resize(grey, (round(h / self.scale), round(w / self.scale)))
-        kernel = find_kernel(small, self.side, self.weights)
+        kernel = find_kernel(small, self.side, replace(self.weights, kernel=weight))
         if self.scale == 1:
             return kernel
         # corners on corners: an entry i comes to lie at scale * i, the origin on the origin
@@ -47,6 +55,7 @@ class Source:
 
 SOURCES: tuple[Source, ...] = (
     Source(31, PanWeights(pixel=0.0)),
+    Source(31, PanWeights(pixel=0.0), by_noise=True),
     Source(13, _weights()),
     Source(19, _weights(gradient=8e-3)),
     Source(35, _weights(kernel=30.0, per_area=True)),

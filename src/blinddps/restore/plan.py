@@ -12,6 +12,7 @@ from torch import Tensor
 from ..core import L0, L1, InputError, Penalty, PriorError
 from ..operators import estimate_sigma
 from ..priors import AnyPrior, PriorCard, read_card
+from ..search.find import ROOM
 from .known_kernel import read_kernel
 from .light import ROUNDING, Range
 from .pyramid import half_kernel
@@ -35,7 +36,6 @@ __all__ = [
 KNOWN_STEPS, KNOWN_START = 4, 0.5  # evaluations with the kernel known, any-size priors, and the level of the first
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
-ROOM = 4  # times the largest kernel sought along edges that a picture's side must be
 LEAST_OF_EDGES = 3  # pixels of kernel
 LEAST_SEARCHED = 64  # pixels of the picture's shorter side: edges enough
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size

@@ -76,7 +76,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """All candidates with their verdicts, and the index of the one kept."""
+    """All candidates with their verdicts; which of them is kept follows."""
 
     candidates: Sequence[Candidate]
     verdicts: Sequence[Verdict]
@@ -115,7 +115,7 @@ def candidates(seen: Seen, step: KernelStep, sources: Sequence[Source]) -> Itera
 
 def fitting(side: int, largest: int | None, sources: Sequence[Source] = SOURCES) -> list[Source]:
     """Those of ``sources`` that a picture of ``side`` pixels has room for, and none much larger than ``largest``; the
-    first at least."""
+    smallest at least."""
     found = [s for s in sources if ROOM * s.reach <= side and (largest is None or s.reach <= largest + 2)]
     return found or [min(sources, key=lambda s: s.reach)]
 
@@ -129,7 +129,7 @@ def find_kernel(
     sure: float = SURE,
     watch: Callable[[int, int, Candidate], None] | None = None,
 ) -> Found:
-    """The candidate that the verdict finds most like the truth, given how far the others agree with it.
+    """All candidates, of which the verdict keeps one (:attr:`Found.best`), given how far the others agree with it.
 
     Sources are asked in turn until, of three at least, a kernel is ``sure``; all of them where none is.
 

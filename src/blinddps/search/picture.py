@@ -44,7 +44,6 @@ def restore(
     noise: float,
     *,
     levels: Sequence[float] = (1.0, 0.5),
-    generator: torch.Generator | None = None,
 ) -> Picture:
     """The image where the kernel is known and nothing is known beyond the border.
 
@@ -61,13 +60,12 @@ def restore(
         kernel: ``(1, 1, h, w)``, non-negative, sum one, origin at ``(h // 2, w // 2)``.
         denoiser: of images in [-1, 1], with ``error_spectrum`` where it was measured.
         noise: standard deviation on the scale of ``y``.
-        levels: noise levels of the image, falling; an evaluation each.
-        generator: of the noise; by default one of seed 0.
+        levels: noise levels of the image, falling; an evaluation each, their noise of seed 0.
     """
     frame = _Frame((y.shape[-2], y.shape[-1]), (kernel.shape[-2], kernel.shape[-1]))
     spectrum: ErrorSpectrum = getattr(denoiser, "error_spectrum", None) or natural_spectrum()
     error_at = spectrum.on(frame.size, y.device)
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     given = measured = seamless(y, frame, 60)
     inside = frame.place(torch.ones_like(y[:1, :1]))
     transfer, e = frame.blur(kernel), max(noise, 1e-4) ** 2

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from .core import Unknown, check_operator
     from .operators import Blur, Composed, Frames, Tilt
     from .priors import as_prior, load_prior
-    from .restore import Deblurred, DeblurSettings, Turbulence, TurbulenceSettings, deblur, restore_turbulence
+    from .restore import (
+        Deblurred,
+        DeblurSettings,
+        FoundKernel,
+        Turbulence,
+        TurbulenceSettings,
+        deblur,
+        find_kernel,
+        restore_turbulence,
+    )
     from .samplers import blind_dps, blind_proximal
 
 __all__ = [
@@ -18,6 +27,7 @@ __all__ = [
     "Composed",
     "DeblurSettings",
     "Deblurred",
+    "FoundKernel",
     "Frames",
     "Tilt",
     "Turbulence",
@@ -29,6 +39,7 @@ __all__ = [
     "blind_proximal",
     "check_operator",
     "deblur",
+    "find_kernel",
     "load_prior",
     "restore_turbulence",
 ]
@@ -38,6 +49,7 @@ _HOME = {
     "Composed": "operators",
     "DeblurSettings": "restore",
     "Deblurred": "restore",
+    "FoundKernel": "restore",
     "Frames": "operators",
     "Tilt": "operators",
     "Turbulence": "restore",
@@ -48,6 +60,7 @@ _HOME = {
     "blind_proximal": "samplers",
     "check_operator": "core",
     "deblur": "restore",
+    "find_kernel": "restore",
     "load_prior": "priors",
     "restore_turbulence": "restore",
 }

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from PIL import Image
 
 from blinddps import deblur
+from blinddps.cli.files import write_kernel
 from blinddps.core import InputError, Unknown
 from blinddps.operators import Blur
 from blinddps.priors import load_prior
@@ -121,6 +124,63 @@ def test_damage_is_one_sentence(tmp_path: Path, name: str) -> None:
         read_kernel(tmp_path / "k.npy")
     assert str(tmp_path / "k.npy") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_of_a_kernel(tmp_path: Path) -> None:
+    shown = np.rint(KERNEL * 60.0).astype(np.uint8)
+    Image.fromarray(shown).save(tmp_path / "k.png")
+    Image.fromarray(np.dstack([shown] * 3)).save(tmp_path / "rgb.png")
+    tifffile.imwrite(tmp_path / "deep.tif", KERNEL.astype(np.uint16) * 9000)
+    tifffile.imwrite(tmp_path / "float.tiff", KERNEL.astype(np.float32) / 10)
+    for name in ("k.png", "rgb.png", "deep.tif", "float.tiff"):
+        assert np.allclose(read_kernel(tmp_path / name)[0, 0].numpy(), KERNEL / 10, atol=1e-6), name
+    Image.fromarray(np.full((4, 4), 200, np.uint8)).save(tmp_path / "box.png")
+    assert np.allclose(read_kernel(tmp_path / "box.png").numpy(), 1 / 16)
+
+
+@pytest.mark.parametrize(("shape", "shown"), [((15, 31), (248, 120)), ((9, 9), (252, 252))])  # 252 is 126 x 2 too
+def test_a_kernel_that_was_enlarged_for_the_eye_is_read_at_its_own_size(
+    tmp_path: Path, shape: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    k = np.random.default_rng(0).random(shape).astype(np.float32)
+    write_kernel(tmp_path / "k.npy", k / k.sum())
+    assert Image.open(tmp_path / "k.png").size == shown
+    assert np.allclose(read_kernel(tmp_path / "k.png")[0, 0].numpy(), k / k.sum(), atol=0.003 * k.max() / k.sum())
+    square = np.zeros((8, 8), np.uint8)
+    square[2:6, 2:6] = 255  # pixels are repeated here too, and mean it
+    Image.fromarray(square).save(tmp_path / "square.png")
+    assert read_kernel(tmp_path / "square.png").shape == (1, 1, 8, 8)
+
+
+def test_a_kernel_of_one_entry_is_no_blur(tiny: dict[str, Any], picture: Any) -> None:
+    """It was refused, with a sentence on kernel_size, which nobody had given."""
+    given = {name: tiny[name] for name in ("prior", "device", "dtype")}
+    assert deblur(picture(), **given, known_kernel=np.ones((1, 1))).kernel.shape == (1, 1)
+
+
+def test_pictures_that_are_no_kernel(tmp_path: Path) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)
+    Image.fromarray(colour).save(tmp_path / "colour.png")
+    negative = np.full((9, 9), 255, np.uint8)
+    negative[4, 2:7] = 0
+    Image.fromarray(negative).save(tmp_path / "negative.png")
+    Image.fromarray(negative).save(tmp_path / "jpeg.jpg")
+    (tmp_path / "jpeg.jpg").rename(tmp_path / "jpeg.png")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "black.png")
+    (tmp_path / "text.png").write_text("0 1 2")
+    for name, sentence in {
+        "colour.png": "is a picture in colour; give a grey one",
+        "negative.png": "is dark on a light ground; give it light on black",
+        "jpeg.png": "is a JPEG file; give PNG, TIFF or NPY",
+        "black.png": "is zero everywhere",
+        "text.png": "cannot read kernel '.*text.png': its content is not",
+        "none.tif": "cannot read kernel '.*none.tif': No such file",
+    }.items():
+        with pytest.raises(InputError, match=sentence) as caught:
+            read_kernel(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"is no \.npy, \.png or \.tif file"):
+        read_kernel(tmp_path / "k.txt")
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

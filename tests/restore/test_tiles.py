@@ -1,4 +1,4 @@
-"""Large pictures: tiles that cover, blend, are kept and gone on with; the part of a picture that tells its blur."""
+"""Large pictures: tiles that cover, blend, are kept and gone on with."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from blinddps.cli import main
 from blinddps.core import InputError
 from blinddps.io import read_image, write_image
 from blinddps.restore import Cards, DeblurSettings, tiles
-from blinddps.restore import deblur as restoring
-from blinddps.restore.regions import best_region
 from blinddps.restore.tiles import Kept, forget, goes_in_tiles, spans
 
 
@@ -173,39 +171,3 @@ def test_the_command_says_what_is_kept_and_goes_on(
         "y_result.json",
     ]
     assert read_image(tmp_path / "out" / "y_restored.png").data.shape == (90, 110, 3)
-
-
-def test_the_part_that_tells_a_blur_has_edges_in_every_direction() -> None:
-    picture = np.full((900, 1000, 3), 0.5, np.float32)
-    picture[:400, :400:8] = 0.2  # stripes: edges of one direction
-    picture[500:, :400] = np.random.default_rng(0).random((400, 400, 3)) > 0.5  # clipped at both ends
-    i, j = np.mgrid[:380, :380]
-    picture[510:890, 610:990] += 0.2 * np.sign(np.sin(i / 9) * np.sin(j / 9))[..., None]
-    x, y, width, height = best_region(picture)
-    assert (width, height) == (400, 400)
-    assert x >= 500
-    assert y >= 400
-    assert best_region(picture[:300, :350]) == (0, 0, 350, 300)
-
-
-def test_the_kernel_of_a_large_picture_is_found_on_a_part(
-    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = sys.modules[restoring.__module__]
-    monkeypatch.setattr(module, "LEAST_SIDE", 80)
-    monkeypatch.setattr(module, "best_region", lambda data: best_region(data, 48))
-    _, y = blurred()
-    found = deblur(y, **tiny)
-    assert found.region is not None
-    x, top, width, height = found.region
-    assert (width, height) == (48, 48)
-    part = deblur(y[top : top + 48, x : x + 48], **tiny)
-    assert np.array_equal(found.kernel, part.kernel)
-    assert found.image.shape == y.shape
-    given = {name: tiny[name] for name in ("prior", "device", "dtype")}
-    assert np.array_equal(found.image, deblur(y, **given, known_kernel=part.kernel).image)
-    assert any("found on the part of 48 x 48 pixels" in note for note in found.notes)
-    flat = np.full((90, 110, 3), 0.5, np.float32)
-    same = deblur(flat, **tiny)
-    assert same.outcome[0].status == "rejected"
-    assert np.array_equal(same.image, flat)

@@ -15,6 +15,7 @@ from .convert import convert
 from .deblur import deblur
 from .demo import demo
 from .errors import INTERRUPTED, report
+from .kernel import kernel
 from .panels import InPanels
 from .priors import priors
 from .simulate import simulate
@@ -56,6 +57,7 @@ def options(
 
 
 app.command(cls=InPanels)(deblur)
+app.command(cls=InPanels)(kernel)
 app.command(cls=InPanels)(turbulence)
 app.add_typer(simulate)
 app.add_typer(priors)

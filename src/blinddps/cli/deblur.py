@@ -81,6 +81,14 @@ def deblur(
             help="quick: the kernel from the picture's edges. usual: more is tried where that is doubtful. best: all.",
         ),
     ] = "usual",
+    region: Annotated[
+        str,
+        Option(
+            metavar="auto|none|X,Y,W,H",
+            help="The part of the picture on which the kernel is found. none: the whole. auto: of large pictures the "
+            "part with most edges.",
+        ),
+    ] = "auto",
     search: Annotated[
         str,
         Option(
@@ -100,9 +108,9 @@ def deblur(
     known_kernel: Annotated[
         Path | None,
         Option(
-            metavar="FILE.npy",
+            metavar="FILE",
             parser=given_path,
-            help="The blur, where it is known; only the picture is then to be found.",
+            help="The blur, where it is known (.npy, or a grey .png or .tif); only the picture is then to be found.",
         ),
     ] = None,
     num_steps: Annotated[
@@ -196,9 +204,10 @@ def deblur(
       NAME_restored_sample2.png, NAME_kernel_sample2.npy, ...   with --samples
       NAME_result.json    settings, versions, noise, residual, outcome; written last
 
-    Of a picture whose shorter side is above 600 pixels the kernel is found on the part with most edges. With the
-    kernel a picture above 1 megapixel is restored in tiles; above 3 these are kept in DIR/.NAME_tiles until it is done,
-    and the same command goes on where it was interrupted or killed.
+    Of a picture whose shorter side is above 600 pixels the kernel is found on the part with most edges, or on the next
+    best while it is doubtful. --region names another part. The figure shows which. With the kernel a picture above
+    1 megapixel is restored in tiles; above 3 these are kept in DIR/.NAME_tiles until it is done, and the same command
+    goes on where it was interrupted or killed.
 
     Of a folder all pictures are taken, except files named like these results. The outcome is 'restored' (with how
     sure that is), 'doubtful' (written, with a warning: the kernel is rather wrong), 'finished' (nothing judged the
@@ -298,7 +307,7 @@ def _write(
     path: Path, results: Outputs, picture: Picture, result: Deblurred, evolution: Evolution | None
 ) -> dict[int, Path]:
     """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
-    from ..io import comparison_figure, output_suffix, strip_and_gif, write_image
+    from ..io import comparison_figure, framed, output_suffix, strip_and_gif, write_image
 
     files: dict[int, list[str]] = {}
     for j, outcome in enumerate(result.outcome):
@@ -316,7 +325,8 @@ def _write(
         write_kernel(results.folder / kernel, result.kernels[j])
     if shared:
         first = min(files)
-        columns = [("input", picture.data), ("restored", result.images[first]), ("kernel", result.kernels[first])]
+        given = picture.data if result.region is None else framed(picture.data, result.region)
+        columns = [("input", given), ("restored", result.images[first]), ("kernel", result.kernels[first])]
         figure, *animation = (results.folder / name for name in shared)
         comparison_figure(columns, figure)
         if animation and evolution is not None:
@@ -354,6 +364,7 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
         "noise": result.noise,
         "range": result.range,
         "region": result.region,
+        "regions": [{"region": region, "confidence": sure} for region, sure in result.regions],
         "tiles": result.tiles,
         "agreement": result.agreement,
         "confidence": result.confidence,

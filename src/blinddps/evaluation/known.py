@@ -14,9 +14,9 @@ from blinddps.core import Step
 from ..io import from_tensor
 from ..restore import Deblurred, DeblurSettings, Problem, load_priors, plan_of, resolve
 from ..restore.candidates import solve_single
-from ..restore.deblur import told_of
 from ..restore.geometry import crop
 from ..restore.settings import find_device, with_options
+from ..restore.whole import told_of
 from .measure import Measurement
 
 __all__ = ["restore_known"]

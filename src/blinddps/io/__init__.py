@@ -3,7 +3,7 @@
 from ..core.atomic import atomic_open, atomic_write, ensure_output_dir, write_json
 from .coerce import as_picture
 from .colour import to_display, to_linear
-from .figure import comparison_figure, grid, kernel_picture, strip_and_gif, tilt_picture
+from .figure import comparison_figure, framed, grid, kernel_picture, strip_and_gif, tilt_picture
 from .formats import DATASET_SUFFIXES, FRAME_SUFFIXES, PICTURE_SUFFIXES
 from .frames import Scene, read_frames, sharpest
 from .picture import Picture, from_float, from_tensor, to_float, to_tensor
@@ -21,6 +21,7 @@ __all__ = [
     "atomic_write",
     "comparison_figure",
     "ensure_output_dir",
+    "framed",
     "from_float",
     "from_tensor",
     "grid",

@@ -20,7 +20,7 @@ from .picture import from_float
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["comparison_figure", "grid", "kernel_picture", "strip_and_gif", "tilt_picture"]
+__all__ = ["comparison_figure", "framed", "grid", "kernel_picture", "strip_and_gif", "tilt_picture"]
 
 
 def kernel_picture(kernel: np.ndarray, scale: int = 1) -> np.ndarray:
@@ -65,6 +65,20 @@ def tilt_picture(tilt: np.ndarray, limit: float | None = None) -> np.ndarray:
     channels = [np.abs((hue - 2 * c + 3) % 6 - 3) - 1 for c in range(3)]  # distance from red, green, blue
     pure = 1 - np.stack(channels, -1).clip(0, 1)
     return (1 - saturation[..., None] * (1 - pure)).astype(np.float32)
+
+
+def framed(image: np.ndarray, region: tuple[int, int, int, int]) -> np.ndarray:
+    """``image`` ``(H, W, C)`` in colour, with a yellow line on black around ``region`` ``(x, y, width, height)``.
+
+    The line is as wide as a hundredth of the height, so that a figure of a large picture shows it.
+    """
+    x, y, width, height = region
+    seen = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.float32)
+    thick = max(1, round(image.shape[0] / 200))
+    for margin, colour in ((2 * thick, (0.0, 0.0, 0.0)), (thick, (1.0, 0.85, 0.0))):
+        seen[max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin] = colour
+    seen[y : y + height, x : x + width] = image[y : y + height, x : x + width]
+    return seen
 
 
 def grid(images: Sequence[np.ndarray], columns: int, padding: int | None = None) -> np.ndarray:

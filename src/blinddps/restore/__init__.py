@@ -1,24 +1,28 @@
 """Restoration of pictures: the solvers with every choice made that the user did not make."""
 
 from .candidates import solve
-from .deblur import Deblurred, deblur
+from .deblur import deblur
+from .find import FoundKernel, find_kernel
 from .plan import Cards, Plan, plan_of, resolve
 from .problem import Problem, load_priors
 from .run import solve_blur
 from .settings import DeblurSettings
 from .solvers import SOLVERS
 from .turbulence import Turbulence, TurbulenceSettings, restore_turbulence
+from .whole import Deblurred
 
 __all__ = [
     "SOLVERS",
     "Cards",
     "DeblurSettings",
     "Deblurred",
+    "FoundKernel",
     "Plan",
     "Problem",
     "Turbulence",
     "TurbulenceSettings",
     "deblur",
+    "find_kernel",
     "load_priors",
     "plan_of",
     "resolve",

@@ -21,7 +21,10 @@ __all__ = ["Kernel", "frozen_kernel", "read_kernel"]
 
 Kernel = tuple[tuple[float, ...], ...]
 
+PICTURES = (".png", ".tif", ".tiff")  # of kernels; a JPEG has speckle beside them
+
 _LONGEST = 4096  # entries of a side: what is longer is no blur, and 128 MB in double precision
+_SHOWN = 256  # pixels to which kernels are enlarged for the eye
 
 
 def frozen_kernel(given: Any) -> str | Kernel | None:
@@ -42,7 +45,8 @@ def read_kernel(given: str | os.PathLike[str] | Kernel, picture: tuple[int, int]
     """The kernel ``(1, 1, h, w)`` float32, sum one.
 
     Args:
-        given: path of a ``.npy`` file, or the numbers.
+        given: path of a ``.npy``, ``.png`` or ``.tif`` file, or the numbers. A picture is grey, the kernel light on
+            black; one that this program enlarged for the eye (``NAME_kernel.png``) is read at its own size.
         picture: rows and columns of the picture it has blurred, where there is one to compare with.
 
     Raises:
@@ -66,8 +70,10 @@ def read_kernel(given: str | os.PathLike[str] | Kernel, picture: tuple[int, int]
 def _load(path: Path) -> Any:
     import numpy as np
 
+    if path.suffix.lower() in PICTURES:
+        return _of_picture(path)
     if path.suffix.lower() != ".npy":
-        raise InputError(f"kernel '{path}' is no .npy file; save the array with numpy.save")
+        raise InputError(f"kernel '{path}' is no .npy, .png or .tif file; save the array with numpy.save")
     remedy = "save the array with numpy.save"
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -90,6 +96,38 @@ def _load(path: Path) -> Any:
     if len(content) < length:
         raise InputError(f"cannot read kernel '{path}': it is cut short; get the file again")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if columns_first else "C")
+
+
+def _of_picture(path: Path) -> np.ndarray:
+    """The values ``(h, w)`` of a grey picture of a kernel."""
+    import numpy as np
+
+    from ..io import read_image
+
+    try:
+        picture = read_image(path, warn=False, max_pixels=_LONGEST**2)
+    except InputError as error:
+        raise InputError(f"cannot read kernel {str(error).removeprefix('cannot read ')}") from None
+    if picture.format not in ("PNG", "TIFF"):
+        raise InputError(f"kernel '{path}' is a {picture.format} file; give PNG, TIFF or NPY, which keep it exactly")
+    k: np.ndarray = picture.data[..., 0]
+    if (picture.data != k[..., None]).any():
+        raise InputError(f"kernel '{path}' is a picture in colour; give a grey one")
+    rim = float(np.median(np.concatenate([k[0], k[-1], k[:, 0], k[:, -1]])))
+    if rim > 0.9 * float(k.max()) and rim > float(k.mean()):
+        raise InputError(f"kernel '{path}' is dark on a light ground; give it light on black, as it gathers light")
+    return _own_size(k)
+
+
+def _own_size(k: np.ndarray) -> np.ndarray:
+    """A kernel at its own size where it was enlarged for the eye, as ``NAME_kernel.png`` is: pixels repeated."""
+    h, w = k.shape
+    for times in range(_SHOWN, 1, -1):
+        if h % times == 0 and w % times == 0 and _SHOWN // (max(h, w) // times) == times:
+            small = k[::times, ::times]
+            if (small.repeat(times, 0).repeat(times, 1) == k).all():
+                return small
+    return k
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

@@ -92,7 +92,7 @@ def resolve(
     size = auto_size if settings.kernel_size == "auto" else settings.kernel_size
     if settings.known_kernel is not None and "known_kernel" in info.uses:
         known = read_kernel(settings.known_kernel, (h, w))
-        size = max(known.shape[-2:])
+        size = max(2, *known.shape[-2:])  # what may be asked for begins there
     elif size > min(h, w):
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     if settings.noise == "auto":
@@ -130,6 +130,7 @@ def resolve(
         "restarts": (2 if scales > 1 else 1) if settings.restarts == "auto" else settings.restarts,
         "scales": scales,
         "search": search,
+        "region": "none" if settings.region == "auto" else settings.region,  # of what is solved at once
         # not by the least noise: of a clean picture that would blur the kernel
         "kernel_weight": max(2.0, 2e6 * estimated**2) if settings.kernel_weight == "auto" else settings.kernel_weight,
         "sparsity": (1.0 if from_noise else 300.0) if settings.sparsity == "auto" else settings.sparsity,
@@ -253,6 +254,8 @@ class Plan:
         one_level: the kernel is at the image's noise levels, not at those of its own prior.
         known: the kernel ``(1, 1, h, w)`` where it is known.
         search, effort: whether the kernel is sought along edges, up to the kernel size, and how hard.
+        kernel_only: whether a search ends with the kernel, the picture left as that was judged by; ``diffusions``:
+            whether it may ask the diffusions where the effort does.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
     """
 
@@ -279,6 +282,8 @@ class Plan:
     tile: int
     dtype: torch.dtype
     known: Tensor | None = None
+    kernel_only: bool = False
+    diffusions: bool = True
     tilt_start: float | None = None
     order: str = "tilt-blur"
     kernel_per_frame: bool = False

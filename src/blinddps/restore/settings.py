@@ -17,6 +17,7 @@ from ..core import InputError, unknown_name
 from ..operators.convolution import BOUNDARIES
 from ..priors import AnyPrior
 from .known_kernel import Kernel, frozen_kernel
+from .regions import checked_region
 from .solvers import KERNEL_PRIOR, SOLVERS, solver_info
 
 __all__ = ["DeblurSettings", "choice", "find_device", "from_text", "number", "unused_settings", "with_options"]
@@ -106,6 +107,10 @@ class DeblurSettings:
             once), and from what the size below it has found; the next size keeps the best of these. ``auto``: 2 for
             priors of any size where the kernel's support is above 16 pixels and at least a sixth of the picture's
             shorter side, which is at least 64, and ``start`` not given (``docs/solvers.md``), else 1.
+        region: ``(x, y, width, height)`` in pixels, or the text ``X,Y,W,H``: the part of the picture on which its
+            kernel is found, at least 64 pixels a side. ``none``: the whole. ``auto``: of pictures whose shorter side is
+            above 600 pixels the part with most edges; while the verdict doubts, the next best (``effort``: ``quick`` 1
+            part, ``usual`` 2, ``best`` 4), of which the surest is kept.
         seed: the result depends on it alone.
         device, dtype: ``auto`` (the first of ``cuda``, ``mps`` and ``cpu`` that is there), or ``cpu``, ``cuda:1``, ...
             and ``float32``, ``bfloat16``.
@@ -137,6 +142,7 @@ class DeblurSettings:
     scales: int | Literal["auto"] = number("auto", 1, MAX_SCALES, whole=True, words=AUTO)
     search: Literal["auto", "none", "edges"] = choice("auto", "auto", "none", "edges")
     effort: Literal["quick", "usual", "best"] = choice("usual", "quick", "usual", "best")
+    region: str | tuple[int, int, int, int] = "auto"
     seed: int = number(0, whole=True)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = choice("auto", "auto", "float32", "bfloat16")
@@ -146,6 +152,7 @@ class DeblurSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "known_kernel", frozen_kernel(self.known_kernel))
+        object.__setattr__(self, "region", checked_region(self.region))
         for f in fields(self):
             value: Any = getattr(self, f.name)
             if hasattr(value, "__index__") and not isinstance(value, int) and f.metadata:  # NumPy's
@@ -238,7 +245,13 @@ def _check(f: Field[Any], value: Any) -> None:
 def unused_settings(chosen: DeblurSettings) -> list[str]:
     """Names of the settings that differ from their default and that the chosen solver does not use."""
     names, uses = type(chosen).__dataclass_fields__, used_settings(chosen)
-    neutral: dict[str, Any] = {"restarts": 1, "scales": 1, "search": "none", "as_published": chosen.as_published}
+    neutral: dict[str, Any] = {
+        "restarts": 1,
+        "scales": 1,
+        "search": "none",
+        "region": "none",
+        "as_published": chosen.as_published,
+    }
     if chosen.as_published:  # which nobody chose one by one
         neutral |= PUBLISHED
     return [n for n in names if n not in uses and getattr(chosen, n) not in (names[n].default, neutral.get(n, "auto"))]
@@ -249,7 +262,7 @@ def used_settings(chosen: DeblurSettings) -> frozenset[str]:
     info = solver_info(chosen.solver)
     uses = info.uses
     if chosen.known_kernel is not None and info.kernel != "none":
-        uses = uses - KERNEL_PRIOR - {"scales", "search", "effort"}
+        uses = uses - KERNEL_PRIOR - {"scales", "search", "effort", "region"}
         uses = uses - {"num_steps", "samples", "seed", "dtype", "kernel_weight"} if info.room == "baselines" else uses
     if chosen.search == "none":
         uses = uses - {"effort"}

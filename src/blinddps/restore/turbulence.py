@@ -18,7 +18,7 @@ from ..operators import estimate_sigma
 from ..priors import AnyPrior
 from .candidates import solve
 from .candidates.coarse_to_fine import APART
-from .deblur import OF_THE_PAPER, deblur, told_of
+from .deblur import deblur
 from .halves import REPEATED, fused_explains_more, repeated, split
 from .light import no_blur, tells_a_blur, unchanged
 from .plan import UNEXPLAINED, Cards, fit_kernel, plan_of, resolve
@@ -27,6 +27,7 @@ from .run import solve_or_restart
 from .seen import see
 from .settings import DeblurSettings, choice, find_device, number, with_options
 from .solvers import FUSIONS, solver_info
+from .whole import OF_THE_PAPER, told_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -395,6 +396,8 @@ def _not_used(chosen: TurbulenceSettings) -> list[str]:
         notes.append("solver 'paper' finds its tilts itself and does not use tilts (registered)")
     if chosen.scales not in ("auto", 1):
         notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
+    if chosen.region not in ("auto", "none"):
+        notes.append("turbulence finds its kernel on the whole of the frames, not on a region")
     if chosen.search == "edges":
         notes.append("turbulence has no search along edges, which knows no tilt")
     return notes

@@ -63,7 +63,7 @@ def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solu
     progress = _Progress(on_step, y, plan.num_steps)
     found = find_kernel(seen, step, judge, largest=plan.kernel_size, sure=SURE[plan.effort], watch=progress.candidate)
     nfe: dict[str, int] = {}
-    if found.verdict.probability < UNSURE[plan.effort]:
+    if plan.diffusions and found.verdict.probability < UNSURE[plan.effort]:
         diffusion = solve_coarse_to_fine if plan.scales > 1 else solve_single
         size = min(plan.kernel_size, TRUSTED_KERNEL)
         other = diffusion(
@@ -75,6 +75,16 @@ def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solu
     verdict = found.verdict
     if verdict.gain < LOSS and verdict.probability < RATHER_RIGHT:
         return _as_it_was(y, verdict, nfe)
+    if plan.kernel_only:
+        image = found.candidates[found.best].evidence.image
+        return Solution(
+            {"image": image, "kernel": found.kernel},
+            y.new_zeros(1),
+            (_outcome(Outcome("finished", ""), verdict),),
+            {"image": 0, **nfe},
+            backward=False,
+            confidence=(verdict.probability,),
+        )
     known = replace(
         plan,
         known=found.kernel,

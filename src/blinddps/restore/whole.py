@@ -1,0 +1,176 @@
+"""A picture restored at once: what is seen of it, planned, solved, and told."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..core import Outcome, Step
+from .agreement import DOUBTFUL, kernel_agreement
+from .light import no_blur, tells_a_blur, unchanged
+from .plan import Cards, fit_kernel, plan_of, resolve
+from .problem import Problem, load_priors
+from .regions import Region
+from .run import solve_or_restart
+from .seen import see
+from .settings import DeblurSettings, find_device, unused_settings
+from .solvers import SOLVERS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..io import Picture
+
+__all__ = ["OF_THE_PAPER", "Deblurred", "not_used", "restore_at_once", "told_of"]
+
+OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "sparsity_norm", "projection")
+
+
+@dataclass(frozen=True)
+class Deblurred:
+    """A restoration.
+
+    Attributes:
+        image: ``(H, W, C)`` float32 in [0, 1], the size of the input: the first posterior sample.
+        kernel: ``(h, w)`` float32, non-negative, sum one, true convolution, origin at ``(h // 2, w // 2)``.
+        images, kernels: all samples, ``(samples, H, W, C)`` and ``(samples, h, w)``.
+        outcome: one per sample.
+        residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained. Of the
+            baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there.
+        noise: level used, in [0, 1] units of the picture.
+        settings: as resolved; repeat them to repeat the result.
+        nfe: network evaluations of a sample by unknown; those at half the size, a quarter of the cost, count alike.
+        notes: sentences on what was done that the user may not expect.
+        agreement: of the first sample's kernel with the others', at most 1: what the residual cannot tell
+            (:func:`~blinddps.restore.agreement.kernel_agreement`). ``None`` for one sample and where no kernel is
+            found. Below 0.85 a note.
+        confidence: probability that the kernel is right, by the learned verdict (``docs/search.md``); ``None`` where
+            nothing judged it: the residual cannot.
+        seconds: of the solver.
+        attempts: 1, plus one for each restart at halved steps after a divergence.
+        priors: name, licence and training steps of the networks used.
+        range: values of the picture that were solved as black and white: (0, 1) unless it uses less than half of that
+            (:func:`~blinddps.restore.light.find_range`).
+        region: ``(x, y, width, height)`` of the part of the picture on which its kernel was found, if it was a part;
+            ``regions``: the parts that were asked, with the confidence of each.
+        tiles: how many the picture was solved in.
+    """
+
+    image: np.ndarray
+    kernel: np.ndarray
+    images: np.ndarray
+    kernels: np.ndarray
+    outcome: tuple[Outcome, ...]
+    residual: tuple[float, ...]
+    noise: float
+    settings: DeblurSettings
+    nfe: dict[str, int]
+    agreement: float | None = None
+    confidence: float | None = None
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    attempts: int = 1
+    priors: dict[str, Any] = field(default_factory=dict)
+    range: tuple[float, float] = (0.0, 1.0)
+    region: Region | None = None
+    regions: tuple[tuple[Region, float | None], ...] = ()
+    tiles: int = 1
+
+
+def restore_at_once(
+    picture: Picture,
+    settings: DeblurSettings,
+    cards: Cards,
+    on_step: Callable[[Step], None] | None = None,
+    *,
+    kernel_only: bool = False,
+    diffusions: bool = True,
+) -> Deblurred:
+    """All of a picture in one problem.
+
+    Args:
+        kernel_only: a search ends with the kernel; ``image`` is what that was judged by. What finds the kernel together
+            with the picture does as ever.
+        diffusions: false: a search does not ask them, whatever the effort.
+    """
+    chosen = given = settings
+    device, info = find_device(chosen.device), SOLVERS[chosen.solver]
+    seen = see([picture], chosen, cards)
+    y = seen.y
+    free = chosen.kernel_size == "auto"
+    chosen = resolve(chosen, y, device, found=seen.range, rounding=seen.rounding, cards=cards)
+    chosen = fit_kernel(chosen, free, min(y.shape[-2:]), cards) if info.has_prior else chosen
+    decided = replace(given, search=chosen.search) if given.search == "auto" else given
+    notes = [*not_used(decided), *seen.notes]
+    image_prior, kernel_prior = load_priors(chosen, device)
+    plan = plan_of(chosen, (y.shape[-2], y.shape[-1]), seen.range)
+    plan = replace(plan, kernel_only=kernel_only, diffusions=diffusions)
+    sigma_y = 2 * plan.noise
+    problem = Problem(y.to(device), plan, image_prior, kernel_prior, sigma_y=sigma_y, seed=plan.seed)
+    if float(chosen.noise) * seen.range.gain > 1:
+        notes.append(
+            f"noise {chosen.noise:g} is more than the range of values that is solved, {1 / seen.range.gain:.3g}; "
+            "it is taken to be that"
+        )
+    if chosen.solver == "ilvr":
+        notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
+    blind = info.kernel == "found" and plan.known is None
+    begun, attempts = time.monotonic(), 1
+    told = not blind or tells_a_blur(seen.given)
+    if not told:
+        solution = unchanged(problem.y, plan.samples, kernel=no_blur(plan.kernel_size))
+    else:
+        solution, attempts, chosen = solve_or_restart(problem, chosen, seen.range.listener(on_step), notes)
+    seconds = time.monotonic() - begun
+    pictures = seen.pictures(solution.estimate["image"]) if told else seen.unchanged(plan.samples)
+    kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
+    several = blind and any(solution.nfe.values()) and not solution.confidence
+    agreement = kernel_agreement(solution.estimate["kernel"]) if several else None
+    if agreement is not None and agreement < DOUBTFUL:
+        notes.append(
+            f"the kernels of the {len(kernels)} samples agree to {agreement:.2f} only (1: equal), so the first or all "
+            "of them may be wrong; compare them and their pictures, and try more samples, steps or another kernel size"
+        )
+    return Deblurred(
+        image=pictures[0],
+        kernel=kernels[0],
+        images=pictures,
+        kernels=kernels,
+        outcome=solution.outcome,
+        residual=tuple((solution.residual / (sigma_y * math.sqrt(y[0].numel()))).tolist()),
+        noise=float(chosen.noise),
+        settings=chosen,
+        nfe=dict(solution.nfe),
+        agreement=agreement,
+        confidence=solution.confidence[0] if solution.confidence else None,
+        notes=tuple(notes),
+        seconds=seconds,
+        attempts=attempts,
+        priors=told_of(image=image_prior, kernel=kernel_prior),
+        range=(seen.range.low, seen.range.high),
+    )
+
+
+def told_of(**priors: Any) -> dict[str, Any]:
+    """Name, licence and training steps of the priors that have a card."""
+    cards = {name: prior.card for name, prior in priors.items() if hasattr(prior, "card")}
+    return {n: {"name": c.name, "licence": c.licence, "trained": c.training.get("steps")} for n, c in cards.items()}
+
+
+def not_used(chosen: DeblurSettings) -> list[str]:
+    """A sentence on the settings that the user changed and the solver does not use."""
+    unused = unused_settings(chosen)
+    if not unused:
+        return []
+    remedy = ""
+    if chosen.solver == "fast" and set(unused) <= set(OF_THE_PAPER) and chosen.known_kernel is None:
+        remedy = "; choose solver 'paper' for these"
+    if chosen.solver != "fast" and chosen.known_kernel is None and set(unused) <= {"restarts", "scales", "search"}:
+        remedy = "; choose solver 'fast' for " + ("it" if len(unused) == 1 else "them")
+    given = "" if chosen.known_kernel is None else " with a known kernel"
+    if not given and chosen.kernel_prior == "uniform" and {"sparsity", "sparsity_norm"} & set(unused):
+        given, remedy = " with a uniform prior of the kernel", ""
+    return [f"solver '{chosen.solver}'{given} does not use {', '.join(unused)}{remedy}"]

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
-
-from blinddps.core import linear_schedule
-from blinddps.priors import DiffusionPrior, PriorCard, save_prior
+from tests.tiny import tiny_folder
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 ENVIRONMENT.pop("BLINDDPS_DEBUG", None)
@@ -103,35 +100,8 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="session")
 def make_prior(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
-    from diffusers import UNet2DModel
-
     def make(unknown: str, channels: int) -> Path:
-        torch.manual_seed(channels)
-        network = UNet2DModel(
-            sample_size=32,
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2,
-            norm_num_groups=4,
-            add_attention=False,
-        )
-        card = PriorCard(
-            name=f"tiny-{unknown}",
-            unknown=unknown,
-            channels=channels,
-            units="[-1, 1]",
-            sizes=(32,),
-            any_size=True,
-            size_multiple=2,
-            grey="replicate",
-            licence="CC0-1.0",
-            training={"steps": 0},
-        )
-        prior = DiffusionPrior(network, linear_schedule(), "v_prediction", card)
-        return save_prior(prior, tmp_path_factory.mktemp("prior") / f"tiny-{unknown}")
+        return tiny_folder(tmp_path_factory.mktemp("prior"), unknown, channels, grey="replicate")
 
     return make
 

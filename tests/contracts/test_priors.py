@@ -12,45 +12,17 @@ from functools import cache
 
 import pytest
 import torch
-from diffusers import UNet2DModel
+from tests.tiny import tiny_prior
 from torch import Tensor
 
-from blinddps.core import Denoiser, UniformPrior, linear_schedule
-from blinddps.priors import DiffusionPrior, GaussianPrior, PriorCard, Tiled
+from blinddps.core import Denoiser, UniformPrior
+from blinddps.priors import DiffusionPrior, GaussianPrior, Tiled
 from blinddps.priors.process import Edm, Flow
-from blinddps.priors.residual import ResidualUNet
 
 
 @cache
 def diffusion(channels: int, unshuffle: int = 1, residual: bool = False) -> DiffusionPrior:
-    torch.manual_seed(0)
-    inner = channels * unshuffle**2
-    network = (
-        ResidualUNet(16, inner, inner, (8, 16), 1)
-        if residual
-        else UNet2DModel(
-            sample_size=16,
-            in_channels=inner,
-            out_channels=inner,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2,
-            norm_num_groups=4,
-            add_attention=False,
-        )
-    )
-    card = PriorCard(
-        name="tiny",
-        unknown="image",
-        channels=channels,
-        units="[-1, 1]",
-        sizes=(16,),
-        any_size=True,
-        pixel_unshuffle=unshuffle,
-        size_multiple=2 * unshuffle,
-    )
-    return DiffusionPrior(network.eval().requires_grad_(False), linear_schedule(), "v_prediction", card)
+    return tiny_prior(channels, unshuffle=unshuffle, residual=residual)
 
 
 def spectral(height: int, width: int) -> GaussianPrior:

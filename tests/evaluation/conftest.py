@@ -7,46 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from diffusers import UNet2DModel
+from tests.tiny import tiny_folder
 
-from blinddps.core import linear_schedule
 from blinddps.io import write_image
-from blinddps.priors import DiffusionPrior, PriorCard, save_prior
 
 
 @pytest.fixture(scope="session")
 def priors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Options that name an image and a kernel prior."""
     folder = tmp_path_factory.mktemp("priors")
-    options = {}
-    for role, unknown, channels in (("prior", "image", 3), ("kernel_prior", "kernel", 1)):
-        torch.manual_seed(channels)
-        network = UNet2DModel(
-            sample_size=32,
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2,
-            norm_num_groups=4,
-            add_attention=False,
-        )
-        card = PriorCard(
-            name=f"tiny-{unknown}",
-            unknown=unknown,
-            channels=channels,
-            units="[-1, 1]",
-            sizes=(32,),
-            any_size=True,
-            size_multiple=2,
-            licence="CC0-1.0",
-            training={"steps": 0},
-        )
-        prior = DiffusionPrior(network, linear_schedule(), "v_prediction", card)
-        options[role] = str(save_prior(prior, folder / f"tiny-{unknown}"))
-    return options
+    roles = (("prior", "image", 3), ("kernel_prior", "kernel", 1))
+    return {role: str(tiny_folder(folder, unknown, channels)) for role, unknown, channels in roles}
 
 
 @pytest.fixture(scope="session")

@@ -277,36 +277,12 @@ def _files(folder: Path) -> Files:
 
 
 def _prior(folder: Path, unknown: str, channels: int) -> str:
-    import torch
-    from diffusers import UNet2DModel
+    from tests.tiny import tiny_prior
 
-    from blinddps.core import linear_schedule
-    from blinddps.priors import DiffusionPrior, PriorCard, save_prior
+    from blinddps.priors import save_prior
 
-    with torch.random.fork_rng():
-        torch.manual_seed(channels)
-        network = UNet2DModel(
-            sample_size=32,
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=(4, 8),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2,
-            norm_num_groups=2,
-            add_attention=False,
-        )
-    card = PriorCard(
-        name=f"tiny-{unknown}",
-        unknown=unknown,
-        channels=channels,
-        units="[-1, 1]",
-        sizes=(32,),
-        any_size=True,
-        size_multiple=2,
-        training={"steps": 0},
-    )
-    return str(save_prior(DiffusionPrior(network, linear_schedule(), "v_prediction", card), folder))
+    card: dict[str, Any] = {"name": f"tiny-{unknown}", "unknown": unknown, "sizes": (32,), "training": {"steps": 0}}
+    return str(save_prior(tiny_prior(channels, seed=channels, **card), folder))
 
 
 def _spec(folders: dict[str, str]) -> dict[str, Any]:

@@ -7,11 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from diffusers import UNet2DModel
-
-from blinddps.core import linear_schedule
-from blinddps.priors import DiffusionPrior, PriorCard, save_prior
+from tests.tiny import tiny_folder
 
 
 @pytest.fixture(scope="session")
@@ -19,24 +15,9 @@ def make_prior(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Folder of a prior of ``unknown``; options are fields of its description."""
 
     def make(unknown: str, channels: int, **options: Any) -> str:
-        torch.manual_seed(channels)
-        network = UNet2DModel(
-            sample_size=32,
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2,
-            norm_num_groups=4,
-            add_attention=False,
+        return str(
+            tiny_folder(tmp_path_factory.mktemp("prior"), unknown, channels, **{"training": {"steps": 7}, **options})
         )
-        fields = {"sizes": (32,), "any_size": True, "licence": "CC0-1.0", "training": {"steps": 7}, **options}
-        card = PriorCard(
-            name=f"tiny-{unknown}", unknown=unknown, channels=channels, units="[-1, 1]", size_multiple=2, **fields
-        )
-        prior = DiffusionPrior(network, linear_schedule(), "v_prediction", card)
-        return str(save_prior(prior, tmp_path_factory.mktemp("prior") / f"tiny-{unknown}"))
 
     return make
 

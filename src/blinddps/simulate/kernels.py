@@ -22,6 +22,8 @@ from blinddps.core.atomic import atomic_write, ensure_output_dir
 from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.reading import parse_json
 
+from .limits import Range, Size, rising, shape_of
+
 __all__ = [
     "PAPER_MIXTURE",
     "defocus_kernels",
@@ -33,8 +35,6 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
-Size = int | tuple[int, int]
-Range = float | tuple[float, float]
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed would give other kernels than before; stored in every kernel database."""
@@ -70,7 +70,7 @@ def motion_kernels(
     Raises:
         InputError: an argument out of its range.
     """
-    bounds = _range("intensity", intensity, 0.0, 1.0)
+    bounds = rising("intensity", intensity, 0.0, 1.0)
     return _generate(lambda items, shape: _motion(items, shape, seed, bounds), count, size, seed, start)
 
 
@@ -87,7 +87,7 @@ def gaussian_kernels(count: int, size: Size, *, std: Range = (0.1, 5.0), seed: i
     Raises:
         InputError: an argument out of its range.
     """
-    bounds = _range("std", std, 1e-3, np.inf)
+    bounds = rising("std", std, 1e-3)
     return _generate(lambda items, shape: _gaussian(items, shape, seed, bounds), count, size, seed, start)
 
 
@@ -107,10 +107,10 @@ def defocus_kernels(
     Raises:
         InputError: an argument out of its range.
     """
-    largest = float((min(_shape(size)) - 1) // 2)
+    largest = float((min(shape_of(size, 3, "kernel")) - 1) // 2)
     if isinstance(radius, tuple) and radius[1] is None:
         radius = (radius[0], largest)
-    bounds = _range("radius", radius, 0.5, largest)  # type: ignore[arg-type]
+    bounds = rising("radius", radius, 0.5, largest)  # type: ignore[arg-type]
     return _generate(lambda items, shape: _defocus(items, shape, seed, bounds), count, size, seed, start)
 
 
@@ -179,7 +179,7 @@ def write_kernel_database(
     from tqdm import tqdm
 
     path = Path(path)
-    shape = _shape(size)
+    shape = shape_of(size, 3, "kernel")
     if count < 1:
         raise InputError(f"count is {count}; a database holds at least one kernel.")
     ensure_output_dir(path.parent)
@@ -312,7 +312,7 @@ def _defocus(items: Array, shape: tuple[int, int], seed: int, radius: tuple[floa
 def _generate(
     make: Callable[[Array, tuple[int, int]], Array], count: int, size: Size, seed: int, start: int
 ) -> torch.Tensor:
-    shape = _shape(size)
+    shape = shape_of(size, 3, "kernel")
     for name, value in (("count", count), ("start", start), ("seed", seed)):
         if value < 0:
             raise InputError(f"{name} is {value}; give zero or more.")
@@ -341,17 +341,3 @@ def _mix(z: Array) -> Array:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
-
-
-def _shape(size: Size) -> tuple[int, int]:
-    h, w = (size, size) if isinstance(size, int) else size
-    if min(h, w) < 3:
-        raise InputError(f"size is {size}; a kernel needs at least 3 x 3 pixels.")
-    return h, w
-
-
-def _range(name: str, value: Range, lowest: float, highest: float) -> tuple[float, float]:
-    low, high = value if isinstance(value, tuple) else (value, value)
-    if not lowest <= low <= high <= highest:
-        raise InputError(f"{name} is {value}; give a number or a rising pair within [{lowest:g}, {highest:g}].")
-    return float(low), float(high)

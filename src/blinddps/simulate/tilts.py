@@ -20,10 +20,10 @@ from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.random import generator_for
 from blinddps.core.turbulence import aperture_phase
 
+from .limits import Range, Size, rising, shape_of
+
 __all__ = ["atmospheric_tilts", "patch_tilts", "tilt_rms", "tilt_set", "write_tilt_database"]
 
-Size = int | tuple[int, int]
-Range = float | tuple[float, float]
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed would give other fields than before."""
@@ -69,8 +69,8 @@ def patch_tilts(
     Raises:
         InputError: an argument out of its range.
     """
-    h, w = _shape(size)
-    low, high = _range("strength", strength, 0.0, math.inf)
+    h, w = shape_of(size, 8, "tilt field")
+    low, high = rising("strength", strength, 0.0)
     half = max(1, min(h, w) // 8) if half_width is None else half_width
     if not 1 <= half <= min(h, w) // 2:
         raise InputError(f"half_width is {half}; give 1 to {min(h, w) // 2}, so that a patch fits the frame")
@@ -130,9 +130,9 @@ def atmospheric_tilts(
     Raises:
         InputError: an argument out of its range.
     """
-    h, w = _shape(size)
-    rms_low, rms_high = _range("rms", rms, 0.0, math.inf)
-    d_low, d_high = _range("aperture", aperture, 1e-3, math.inf)
+    h, w = shape_of(size, 8, "tilt field")
+    rms_low, rms_high = rising("rms", rms, 0.0)
+    d_low, d_high = rising("aperture", aperture, 1e-3)
     if not outer_scale > 0:
         raise InputError(f"outer_scale is {outer_scale}; give a number above 0, in apertures")
     frame = (2 * h, 2 * w)  # the part that is kept does not see that the whole repeats
@@ -191,7 +191,7 @@ def tilt_set(
     for i in range(start, start + count):
         chosen = int(torch.multinomial(shares, 1, generator=generator_for(seed, "kind of tilt", i)))
         fields.append(kinds[names[chosen]](i))
-    return torch.cat(fields) if fields else torch.empty(0, 2, *_shape(size))
+    return torch.cat(fields) if fields else torch.empty(0, 2, *shape_of(size, 8, "tilt field"))
 
 
 def write_tilt_database(
@@ -223,13 +223,13 @@ def write_tilt_database(
         "format": "blinddps tilt database",
         "generator_version": GENERATOR_VERSION,
         "count": count,
-        "size": list(_shape(size)),
+        "size": list(shape_of(size, 8, "tilt field")),
         "seed": seed,
         "mixture": None if mixture is None else dict(mixture),
     }
     ensure_output_dir(path.parent)
     with atomic_write(path) as temporary:
-        stored = torch.empty(count, 2, *_shape(size), dtype=torch.float16)
+        stored = torch.empty(count, 2, *shape_of(size, 8, "tilt field"), dtype=torch.float16)
         for i in tqdm(range(count), unit="field", disable=not progress):
             stored[i] = tilt_set(1, size, seed=seed, start=i, mixture=mixture)[0]
         try:
@@ -250,17 +250,3 @@ def tilt_rms(d_over_r0: float, pixels_per_resolution: float = 2.0) -> float:
     if not (d_over_r0 >= 0 and pixels_per_resolution > 0):
         raise InputError(f"D / r0 is {d_over_r0} and its pixels {pixels_per_resolution}; give numbers above 0")
     return 2 / math.pi * math.sqrt(_NOLL_TILT) * d_over_r0 ** (5 / 6) * pixels_per_resolution
-
-
-def _shape(size: Size) -> tuple[int, int]:
-    h, w = (size, size) if isinstance(size, int) else size
-    if min(h, w) < 8:
-        raise InputError(f"size is {size}; a tilt field needs at least 8 x 8 pixels")
-    return h, w
-
-
-def _range(name: str, value: Range, lowest: float, highest: float) -> tuple[float, float]:
-    low, high = value if isinstance(value, tuple) else (value, value)
-    if not (lowest <= low <= high <= highest and math.isfinite(high)):
-        raise InputError(f"{name} is {value}; give a number or a rising pair of at least {lowest:g}")
-    return float(low), float(high)

@@ -195,14 +195,15 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
     assert sorted(named - known - foreign) == []
 
 
-def test_no_sentence_of_the_readme_is_over_30_words() -> None:
-    text = FENCE.sub("", (ROOT / "README.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_sentence_is_over_30_words(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
     text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text)
     long = []
-    for part in re.split(r"\n\s*\n|\n(?=[*#|-])", text):
+    for part in re.split(r"\n\s*\n|\n(?=[*#|-]|\d+\. )", text):
         if part.lstrip().startswith("|"):
             continue
-        for sentence in re.split(r"(?<=[.!?])\s", " ".join(part.split())):
+        for sentence in re.split(r"(?<=[.!?])\s|:\n", " ".join(part.split())):
             if len(sentence.split()) > 30:
                 long.append(sentence)
     assert long == []

@@ -90,6 +90,17 @@ def test_a_file_that_no_record_of_ours_names_is_the_users(tmp_path: Path, record
             outputs(tmp_path).check(overwrite=True)
 
 
+@pytest.mark.parametrize("content", ["mine", "{}", '{"files": []}'])
+def test_a_hidden_file_named_like_the_record_is_the_users(tmp_path: Path, content: str) -> None:
+    (tmp_path / ".a_result.json").write_text(content)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"\.a_result\.json' is there and no record"):
+            outputs(tmp_path).check(overwrite)
+    with pytest.raises(InputError, match=r"\.a_result\.json' is there and no record"):
+        outputs(tmp_path).begin(["a_kernel.npy"])
+    assert (tmp_path / ".a_result.json").read_text() == content
+
+
 def test_a_record_reaches_no_further_than_its_results(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

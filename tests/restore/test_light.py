@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -142,6 +143,19 @@ def test_noise_that_neighbours_share_tells_no_blur(how: str, sigma: float) -> No
     edge = torch.zeros(192)
     edge[90:] = 2.5 * sigma
     assert tells_a_blur(as_saved(0.45 + edge + noise, how))
+
+
+@pytest.mark.parametrize("contrast", [0.15, 0.2, 0.3])
+@pytest.mark.parametrize("period", [6, 12, 16])
+def test_a_faint_pattern_is_no_noise(period: int, contrast: float) -> None:
+    place = torch.arange(192)
+    bars = (place // (period // 2) % 2).float()
+    waves = 0.5 + 0.5 * torch.sin(2 * math.pi * place / period)
+    for pattern in (bars + 0 * bars[:, None], (bars + bars[:, None]) % 2, waves + 0 * waves[:, None]):
+        picture = 0.4 + contrast * pattern.expand(1, 3, 192, 192)
+        assert tells_a_blur(in_8_bit(picture))
+        noise = 0.01 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+        assert tells_a_blur(in_8_bit(picture + noise))
 
 
 @pytest.mark.parametrize("name", ["photo_blurred", "photo_sharp", "face_blurred", "face_sharp"])

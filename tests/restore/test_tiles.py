@@ -128,6 +128,14 @@ def test_the_folder_of_tiles_is_nobody_elses(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "holiday.jpg").read_bytes() == b"mine"
     forget(tmp_path / "kept")
     assert (tmp_path / "kept" / "holiday.jpg").exists()
+    (tmp_path / "kept" / "holiday.jpg").unlink()
+    for name, content in (("tiles.json", b"mine"), ("tile-mine.npz", b"mine"), ("tile-00001.npz", b"mine")):
+        (tmp_path / "kept" / name).write_bytes(content)
+        with pytest.raises(InputError, match=r"holds other files|no record of this program"):
+            Kept(tmp_path / "kept", "a")
+        forget(tmp_path / "kept")
+        assert (tmp_path / "kept" / name).read_bytes() == content
+        (tmp_path / "kept" / name).unlink()
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="cannot keep tiles"):
         Kept(tmp_path / "file", "a")

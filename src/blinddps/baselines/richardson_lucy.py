@@ -113,7 +113,7 @@ def richardson_lucy(
     y01, (top, left) = (y + 1) / 2, _corner(kernel)
     image = lucy_steps(_larger(y01, kernel), y01.clamp_min(DARK), kernel, FINAL)
     image = image[..., top : top + y.shape[-2], left : left + y.shape[-1]]
-    return _finish(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
+    return _solution_of(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
 
 
 @isolated
@@ -145,7 +145,7 @@ def wiener(
         return restoration.wiener(picture, psf, balance, clip=False)
 
     image = frame.crop(_each(seamless((y + 1) / 2, frame), kernel, one))
-    return _finish(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
+    return _solution_of(y, image, kernel, sigma_y, on_step, num_steps if known_kernel is None else 0)
 
 
 def _skimage() -> Any:
@@ -178,6 +178,6 @@ def _each(pictures: Tensor, kernel: Tensor, one: Callable[[Any, Any], Any]) -> T
     return torch.from_numpy(np.array(restored)).to(pictures)
 
 
-def _finish(y: Tensor, image: Tensor, kernel: Tensor, sigma_y: float, on_step: Listener, rounds: int) -> Solution:
+def _solution_of(y: Tensor, image: Tensor, kernel: Tensor, sigma_y: float, on_step: Listener, rounds: int) -> Solution:
     report_step(on_step, rounds, rounds + 1, y, image, kernel)
     return as_solution(y, image, kernel, sigma_y)

@@ -43,7 +43,8 @@ class Outputs:
         self.folder, self.record, self.names = folder, folder / record, tuple(names)
         self._unfinished = folder / f".{record}"
         found = [(of_record or files_of_record)(_read(path)) for path in (self.record, self._unfinished)]
-        self._record_is_ours = found[0] is not None
+        kept = zip((self.record, self._unfinished), found, strict=True)
+        self._foreign_records = [path.name for path, files in kept if files is None]
         named = {name for files in found for name in files or ()}
         self.old = frozenset(name for name in named if re.fullmatch(results, name))
 
@@ -58,7 +59,7 @@ class Outputs:
 
     def foreign(self, names: Iterable[str] | None = None) -> list[Path]:
         """Those of ``names`` (by default of all that may be written) that no earlier record names."""
-        asked = [*(self.names if names is None else names), *([] if self._record_is_ours else [self.record.name])]
+        asked = [*(self.names if names is None else names), *self._foreign_records]
         found = [self.folder / name for name in asked if name not in self.old or (self.folder / name).is_dir()]
         return [path for path in found if _exists(path)]
 

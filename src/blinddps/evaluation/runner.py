@@ -107,7 +107,7 @@ def run_bench(
     with store.writing():
         others = [os.path.abspath(folder) for folder in reuse]
         call = {"data": os.path.abspath(data), "only": list(only), "limit": limit, "reuse": others}
-        _claim(store, spec, source, call)
+        _begin_run(store, spec, source, call)
         store.save_plan([job for job, *_ in planned])
         todo, already, elsewhere, ours = [], 0, 0, source_hash()
         failed, failed_before, reused, first_failure = 0, 0, 0, ""
@@ -168,7 +168,7 @@ def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:
     ]
 
 
-def _claim(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> None:
+def _begin_run(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> None:
     """Write what the run is made of; refuse a folder of another benchmark."""
     path = store.folder / "spec.json"
     others = ("spec.toml", "plan.json", "runs.jsonl", "records", "pictures", "learned")

@@ -60,13 +60,20 @@ def find_prior(name: str | Path, others: tuple[str, ...] = ()) -> Path:
             f"prior '{name}' is a file; give a diffusers pipeline folder (model_index.json, unet/, scheduler/) "
             "with safetensors weights: pickled checkpoints are not loaded"
         )
-    if isinstance(name, str) and (snapshot := hub_folder(name)) is not None:
+    if isinstance(name, str) and not _is_path(path) and (snapshot := hub_folder(name)) is not None:
         return snapshot
     if isinstance(name, Path) or text[:1] in ("", "~", ".") or set(text) & {"/", os.sep}:
         raise PriorError(
             f"prior folder '{name}' does not exist; check the path, or give one of {', '.join((*shipped, *others))}"
         )
     raise PriorError(f"{unknown_name('prior', text, (*shipped, *others))}; give one of these or a pipeline folder")
+
+
+def _is_path(path: Path) -> bool:
+    """Whether a name ``first/second`` means a folder here rather than an owner of the hub: its first part is one."""
+    with contextlib.suppress(OSError, ValueError):
+        return len(path.parts) > 1 and Path(path.parts[0]).is_dir()
+    return False
 
 
 @isolated

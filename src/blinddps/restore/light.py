@@ -29,13 +29,10 @@ ABOVE_NOISE = 1.2  # times the noise's mean square, which is known to some 5 %; 
 PEAK = 6.0  # times its standard deviation, for the few: stars
 SHADING = 0.0004  # curvature, of the range per square pixel: what light falling off towards the corners has
 FEW = 10  # values beyond which a peak is no accident
-FAINT = (
-    0.4  # of [0, 1]: what uses more is no noise; water and grass, of which 2 of 800 crops fall as noise does, use it
-)
-FALLS = (
-    (4, 2.0),
-    (8, 4.0),
-)  # mean square of blocks of so many pixels over that of four times as many: of white noise 16
+FAINT = 0.4  # of [0, 1]: what uses more is no noise; water and grass, 2 of 800 crops of which fall as noise, use it
+FALLS = (4, 2.0), (8, 4.0)  # mean square of blocks of so many pixels over that of four times as many: of white noise 16
+FLAT = 2.3  # fourth moment over the squared variance: of noise 3, of bars, checks and waves 1 to 2
+AROUND = 33  # pixels a side whose mean is taken off for it
 SKEW = 0.5  # of noise 0; of 800 crops of photographs, text and microscopy that are faint and fall so, 1 and more
 
 
@@ -196,15 +193,23 @@ def tells_a_blur(y01: Tensor) -> bool:
 
 def _is_noise(y: Tensor) -> bool:
     """Whether this is noise that neighbours share, as of demosaicing and JPEG: from blocks that are larger than what
-    neighbours share its power falls, where that of pictures rises, and dark and bright are equally frequent."""
+    neighbours share its power falls, where that of pictures rises; dark and bright are equally frequent, and
+    what lies between them most, as in no pattern of two tones."""
     if min(y.shape[-2:]) < 3 * 4 * FALLS[-1][0]:
         return False
     for side, fall in FALLS:
         fine, coarse = (float(_second_differences(y, s).square().mean()) for s in (side, 4 * side))
         if fine < fall * coarse:
             return False
-    deviation = y - y.mean((-2, -1), keepdim=True)
-    return abs(float(deviation.pow(3).mean() / deviation.square().mean() ** 1.5)) < SKEW
+    if abs(_moment(y - y.mean((-2, -1), keepdim=True), 3)) > SKEW:
+        return False
+    around = F.avg_pool2d(y, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
+    return _moment(y - around, 4) > FLAT
+
+
+def _moment(x: Tensor, order: int) -> float:
+    """The mean of a power over that power of the root mean square."""
+    return float(x.pow(order).mean() / x.square().mean().clamp(min=1e-12) ** (order / 2))
 
 
 def _second_differences(y: Tensor, side: int) -> Tensor:

@@ -111,9 +111,11 @@ class Kept:
         if any(not re.fullmatch(r"tile-\d+\.npz|tiles\.json|\.blinddps-.*", name) for name in names):
             raise InputError(f"'{folder}', where tiles are kept, holds other files; move them or give another --out")
         record = folder / "tiles.json"
-        old = None
-        with suppress(OSError, ValueError, InputError):
-            old = json.loads(read_text(record)).get("key")
+        old = _key_in(record)
+        if old is None and any(not name.startswith(".blinddps-") for name in names):
+            raise InputError(
+                f"'{folder}', where tiles are kept, has no record of this program; move it or give another --out"
+            )
         if old != key:
             for name in names:
                 (folder / name).unlink(missing_ok=True)
@@ -139,9 +141,21 @@ class Kept:
             np.savez(file, image=image, residual=np.float64(residual))
 
 
+def _key_in(record: Path) -> str | None:
+    """The key that a record of :class:`Kept` names; None where it is none."""
+    with suppress(OSError, ValueError, InputError, RecursionError, AttributeError, KeyError, TypeError):
+        content = json.loads(read_text(record))
+        if content["environment"]["blinddps"]:
+            return str(content["key"])
+    return None
+
+
 def forget(folder: Path) -> None:
     """Remove what :class:`Kept` has kept, once the picture is written."""
-    for path in [*folder.glob("tile-*.npz"), folder / "tiles.json"]:
+    if _key_in(folder / "tiles.json") is None:
+        return
+    kept = [path for path in folder.glob("tile-*.npz") if re.fullmatch(r"tile-\d+\.npz", path.name)]
+    for path in [*kept, folder / "tiles.json"]:  # the record last: a killed call leaves none without it
         path.unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()

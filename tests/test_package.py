@@ -27,10 +27,13 @@ ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 HEAVY = {
+    "astropy",
     "cv2",
     "diffusers",
     "imagecodecs",
     "PIL",
+    "pillow_heif",
+    "rawpy",
     "scipy",
     "skimage",
     "tensorboard",

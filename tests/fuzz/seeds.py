@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -132,7 +133,38 @@ def _pictures(x: np.ndarray) -> Files:
     for name, more in (("deep.png", []), ("gamma.png", extra[:1]), ("hdr.png", extra)):
         body = [(b"IHDR", head), *more, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
         files[name] = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in body)
-    return files | _tiffs(x, deep) | _arrays(x, deep)
+    return files | _tiffs(x, deep) | _arrays(x, deep) | _extras(x)
+
+
+def _extras(x: np.ndarray) -> Files:
+    """What the extras read, as far as they are installed."""
+    files: Files = {}
+    with contextlib.suppress(OSError, KeyError):
+        files["rgb.avif"] = _saved(x, "AVIF")
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        out = io.BytesIO()
+        pillow_heif.from_bytes("RGB", (x.shape[1], x.shape[0]), x.tobytes()).save(out, quality=80)
+        files["rgb.heic"] = out.getvalue()
+    with contextlib.suppress(ImportError):
+        from astropy.io import fits
+
+        counts = x[..., 0].astype(np.float32) * 3 - 100
+        counts[3, 4] = np.nan
+        kinds = {
+            "float": [fits.PrimaryHDU(counts)],
+            "integers": [fits.PrimaryHDU(x[..., 0].astype(np.uint16))],
+            "cube": [fits.PrimaryHDU(counts[None].repeat(3, 0))],
+            "extension": [fits.PrimaryHDU(), fits.ImageHDU(counts, name="SCI")],
+            "packed": [fits.PrimaryHDU(), fits.CompImageHDU(counts, compression_type="GZIP_2")],
+            "table": [fits.PrimaryHDU(), fits.BinTableHDU.from_columns([])],
+        }
+        for name, parts in kinds.items():
+            out = io.BytesIO()
+            fits.HDUList(parts).writeto(out)
+            files[f"{name}.fits"] = out.getvalue()
+    return files
 
 
 def _interlaced(grey: np.ndarray) -> bytes:

@@ -289,6 +289,7 @@ def test_the_number_of_pixels_is_limited() -> None:
 
 
 def test_one_list_of_suffixes() -> None:
-    assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".npy"} == room.PICTURE_SUFFIXES
+    assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".npy"} < room.PICTURE_SUFFIXES
+    assert {".fits", ".fit", ".heic", ".avif", ".dng", ".nef", ".cr3"} < room.PICTURE_SUFFIXES
     assert room.DATASET_SUFFIXES < room.PICTURE_SUFFIXES
     assert {".tiff", ".gif", ".mp4", ".mkv"} < room.FRAME_SUFFIXES

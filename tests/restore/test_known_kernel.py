@@ -179,7 +179,7 @@ def test_pictures_that_are_no_kernel(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=sentence) as caught:
             read_kernel(tmp_path / name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"is no \.npy, \.png or \.tif file"):
+    with pytest.raises(InputError, match=r"is no \.npy, \.png, \.tif or \.fits file"):
         read_kernel(tmp_path / "k.txt")
 
 
@@ -252,3 +252,11 @@ def test_a_known_kernel_begins_where_the_blur_is_off(tiny: dict[str, Any]) -> No
     assert after < 0.6 * before
     border = (..., slice(None), slice(4, 12))  # what the measurement holds of its first columns
     assert (begun.initial - sharp)[border].square().mean() < 0.6 * (unknown.initial - sharp)[border].square().mean()
+
+
+def test_a_kernel_may_be_a_fits_file(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    k = np.zeros((9, 9), np.float32)
+    k[3:6, 4] = (1, 2, 1)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(40 * k, name="PSF")]).writeto(tmp_path / "k.fits")
+    np.testing.assert_allclose(read_kernel(tmp_path / "k.fits")[0, 0].numpy(), k / 4, atol=1e-5)

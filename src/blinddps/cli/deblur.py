@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,10 @@ from typer import Option
 
 from .console import say
 from .errors import note, report, usage
-from .files import expand, file_hash, given_path, output_names, restored, write_kernel
+from .files import expand, file_hash, given_path, output_names, picture_suffix, restored, write_kernel
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import Evolution, progress_bar
+from .stack import restore_stack
 from .threads import Threads, set_threads
 
 if TYPE_CHECKING:
@@ -176,6 +177,23 @@ def deblur(
         str,
         Option(metavar="auto|N", rich_help_panel=OUTPUT, help="Larger pictures pass the network in tiles of N pixels."),
     ] = "auto",
+    form: Annotated[
+        str,
+        Option(
+            "--format",
+            metavar="auto|same|png|jpeg|webp|tiff|npy|fits",
+            rich_help_panel=OUTPUT,
+            help="Of the restored picture. auto: png, but tiff, npy and fits for their own. same: the input's.",
+        ),
+    ] = "auto",
+    planes: Annotated[
+        str,
+        Option(
+            metavar="auto|first|shared|each",
+            help="Of FITS cubes and TIFF stacks: one kernel for all planes (shared), one for each, or the first plane "
+            "alone. auto: shared for FITS, ImageJ and OME, first for other TIFF.",
+        ),
+    ] = "auto",
     threads: Threads = "auto",
     animate: Annotated[
         bool,
@@ -195,8 +213,8 @@ def deblur(
     Each INPUT leaves in DIR, with NAME its file name without suffix (NAME-2, ... for further inputs of one name):
 
     \b
-      NAME_restored.png   the picture, in the input's size, depth, profile and alpha
-                          (.tif for TIFF and .npy for NPY inputs)
+      NAME_restored.png   the picture, in the input's size, depth, profile, metadata and alpha
+                          (.tif for TIFF, .npy for NPY and .fits for FITS inputs; --format)
       NAME_kernel.npy     the kernel: float32, non-negative, sum one
       NAME_kernel.png     the kernel for the eye: maximum white, enlarged
       NAME_figure.png     input, restored picture and kernel side by side
@@ -216,7 +234,7 @@ def deblur(
     then 1.
     """
     from ..core.outputs import refuse_conflicts
-    from ..io import ensure_output_dir
+    from ..io import FORMAT_SUFFIXES, ensure_output_dir
     from ..priors import load_prior
     from ..restore import DeblurSettings
     from ..restore.known_kernel import read_kernel
@@ -234,14 +252,16 @@ def deblur(
         load_prior(name)
     paths, failures = expand(inputs)
     once = ["figure.png", *(["frames.png", "frames.gif"] if animate else [])]
+    usage(_one_of, "--format", form, ("auto", "same", *FORMAT_SUFFIXES))
+    usage(_one_of, "--planes", planes, ("auto", "first", "shared", "each"))
     outputs = [
-        restored(out, path, name, ["kernel.npy", "kernel.png"], settings.samples, once)
+        restored(out, path, name, ["kernel.npy", "kernel.png"], settings.samples, once, picture_suffix(path, form))
         for path, name in zip(paths, output_names(paths), strict=True)
     ]
     refuse_conflicts(outputs, paths if known_kernel is None else [*paths, known_kernel], overwrite)
     for path, results in zip(paths, outputs, strict=True):
         try:
-            failures += not _restore(path, results, settings, animate, overwrite, quiet)
+            failures += not _restore(path, results, settings, Wanted(form, planes), animate, overwrite, quiet)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -249,18 +269,47 @@ def deblur(
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of an input and how its picture is written: see ``--format`` and ``--planes``."""
+
+    form: str = "auto"
+    planes: Any = "auto"
+
+
+def _one_of(name: str, value: str, among: tuple[str, ...]) -> None:
+    from ..core import InputError, unknown_name
+
+    if value not in among:
+        raise InputError(unknown_name(name, value, among))
+
+
 def _restore(
-    path: Path, results: Outputs, settings: DeblurSettings, animate: bool, overwrite: bool, quiet: bool
+    path: Path,
+    results: Outputs,
+    settings: DeblurSettings,
+    wanted: Wanted,
+    animate: bool,
+    overwrite: bool,
+    quiet: bool,
 ) -> bool:
     """Restore one input and write its results; false if a sample diverged."""
-    from ..io import read_image
+    from ..io import output_suffix, read_planes
+    from ..io.write import check_format
     from ..restore import deblur as solve
     from ..restore.tiles import forget
 
     results.check(overwrite)
-    picture = read_image(path, warn=False)
+    planes = read_planes(path, wanted.planes)
+    picture, suffix = planes[0], output_suffix(planes[0], wanted.form)
+    for sentence in check_format(planes, suffix):  # before the work
+        note("note", sentence, path)
     for sentence in picture.notes:
         note("note", sentence, path)
+    if len(planes) > 1:
+        return restore_stack(
+            path, results, planes, settings, "each" if wanted.planes == "each" else "shared", suffix, quiet
+        )
     evolution = Evolution(settings.linear_light) if animate else None
     kept = results.folder / f".{results.name('tiles')}"
     with progress_bar(path.name, settings, quiet) as show:
@@ -280,7 +329,7 @@ def _restore(
         evolution = None  # of a part
     for sentence in result.notes:
         note("note", sentence, path)
-    written = _write(path, results, picture, result, evolution)
+    written = _write(path, results, picture, result, evolution, suffix)
     forget(kept)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
@@ -304,16 +353,17 @@ def summary(status: str, confidence: float | None) -> str:
 
 
 def _write(
-    path: Path, results: Outputs, picture: Picture, result: Deblurred, evolution: Evolution | None
+    path: Path, results: Outputs, picture: Picture, result: Deblurred, evolution: Evolution | None, suffix: str
 ) -> dict[int, Path]:
     """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
-    from ..io import comparison_figure, framed, output_suffix, strip_and_gif, write_image
+    from ..io import comparison_figure, framed, strip_and_gif, write_image
+    from ..restore import history
 
     files: dict[int, list[str]] = {}
     for j, outcome in enumerate(result.outcome):
         if outcome.status != "diverged":
             number = f"_sample{j + 1}" if j else ""
-            kinds = f"restored{number}{output_suffix(picture)}", f"kernel{number}.npy", f"kernel{number}.png"
+            kinds = f"restored{number}{suffix}", f"kernel{number}.npy", f"kernel{number}.png"
             files[j] = [results.name(kind) for kind in kinds]
     shared = [results.name("figure.png")] if files else []
     if files and evolution is not None and evolution.frames:
@@ -321,7 +371,7 @@ def _write(
     every = [name for names in [*files.values(), shared] for name in names]
     results.begin(every)
     for j, (image, kernel, _) in files.items():
-        write_image(results.folder / image, result.images[j], like=picture)
+        write_image(results.folder / image, result.images[j], like=picture, history=history(result, kernel))
         write_kernel(results.folder / kernel, result.kernels[j])
     if shared:
         first = min(files)
@@ -337,6 +387,7 @@ def _write(
 
 def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]]) -> dict[str, Any]:
     from ..provenance import environment
+    from ..restore import flux, fwhm
 
     height, width, channels = picture.data.shape
     return {
@@ -350,6 +401,8 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
             "dtype": picture.dtype.name,
             "alpha": picture.alpha is not None,
             "icc_profile": picture.icc_profile is not None,
+            "missing": 0 if picture.missing is None else int(picture.missing.sum()),
+            "values": [picture.low, picture.high],
         },
         "samples": [
             {
@@ -362,6 +415,8 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
             for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
         ],
         "noise": result.noise,
+        "kernel_fwhm": round(fwhm(result.kernel), 3),
+        "flux": flux(picture, result.image) if picture.light == "linear" else None,
         "range": result.range,
         "region": result.region,
         "regions": [{"region": region, "confidence": sure} for region, sure in result.regions],

@@ -108,18 +108,17 @@ def restored(
     return Outputs(out, f"{name}_result.json", [*names, *(f"{name}_{kind}" for kind in once)], own)
 
 
-def picture_suffix(path: Path) -> str:
+def picture_suffix(path: Path, chosen: str = "auto") -> str:
     """What ``blinddps.io.output_suffix`` will say, from the file's first bytes; one that cannot be read fails later."""
+    from ..io import suffix_of
+    from ..io.formats import format_of
+
     try:
         with open(path, "rb") as file:
-            head = file.read(6)
+            form = format_of(file.read(16))
     except (OSError, ValueError):
-        return ".png"
-    if head.startswith(b"\x93NUMPY"):
-        return ".npy"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return path.suffix if path.suffix.lower() in (".tif", ".tiff") else ".tif"
-    return ".png"
+        form = None
+    return suffix_of(form.name if form else None, path.suffix, chosen)
 
 
 def file_hash(path: Path) -> str:

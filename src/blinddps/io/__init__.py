@@ -6,12 +6,15 @@ from .colour import to_display, to_linear
 from .figure import comparison_figure, framed, grid, kernel_picture, strip_and_gif, tilt_picture
 from .formats import DATASET_SUFFIXES, FRAME_SUFFIXES, PICTURE_SUFFIXES
 from .frames import Scene, read_frames, sharpest
+from .missing import filled, masked, read_mask
 from .picture import Picture, from_float, from_tensor, to_float, to_tensor
+from .planes import read_planes
 from .read import read_image
-from .write import output_suffix, write_image
+from .write import FORMAT_SUFFIXES, output_suffix, suffix_of, write_image, write_planes
 
 __all__ = [
     "DATASET_SUFFIXES",
+    "FORMAT_SUFFIXES",
     "FRAME_SUFFIXES",
     "PICTURE_SUFFIXES",
     "Picture",
@@ -21,16 +24,21 @@ __all__ = [
     "atomic_write",
     "comparison_figure",
     "ensure_output_dir",
+    "filled",
     "framed",
     "from_float",
     "from_tensor",
     "grid",
     "kernel_picture",
+    "masked",
     "output_suffix",
     "read_frames",
     "read_image",
+    "read_mask",
+    "read_planes",
     "sharpest",
     "strip_and_gif",
+    "suffix_of",
     "tilt_picture",
     "to_display",
     "to_float",
@@ -38,4 +46,5 @@ __all__ = [
     "to_tensor",
     "write_image",
     "write_json",
+    "write_planes",
 ]

@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from .decode import npy, pillow, png, tiff, webp
+from .decode import fits, heif, npy, pillow, png, raw, tiff, webp
 from .decode.common import Decoded
 
-__all__ = ["DATASET_SUFFIXES", "FRAME_SUFFIXES", "PICTURE_SUFFIXES", "VIDEO_SUFFIXES", "Format", "format_of"]
+__all__ = [
+    "DATASET_SUFFIXES",
+    "FRAME_SUFFIXES",
+    "PICTURE_SUFFIXES",
+    "RAW_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Format",
+    "format_of",
+]
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,19 @@ class Format:
     read_frames: Callable[[BinaryIO, int], Iterator[tuple[str, Decoded]]] | None = None
 
 
+_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+RAW_SUFFIXES = (
+    ".dng",
+    ".nef",
+    ".cr2",
+    ".cr3",
+    ".arw",
+    ".raf",
+    ".orf",
+    ".rw2",
+    ".pef",
+)  # most are TIFF inside, and told there
+
 FORMATS = (
     Format("PNG", png.read, (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("JPEG", pillow.read_jpeg, (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
@@ -39,13 +60,17 @@ FORMATS = (
     Format("GIF", pillow.read_gif, (".gif",), (b"GIF87a", b"GIF89a"), pillow.read_gif_frames),
     Format("BMP", pillow.read_bmp, (".bmp",), (b"BM",)),
     Format("NPY", npy.read, (".npy",), (b"\x93NUMPY",)),
+    Format("FITS", fits.read, (".fits", ".fit", ".fts"), (b"SIMPLE  =",), fits.read_frames),
+    Format("AVIF", heif.read_avif, (".avif",), (b"....ftypavif", b"....ftypavis")),
+    Format("HEIC", heif.read, (".heic", ".heif"), tuple(b"....ftyp" + brand for brand in _HEIC)),
+    Format("RAW", raw.read, RAW_SUFFIXES, (b"....ftypcrx ", b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),
 )
 
 #: Suffixes, in lower case, by which a folder's pictures are found. A file that is named is told by its content.
 PICTURE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 
-#: Those of data sets, where an array is a kernel as often as a picture, and an animation is no item.
-DATASET_SUFFIXES = PICTURE_SUFFIXES - {".gif", ".npy"}
+#: Those of data sets, where an array is a kernel as often as a picture, and an animation is no item; no extras.
+DATASET_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 
 #: Suffixes of videos, which PyAV reads.
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"})

@@ -72,7 +72,7 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None, max
     first: tuple[str, Picture] | None = None
     seen, room = 0, free_memory()
     try:
-        for seen, (name, picture) in enumerate(_frames(path, notes, max_pixels), 1):
+        for seen, (name, picture) in enumerate(pictures_of(path, notes, max_pixels), 1):
             first = first or (name, picture)
             _require_size(source, name, picture.data, first[0], first[1].data)
             notes += picture.notes
@@ -120,7 +120,8 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name.casefold())]
 
 
-def _frames(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[str, Picture]]:
+def pictures_of(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[str, Picture]]:
+    """Every frame with its name, one decoded at a time."""
     if os.path.isdir(path):  # as a Path, a name that is too long raises
         for one in _folder(path):
             yield one.name, read_image(one, warn=False, max_pixels=max_pixels)

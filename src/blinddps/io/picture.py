@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..core.errors import InputError
+from .metadata import Metadata
 
 if TYPE_CHECKING:
     import torch
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "from_float", "from_tensor", "to_float", "to_tensor"]
 
 AlphaKind = Literal["straight", "premultiplied", "unspecified"]
+Light = Literal["display", "linear", "camera"]
 
 MAX_PIXELS = 200_000_000
 
 # A float image may overshoot [0, 1] by this much (rounding in another program); it is clipped. Beyond it the
 # scale is unknown.
 RANGE_TOLERANCE = 1e-3
+
+ROOM_BELOW, ROOM_ABOVE = 0.1, 1.5  # of the range of measured values: a star may become 2.5 times as bright
 
 DTYPE_REMEDY = "convert it to uint8, uint16 or float in [0, 1]"
 
@@ -43,7 +47,7 @@ class Picture:
     icc_profile
         The embedded ICC profile's bytes, or None.
     format
-        "PNG", "JPEG", "WEBP", "TIFF", "NPY", "GIF" or "BMP", told by the content.
+        A name of ``io.formats``, told by the content: "PNG", "JPEG", "TIFF", "FITS", ...
     path
         Where it came from; None when read from a stream.
     source_shape
@@ -53,6 +57,18 @@ class Picture:
     notes
         One sentence for each thing that was left out or converted with loss; :func:`read_image` also warns with
         each.
+    low, high
+        Values of the file that are 0 and 1 in ``data``: of FITS, and of float TIFF beyond [0, 1], its least and largest
+        with room for a restoration's peaks.
+    missing
+        ``(H, W)``, true where nothing was measured, or None; ``data`` is taken from the surroundings there.
+    blank
+        ``(H, W)``, true where the file has no number (NaN, infinite): there none is written either. Or None.
+    light
+        "display": values of a screen (sRGB); "linear": of a detector; "camera": linear light of a camera's raw file,
+        brought to a screen's values at 16 bit.
+    metadata
+        What the file says beside the pixels.
     """
 
     data: np.ndarray
@@ -64,6 +80,17 @@ class Picture:
     source_shape: tuple[int, ...]
     alpha_kind: AlphaKind = "straight"
     notes: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    missing: np.ndarray | None = None
+    blank: np.ndarray | None = None
+    light: Light = "display"
+    metadata: Metadata = field(default_factory=Metadata)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether ``data`` is of another range than the file."""
+        return (self.low, self.high) != (0.0, 1.0)
 
 
 def to_float(x: np.ndarray) -> np.ndarray:
@@ -142,6 +169,45 @@ def checked_pixels(pixels: np.ndarray) -> np.ndarray:
                 f"its values span [{low:.6g}, {high:.6g}] but a float image must lie in [0, 1]; rescale it first"
             )
     return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def room(low: float, high: float) -> tuple[float, float]:
+    """A range about measured values that holds their restoration, whose peaks are higher than those of a blurred one.
+
+    Raises:
+        InputError: a range that float64 cannot hold.
+    """
+    width = high - low
+    if not math.isfinite(3 * width) or max(abs(low), abs(high)) > 1e300:
+        raise InputError(f"its values span [{low:.6g}, {high:.6g}], more than can be computed with; rescale it first")
+    if not width > 1e-12 * max(abs(low), abs(high)):
+        width = max(abs(low), 1.0)
+    return low - ROOM_BELOW * width, high + ROOM_ABOVE * width
+
+
+def measured_pixels(
+    pixels: np.ndarray, span: tuple[float, float] | None
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Floats of any range as ``(H, W, C)`` float32 in [0, 1], where they are not finite, and what 0 and 1 stand for.
+
+    That is ``span`` with :func:`room` about it; without a span the values' own, or nothing where they lie in [0, 1].
+    """
+    require_image_dtype(pixels.dtype)
+    x = pixels.astype(np.float64)
+    x = x if x.ndim == 3 else x[..., None]
+    blank = np.isfinite(x).min(axis=-1) == 0
+    if blank.all():
+        raise InputError("none of its values is a number, so there is nothing to restore; give another picture")
+    if span is None:
+        good = x[~blank]
+        low, high = float(good.min()), float(good.max())
+        inside = low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
+        span = (0.0, 1.0) if inside else room(low, high)
+    else:
+        span = room(*span)
+    low, high = span
+    x = np.where(blank[..., None], low, x)
+    return ((x - low) / (high - low)).clip(0, 1).astype(np.float32), blank, (low, high)
 
 
 def apply_orientation(x: np.ndarray, orientation: int) -> np.ndarray:

@@ -12,10 +12,11 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import InputError
-from .decode import tiff
+from .decode import fits, tiff
 from .decode.common import Decoded, undecodable
 from .formats import FORMATS, Format, format_of
-from .picture import MAX_PIXELS, Picture, apply_orientation, checked_pixels, to_float
+from .missing import filled
+from .picture import MAX_PIXELS, Picture, apply_orientation, checked_pixels, measured_pixels, to_float
 
 __all__ = ["given_path", "open_file", "picture_of", "read_image", "sniff"]
 
@@ -25,16 +26,18 @@ def read_image(
 ) -> Picture:
     """Read an image file, or an open binary stream, exactly: 8 or 16 bit or float, grey or colour, with alpha or not.
 
-    Formats: PNG, JPEG, WebP, TIFF (also LZW, deflate, tiled, planar, MinIsWhite, palette, BigTIFF), GIF, BMP,
-    and NPY arrays of shape ``(H, W)`` or ``(H, W, 1 | 2 | 3 | 4)``, where 2 and 4 channels end in alpha.
+    Formats: PNG, JPEG, WebP, TIFF (also LZW, deflate, tiled, planar, MinIsWhite, palette, BigTIFF), GIF, BMP, AVIF,
+    and NPY arrays of shape ``(H, W)`` or ``(H, W, 1 | 2 | 3 | 4)``, where 2 and 4 channels end in alpha; by extras FITS
+    (``fits``), HEIC (``heic``) and the raw files of cameras (``raw``).
 
     * Unsigned integers are divided by their maximum, 255 or 65535. Palettes become RGB; depths below 8 bit
       become 8 bit, TIFF depths of 9 to 15 bit are stretched to 16.
-    * Float images must lie in [0, 1]; up to 0.001 outside is clipped.
-    * The EXIF (or TIFF) orientation is applied. Other EXIF and XMP metadata are not kept.
+    * Floats lie in [0, 1]; up to 0.001 outside is clipped. Those of FITS and TIFF may have any range (``Picture.low``,
+      ``high``), and what is no number is missing (``Picture.missing``).
+    * The EXIF (or TIFF) orientation is applied. EXIF and XMP are in ``Picture.metadata``.
     * CMYK becomes RGB, by the embedded profile if there is a usable one (the result is then sRGB and carries no
       profile).
-    * Of several animation frames the first is read, of several TIFF pages ``page``, from 0.
+    * Of several animation frames the first is read, of several TIFF pages and planes of FITS ``page``, from 0.
 
     The last two add a sentence to ``Picture.notes`` and, unless ``warn`` is False, issue it as a
     ``UserWarning``. The number of pixels is checked against ``max_pixels`` before anything is decoded; the WebP
@@ -44,7 +47,8 @@ def read_image(
     ------
     InputError
         If the file is missing, empty, damaged, truncated, of another type or too large, or if its pixels are
-        NaN, infinite, outside [0, 1], complex, of a signed or wider integer type, or of an unsupported shape.
+        NaN, infinite or outside [0, 1] (but in FITS and TIFF), complex, of a signed or wider integer type, or of an
+        unsupported shape.
     """
     name, path, opened = open_file(source)
     try:
@@ -54,7 +58,7 @@ def read_image(
             except OSError as error:
                 raise InputError(f"{error.strerror or error}; get a fresh copy") from error
             try:
-                decoded = form.read(file, max_pixels) if not page else tiff.read(file, max_pixels, page)
+                decoded = form.read(file, max_pixels) if not page else _page(form, file, max_pixels, page)
             except InputError:
                 raise
             except MemoryError as error:
@@ -69,21 +73,41 @@ def read_image(
     return picture
 
 
+def _page(form: Format, file: BinaryIO, max_pixels: int, page: int) -> Decoded:
+    """The page of TIFF, or the plane of FITS."""
+    read = {"TIFF": tiff.read, "FITS": fits.read}.get(form.name)
+    if read is None:
+        raise InputError(f"it has no page {page}, being {form.name}; leave the page out")
+    return read(file, max_pixels, page)
+
+
 def picture_of(decoded: Decoded, format_: str, path: Path | None = None) -> Picture:
     """What was decoded, checked and upright, as a picture."""
-    pixels = checked_pixels(decoded.pixels)
+    blank, span = None, (0.0, 1.0)
+    if decoded.measured and decoded.pixels.dtype.kind == "f" and decoded.pixels.size:
+        pixels, where, span = measured_pixels(decoded.pixels, decoded.span)
+        blank = apply_orientation(where[..., None], decoded.orientation)[..., 0].copy() if where.any() else None
+    else:
+        pixels = checked_pixels(decoded.pixels)
     upright = apply_orientation(pixels, decoded.orientation)
     colours = 1 if upright.shape[2] < 3 else 3
+    data = np.ascontiguousarray(to_float(upright[..., :colours]))
     return Picture(
-        data=np.ascontiguousarray(to_float(upright[..., :colours])),
+        data=data if blank is None else filled(data, blank),
         alpha=np.ascontiguousarray(upright[..., colours]) if upright.shape[2] > colours else None,
-        dtype=pixels.dtype,
+        dtype=decoded.pixels.dtype.newbyteorder("="),
         icc_profile=decoded.icc_profile or None,
         format=format_,
         path=path,
         source_shape=decoded.pixels.shape,
         alpha_kind=decoded.alpha_kind,
         notes=decoded.notes,
+        low=span[0],
+        high=span[1],
+        missing=blank,
+        blank=blank,
+        light="linear" if span != (0.0, 1.0) else decoded.light,
+        metadata=decoded.metadata,
     )
 
 

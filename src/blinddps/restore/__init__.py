@@ -4,10 +4,12 @@ from .candidates import solve
 from .deblur import deblur
 from .find import FoundKernel, find_kernel
 from .plan import Cards, Plan, plan_of, resolve
+from .planes import deblur_planes
 from .problem import Problem, load_priors
 from .run import solve_blur
 from .settings import DeblurSettings
 from .solvers import SOLVERS
+from .told import flux, fwhm, history
 from .turbulence import Turbulence, TurbulenceSettings, restore_turbulence
 from .whole import Deblurred
 
@@ -22,7 +24,11 @@ __all__ = [
     "Turbulence",
     "TurbulenceSettings",
     "deblur",
+    "deblur_planes",
     "find_kernel",
+    "flux",
+    "fwhm",
+    "history",
     "load_priors",
     "plan_of",
     "resolve",

@@ -154,7 +154,7 @@ def kernel_by_region(
 
     def ask(part: Region, diffusions: bool) -> Deblurred:
         x, y, width, height = part
-        piece = replace(picture, data=picture.data[y : y + height, x : x + width], alpha=None, notes=())
+        piece = replace(picture, data=picture.data[y : y + height, x : x + width], alpha=None, missing=None, notes=())
         return restore_at_once(piece, settings, cards, on_step, kernel_only=True, diffusions=diffusions)
 
     for part in parts:

@@ -21,7 +21,7 @@ __all__ = ["Kernel", "frozen_kernel", "read_kernel"]
 
 Kernel = tuple[tuple[float, ...], ...]
 
-PICTURES = (".png", ".tif", ".tiff")  # of kernels; a JPEG has speckle beside them
+PICTURES = (".png", ".tif", ".tiff", ".fits", ".fit")  # of kernels; a JPEG has speckle beside them
 
 _LONGEST = 4096  # entries of a side: what is longer is no blur, and 128 MB in double precision
 _SHOWN = 256  # pixels to which kernels are enlarged for the eye
@@ -45,8 +45,8 @@ def read_kernel(given: str | os.PathLike[str] | Kernel, picture: tuple[int, int]
     """The kernel ``(1, 1, h, w)`` float32, sum one.
 
     Args:
-        given: path of a ``.npy``, ``.png`` or ``.tif`` file, or the numbers. A picture is grey, the kernel light on
-            black; one that this program enlarged for the eye (``NAME_kernel.png``) is read at its own size.
+        given: path of a ``.npy``, ``.png``, ``.tif`` or ``.fits`` file, or the numbers. A picture is grey, the kernel
+            light on black; one that this program enlarged for the eye (``NAME_kernel.png``) is read at its own size.
         picture: rows and columns of the picture it has blurred, where there is one to compare with.
 
     Raises:
@@ -73,7 +73,7 @@ def _load(path: Path) -> Any:
     if path.suffix.lower() in PICTURES:
         return _of_picture(path)
     if path.suffix.lower() != ".npy":
-        raise InputError(f"kernel '{path}' is no .npy, .png or .tif file; save the array with numpy.save")
+        raise InputError(f"kernel '{path}' is no .npy, .png, .tif or .fits file; save the array with numpy.save")
     remedy = "save the array with numpy.save"
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -108,9 +108,13 @@ def _of_picture(path: Path) -> np.ndarray:
         picture = read_image(path, warn=False, max_pixels=_LONGEST**2)
     except InputError as error:
         raise InputError(f"cannot read kernel {str(error).removeprefix('cannot read ')}") from None
-    if picture.format not in ("PNG", "TIFF"):
+    if picture.format not in ("PNG", "TIFF", "FITS"):
         raise InputError(f"kernel '{path}' is a {picture.format} file; give PNG, TIFF or NPY, which keep it exactly")
     k: np.ndarray = picture.data[..., 0]
+    if picture.scaled:
+        k = picture.low + k.astype(np.float64) * (picture.high - picture.low)
+        k = np.where(np.abs(k) > 1e-6 * np.abs(k).max(), k, 0.0)  # zeros again, after the rounding
+        return k
     if (picture.data != k[..., None]).any():
         raise InputError(f"kernel '{path}' is a picture in colour; give a grey one")
     rim = float(np.median(np.concatenate([k[0], k[-1], k[:, 0], k[:, -1]])))

@@ -38,10 +38,14 @@ SKEW = 0.5  # of noise 0; of 800 crops of photographs, text and microscopy that 
 
 @dataclass(frozen=True)
 class Range:
-    """Values of a picture, in what is solved (linear light with ``linear_light``), that are solved as 0 and as 1."""
+    """Values of a picture, in what is solved (linear light with ``linear_light``), that are solved as 0 and as 1.
+
+    ``measured``: of a detector, with room for peaks, whose faint parts count: the noise is what is estimated.
+    """
 
     low: float = 0.0
     high: float = 1.0
+    measured: bool = False
 
     @property
     def note(self) -> tuple[str, ...]:

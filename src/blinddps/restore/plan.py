@@ -40,6 +40,7 @@ LEAST_OF_EDGES = 3  # pixels of kernel
 LEAST_SEARCHED = 64  # pixels of the picture's shorter side: edges enough
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
+FAINT = 2e-4  # least noise of measured values, of a range with room for peaks: faint stars count
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
 
 
@@ -97,6 +98,7 @@ def resolve(
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     if settings.noise == "auto":
         least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
+        least = FAINT if found is not None and found.measured else least
         estimated = float(estimate_sigma(y).square().mean().sqrt()) / 2  # several frames: all of them
         noise = max(least, estimated, 0.0 if gain == 1 else rounding * gain) / gain
     else:

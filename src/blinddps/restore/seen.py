@@ -82,9 +82,11 @@ def see(pictures: Sequence[Any], settings: DeblurSettings, cards: Cards) -> Seen
 
     notes: list[str] = []
     stack = []
+    measured = False
     for picture in pictures:
         read = as_picture(picture)
         notes += read.notes
+        measured = measured or read.scaled
         stack.append(torch.from_numpy(read.data.transpose(2, 0, 1).copy())[None])
     for i, one in enumerate(stack):
         if one.shape != stack[0].shape:
@@ -102,7 +104,7 @@ def see(pictures: Sequence[Any], settings: DeblurSettings, cards: Cards) -> Seen
     fixed = _fixed_size(settings, cards, (height, width), notes)
     display = resize(y01, fixed) if fixed else y01
     light = to_linear(display) if settings.linear_light else display
-    found = find_range(display, settings.linear_light)
+    found = Range(measured=True) if measured else find_range(display, settings.linear_light)
     card = cards.image
     if y01.shape[1] == 1 and card is not None and card.channels == 3 and card.grey == "none":
         notes.append(

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core.errors import InputError
-from ..picture import AlphaKind
+from ..metadata import Metadata
+from ..picture import AlphaKind, Light
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Decoded", "cmyk_to_rgb", "count_note", "exif_orientation", "gamma_note", "orientation_of", "undecodable"]
+__all__ = [
+    "Decoded",
+    "cmyk_to_rgb",
+    "count_note",
+    "exif_orientation",
+    "gamma_note",
+    "missing_extra",
+    "orientation_of",
+    "undecodable",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A decoder's answer: pixels as stored, ``(H, W)`` or ``(H, W, C)``, alpha last where C is 2 or 4."""
+    """A decoder's answer: pixels as stored, ``(H, W)`` or ``(H, W, C)``, alpha last where C is 2 or 4.
+
+    ``measured``: floats of any range, of which those that are not finite are missing; ``span``: what of these becomes 0
+    and 1, by default the least and the largest. ``light``: as in :class:`~blinddps.io.Picture`.
+    """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
     orientation: int = 1
     alpha_kind: AlphaKind = "straight"
     notes: tuple[str, ...] = ()
+    measured: bool = False
+    span: tuple[float, float] | None = None
+    light: Light = "display"
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+def missing_extra(what: str, library: str, extra: str, remedy: str) -> InputError:
+    """What is said where a format's library is not installed."""
+    return InputError(f"it is {what} and {library} is not installed; pip install 'blinddps[{extra}]', or {remedy}")
 
 
 def exif_orientation(exif: bytes) -> int:

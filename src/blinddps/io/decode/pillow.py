@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ...core.errors import InputError
+from ..metadata import Metadata
 from ..picture import check_size
 from .common import Decoded, cmyk_to_rgb, count_note, gamma_note, orientation_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["from_image", "read_bmp", "read_gif", "read_gif_frames", "read_jpeg", "read_with"]
+__all__ = ["from_image", "metadata_of", "read_bmp", "read_gif", "read_gif_frames", "read_jpeg", "read_with"]
 
 
 def read_jpeg(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -78,14 +79,14 @@ def from_image(image: Image.Image, max_pixels: int, frames: str) -> Decoded:
     profile = profile if isinstance(profile, bytes) else None
     if not profile and "srgb" not in image.info and isinstance(image.info.get("gamma"), float):
         notes += gamma_note(image.info["gamma"])
-    mode = image.mode
+    mode, kept = image.mode, metadata_of(image.info)
     if mode == "CMYK":
         pixels, note = cmyk_to_rgb(image, profile)
-        return Decoded(pixels, orientation=orientation, notes=(*notes, note))
+        return Decoded(pixels, orientation=orientation, notes=(*notes, note), metadata=kept)
     if mode == "LAB":
-        return Decoded(_lab_to_rgb(image), orientation=orientation, notes=notes)
+        return Decoded(_lab_to_rgb(image), orientation=orientation, notes=notes, metadata=kept)
     if mode == "F":
-        return Decoded(np.asarray(image), profile, orientation, notes=notes)
+        return Decoded(np.asarray(image), profile, orientation, notes=notes, metadata=kept)
     if mode.startswith("I"):
         values = np.asarray(image)
         if mode == "I" and (values.min() < 0 or values.max() > 65535):
@@ -93,7 +94,7 @@ def from_image(image: Image.Image, max_pixels: int, frames: str) -> Decoded:
                 f"its 32-bit values span [{values.min()}, {values.max()}], and their white is unknown; "
                 "give an array of uint8, uint16 or floats in [0, 1]"
             )
-        return Decoded(values.astype(np.uint16), profile, orientation, notes=notes)
+        return Decoded(values.astype(np.uint16), profile, orientation, notes=notes, metadata=kept)
     grey = mode in ("1", "L", "LA", "La")
     if mode in ("La", "RGBa"):  # colours multiplied by alpha
         image = image.convert(f"{mode[:-1]}A")
@@ -101,7 +102,17 @@ def from_image(image: Image.Image, max_pixels: int, frames: str) -> Decoded:
         image = image.convert("LA" if grey else "RGBA")
     else:
         image = image.convert("L" if grey else "RGB")
-    return Decoded(np.asarray(image), profile if mode not in ("YCbCr", "HSV") else None, orientation, notes=notes)
+    profile = profile if mode not in ("YCbCr", "HSV") else None
+    return Decoded(np.asarray(image), profile, orientation, notes=notes, metadata=kept)
+
+
+def metadata_of(info: Mapping[Any, Any]) -> Metadata:
+    """What Pillow has in ``Image.info``."""
+    exif, xmp = info.get("exif"), info.get("xmp")
+    return Metadata(
+        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b"",
+        xmp=xmp if isinstance(xmp, bytes) else b"",
+    )
 
 
 def _lab_to_rgb(image: Image.Image) -> np.ndarray:

@@ -8,10 +8,13 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from ..metadata import Metadata
 from ..picture import check_size
 from .common import Decoded, count_note, exif_orientation, gamma_note
 
-__all__ = ["read"]
+__all__ = ["XMP_KEY", "read"]
+
+XMP_KEY = b"XML:com.adobe.xmp\0"
 
 _LOG_SINK = logging.NullHandler()  # warnings of libpng would reach the terminal, as one for every interlaced file
 
@@ -41,7 +44,16 @@ def read(file: BinaryIO, max_pixels: int) -> Decoded:
         icc_profile=profile,
         orientation=exif_orientation(chunks.get(b"eXIf", b"")),
         notes=(*count_note(frames, "frames"), *_colour_notes(chunks, profile)),
+        metadata=Metadata(exif=chunks.get(b"eXIf", b""), xmp=_xmp(blob)),
     )
+
+
+def _xmp(blob: bytes) -> bytes:
+    """The packet of XMP of an uncompressed iTXt chunk, as the XMP specification, part 3, has it."""
+    for kind, payload, _ in _chunks(blob):
+        if kind == b"iTXt" and payload.startswith(XMP_KEY) and payload[len(XMP_KEY) : len(XMP_KEY) + 2] == b"\0\0":
+            return payload[len(XMP_KEY) + 2 :].split(b"\0", 2)[-1]
+    return b""
 
 
 def _chunks(blob: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

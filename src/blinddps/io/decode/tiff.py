@@ -6,15 +6,18 @@ import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ...core.errors import InputError
-from ..picture import DTYPE_REMEDY, AlphaKind, check_size, from_float
+from ..metadata import Metadata
+from ..picture import DTYPE_REMEDY, RANGE_TOLERANCE, AlphaKind, check_size, from_float
+from . import raw
 from .common import Decoded, cmyk_to_rgb, count_note, orientation_of
 
-__all__ = ["read", "read_frames"]
+__all__ = ["planes", "read", "read_frames"]
 
 # tifffile reports damage through logging as well as by raising; with no handler configured that would reach the
 # terminal.
@@ -26,14 +29,16 @@ _ALPHA_KINDS: dict[int, AlphaKind] = {0: "unspecified", 1: "premultiplied", 2: "
 
 
 def read(file: BinaryIO, max_pixels: int, number: int = 0) -> Decoded:
-    """Page ``number``, from 0, with a note if there are others."""
+    """Page ``number``, from 0, with a note if there are others; of a camera's raw file the photograph."""
     with _opened(file) as tiff:
+        if _is_raw(tiff):
+            return raw.read(file, max_pixels)
         stacked = _stacked(tiff)
         page, place = (tiff.pages[0], number) if stacked > 1 else (tiff.pages[number], 0)
         count = stacked if stacked > 1 else 1
         if stacked == 1 and len(tiff.pages) > 1:
             count = sum(not other.is_reduced for other in tiff.pages)
-        return _decode(page, max_pixels, place, count_note(count, "pages"))
+        return _decode(page, max_pixels, place, count_note(count, "pages"), _metadata(tiff))
 
 
 def read_frames(file: BinaryIO, max_pixels: int) -> Iterator[tuple[str, Decoded]]:
@@ -44,16 +49,66 @@ def read_frames(file: BinaryIO, max_pixels: int) -> Iterator[tuple[str, Decoded]
             last page.
     """
     with _opened(file) as tiff:
-        stacked, notes = _stacked(tiff), _planes_note(tiff)
-        if stacked > 1:
-            for i in range(stacked):
-                yield f"page {i + 1}", _decode(tiff.pages[0], max_pixels, i, notes)
-            return
-        for i, page in enumerate(tiff.pages):
-            if i == 0 or not page.is_reduced:
-                yield f"page {i + 1}", _decode(page, max_pixels, notes=notes)
-        if _next_page(tiff):
+        kept, notes = _metadata(tiff), _planes_note(tiff)
+        span = _span(tiff, max_pixels)
+        for i, page, place in _pages(tiff):
+            yield f"page {i + 1}", replace(_decode(page, max_pixels, place, notes, kept), span=span)
+        if _stacked(tiff) == 1 and _next_page(tiff):
             raise EOFError(f"it ends after page {len(tiff.pages)}")
+
+
+def planes(file: BinaryIO) -> tuple[int, bool]:
+    """How many frames there are, and whether ImageJ or OME say that they are planes of one picture."""
+    with _opened(file) as tiff:
+        if _is_raw(tiff):
+            return 1, False
+        count = sum(1 for _ in _pages(tiff))
+        return count, count > 1 and bool(tiff.pages[0].is_imagej or tiff.is_ome)
+
+
+def _pages(tiff: Any) -> Iterator[tuple[int, Any, int]]:
+    """Number, page and place in it of every frame but thumbnails and the like."""
+    stacked = _stacked(tiff)
+    if stacked > 1:
+        yield from ((i, tiff.pages[0], i) for i in range(stacked))
+        return
+    yield from ((i, page, 0) for i, page in enumerate(tiff.pages) if i == 0 or not page.is_reduced)
+
+
+def _span(tiff: Any, max_pixels: int) -> tuple[float, float] | None:
+    """Least and largest value of all frames of floats, where they leave [0, 1]: one range for all of them."""
+    if tiff.pages[0].dtype is None or tiff.pages[0].dtype.kind != "f":
+        return None
+    low, high = np.inf, -np.inf
+    for _, page, place in _pages(tiff):
+        pixels = _decode(page, max_pixels, place).pixels
+        good = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels[:0]
+        if good.size:
+            low, high = min(low, float(good.min())), max(high, float(good.max()))
+    inside = low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
+    return None if inside or not high > low else (low, high)
+
+
+def _is_raw(tiff: Any) -> bool:
+    """Whether this is the raw file of a camera: its first page is a preview, of the sensor's mosaic, or says DNG."""
+    first = tiff.pages[0]
+    return bool(first.is_reduced or 0xC612 in first.tags or int(first.photometric or 0) in (32803, 34892))
+
+
+def _metadata(tiff: Any) -> Metadata:
+    first = tiff.pages[0]
+    text, packet = first.description or "", first.tags.valueof(700)
+    x, y = (first.tags.valueof(tag) for tag in (282, 283))
+    told = isinstance(x, tuple) and isinstance(y, tuple) and (x, y) != ((1, 1), (1, 1))  # those say nothing
+    extra = {}
+    if first.is_imagej and isinstance(first.tags.valueof(50839), dict):
+        extra["imagej"] = first.tags.valueof(50839)
+    return Metadata(
+        xmp=packet if isinstance(packet, bytes) else b"",
+        description=b"" if first.is_shaped else text.encode("utf-8", "replace"),
+        resolution=(x, y, int(first.tags.valueof(296) or 2)) if told else None,
+        extra=extra,
+    )
 
 
 @contextmanager
@@ -94,10 +149,10 @@ def _next_page(tiff: Any) -> int:
     return int(offset)
 
 
-def _decode(page: Any, max_pixels: int, place: int = 0, notes: tuple[str, ...] = ()) -> Decoded:
+def _decode(
+    page: Any, max_pixels: int, place: int = 0, notes: tuple[str, ...] = (), metadata: Metadata | None = None
+) -> Decoded:
     """A page; or of a stack the frame at ``place``."""
-    if page.is_reduced or 0xC612 in page.tags:  # DNGVersion
-        raise InputError("it is a camera raw file (DNG or alike); develop it to TIFF or PNG first")
     check_size(page.imagewidth, page.imagelength, max_pixels)
     if page.is_tiled:  # a tile may be larger than the image, and is decoded whole
         check_size(page.tilewidth, page.tilelength, max_pixels)
@@ -141,7 +196,15 @@ def _decode(page: Any, max_pixels: int, place: int = 0, notes: tuple[str, ...] =
         np.subtract(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max, grey, out=grey)
     extras = page.extrasamples
     kind = _ALPHA_KINDS.get(int(extras[0]), "unspecified") if alpha and extras else "unspecified"
-    return Decoded(pixels, profile, orientation_of(page.tags.valueof(274)), kind if alpha else "straight", notes)
+    return Decoded(
+        pixels,
+        profile,
+        orientation_of(page.tags.valueof(274)),
+        kind if alpha else "straight",
+        notes,
+        measured=not alpha,
+        metadata=metadata or Metadata(),
+    )
 
 
 def _frame_of_stack(page: Any, place: int) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""An encoder a file: ``write(path, pixels, profile, alpha_kind)``; :mod:`blinddps.io.write` holds their table."""
+"""An encoder a file: ``write(path, pixels, kept)``; :mod:`blinddps.io.write` holds their table."""

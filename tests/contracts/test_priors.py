@@ -16,7 +16,7 @@ from tests.tiny import tiny_prior
 from torch import Tensor
 
 from blinddps.core import Denoiser, UniformPrior
-from blinddps.priors import DiffusionPrior, GaussianPrior, Tiled
+from blinddps.priors import DiffusionPrior, Framed, GaussianPrior, Tiled
 from blinddps.priors.process import Edm, Flow
 
 
@@ -35,6 +35,7 @@ PRIORS: dict[str, Callable[[int, int], Denoiser]] = {
     "gaussian-spectral": spectral,
     "uniform": lambda h, w: UniformPrior(),
     "tiled": lambda h, w: Tiled(diffusion(3), 8, 4),
+    "framed": lambda h, w: Framed(diffusion(3), min(h, w) - 2),
     "diffusion-3-unshuffled": lambda h, w: diffusion(3, 2),
     "diffusion-1": lambda h, w: diffusion(1),
     "residual-3-unshuffled": lambda h, w: diffusion(3, 2, residual=True),

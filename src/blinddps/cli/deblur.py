@@ -54,7 +54,7 @@ def deblur(
         Option(
             rich_help_panel=SOLVER,
             help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (nothing assumed). "
-            "auto: valid where the kernel is known, else replicate.",
+            "auto: valid where the kernel is known or searched, and for priors of given sizes; else replicate.",
         ),
     ] = "auto",
     samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
@@ -79,7 +79,8 @@ def deblur(
         str,
         Option(
             metavar="quick|usual|best",
-            help="quick: the kernel from the picture's edges. usual: more is tried where that is doubtful. best: all.",
+            help="quick: the kernel from the picture's edges, of faces one draw that nothing judges. usual: more is "
+            "tried where that is doubtful. best: all.",
         ),
     ] = "usual",
     region: Annotated[
@@ -94,8 +95,9 @@ def deblur(
         str,
         Option(
             rich_help_panel=SOLVER,
-            help="edges: seek the kernel along edges, a learned verdict chooses (fast); none: diffusions alone. auto: "
-            "edges with priors of any size, unless start, scales, restarts or samples are given.",
+            help="edges: seek the kernel along edges, a learned verdict chooses (fast); draws: the diffusions twice, which "
+            "tells whether they agree; none: once. auto: edges with priors of any size, draws with others, unless "
+            "start, scales, restarts or samples are given.",
         ),
     ] = "auto",
     solver: Annotated[

@@ -44,7 +44,9 @@ def restore_known(
     chosen = with_options(DeblurSettings(), options)
     device = find_device(chosen.device)
     y = m.y[:1] * 2 - 1
-    chosen = resolve(replace(chosen, solver="fast", kernel_size="auto", seed=seed), y, device)
+    boundary = "replicate" if chosen.boundary == "auto" else chosen.boundary  # a tilt takes no other default
+    chosen = replace(chosen, solver="fast", kernel_size="auto", seed=seed, boundary=boundary)
+    chosen = resolve(chosen, y, device)
     plan = plan_of(chosen, (y.shape[-2], y.shape[-1]))
     image, _ = load_priors(chosen, device)
     bound = {"kernel": m.kernel.to(device), "tilt": m.tilt[:1].to(device)}

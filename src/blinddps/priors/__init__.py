@@ -5,6 +5,7 @@ from .convert import convert_checkpoint
 from .diffusion import DiffusionPrior
 from .error import measure_error
 from .folder import find_prior, load_prior, save_prior, shipped_priors
+from .framed import Framed
 from .framewise import Framewise
 from .gaussian import GaussianPrior
 from .given import AnyPrior, OwnPrior, as_prior, read_card
@@ -16,6 +17,7 @@ from .tiled import Tiled
 __all__ = [
     "AnyPrior",
     "DiffusionPrior",
+    "Framed",
     "Framewise",
     "GaussianPrior",
     "OwnPrior",

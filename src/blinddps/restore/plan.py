@@ -36,6 +36,7 @@ __all__ = [
 KNOWN_STEPS, KNOWN_START = 4, 0.5  # evaluations with the kernel known, any-size priors, and the level of the first
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
+DRAWS = {"quick": 1, "usual": 2, "best": 2}  # of the diffusions, by effort, where their agreement judges them
 LEAST_OF_EDGES = 3  # pixels of kernel
 LEAST_SEARCHED = 64  # pixels of the picture's shorter side: edges enough
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
@@ -150,14 +151,14 @@ def resolve(
 
 
 def boundary_of(settings: DeblurSettings, cards: Cards) -> Boundary | None:
-    """The boundary used, ``None`` by a solver that has none of ours. ``auto``: nothing is assumed where the kernel is
-    known; one to be found came out worse so."""
+    """The boundary used, ``None`` by a solver that has none of ours. ``auto`` of ``fast``: nothing is assumed, but
+    where the diffusions of a prior of any size find the kernel, which came out worse so."""
     if "boundary" not in solver_info(settings.solver).uses:
         return None
     if settings.boundary != "auto":
         return settings.boundary
-    free = settings.solver == "fast" and settings.known_kernel is not None and cards.any_image
-    return "valid" if free else "replicate"
+    free = settings.known_kernel is not None or not cards.any_image
+    return "valid" if free and settings.solver == "fast" else "replicate"
 
 
 def _steps(settings: DeblurSettings, cards: Cards, search: str) -> int:
@@ -166,10 +167,14 @@ def _steps(settings: DeblurSettings, cards: Cards, search: str) -> int:
     return KNOWN_STEPS if search == "edges" or (known and cards.any_image) else SOLVERS[settings.solver].steps
 
 
-def _search(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> Literal["none", "edges"]:
+def _search(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> Literal["none", "edges", "draws"]:
     if settings.solver != "fast" or settings.known_kernel is not None:
         return "none"
     if settings.search != "auto":
+        if settings.search == "draws" and settings.samples > 1:
+            raise InputError(
+                f"samples is {settings.samples}, and search draws judges one; give one sample, or search none"
+            )
         if settings.search == "edges" and kernel < LEAST_OF_EDGES:
             raise InputError(f"kernel_size is {kernel}, and the search along edges finds {LEAST_OF_EDGES} at least")
         if settings.search == "edges" and side < LEAST_SEARCHED:
@@ -179,8 +184,10 @@ def _search(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> L
             )
         return settings.search
     free = {settings.start, settings.scales, settings.restarts} == {"auto"} and settings.samples == 1
+    if not cards.any_image:
+        return "draws" if free and settings.kernel_prior != "uniform" else "none"
     fits = kernel >= LEAST_OF_EDGES and side >= LEAST_SEARCHED
-    return "edges" if free and fits and cards.any_image and settings.boundary in ("auto", "valid") else "none"
+    return "edges" if free and fits and settings.boundary in ("auto", "valid") else "none"
 
 
 def _scales(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> int:
@@ -258,6 +265,7 @@ class Plan:
         search, effort: whether the kernel is sought along edges, up to the kernel size, and how hard.
         kernel_only: whether a search ends with the kernel, the picture left as that was judged by; ``diffusions``:
             whether it may ask the diffusions where the effort does.
+        draws: diffusions of each sample, of which the first is kept and judged by the others.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
     """
 
@@ -289,6 +297,7 @@ class Plan:
     tilt_start: float | None = None
     order: str = "tilt-blur"
     kernel_per_frame: bool = False
+    draws: int = 1
 
     @property
     def takes_steps(self) -> bool:
@@ -335,6 +344,7 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         tilt_start=_level(settings, "tilt_start"),
         order=getattr(settings, "order", "tilt-blur"),
         kernel_per_frame=getattr(settings, "kernel_per_frame", False),
+        draws=DRAWS[settings.effort] if settings.search == "draws" else 1,
     )
 
 

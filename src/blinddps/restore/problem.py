@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core import Denoiser, PriorError, UniformPrior, Unknown, from_simplex, normalise, simplex
 from ..core.constraints import project_simplex
 from ..operators import Blur, Composed, Frames, Tilt
-from ..priors import AnyPrior, DiffusionPrior, Framewise, OwnPrior, StationaryTilt, Tiled, as_prior, find_prior
+from ..priors import AnyPrior, DiffusionPrior, Framed, Framewise, OwnPrior, StationaryTilt, Tiled, as_prior, find_prior
 from ..samplers import GaussianGuidance, Guidance, NormGuidance, isotropic_precision
 from .geometry import extend
 from .plan import Plan, name_of
@@ -103,8 +103,10 @@ class Problem:
         prior = self.image
         if prior is None:
             raise PriorError("this problem has no prior of the image; give one")
-        tile = self.plan.tile
-        return Tiled(prior, tile) if prior.card.any_size and max(shape[-2:]) > tile else prior
+        tile, (height, width) = self.plan.tile, shape[-2:]
+        if not prior.card.any_size:
+            return prior if prior.card.takes(height, width) else Framed(prior, min(self.y.shape[-2:]))
+        return Tiled(prior, tile) if max(height, width) > tile else prior
 
     def _image(self) -> Unknown:
         y, plan, prior = self.y, self.plan, self.image

@@ -67,7 +67,7 @@ class DeblurSettings:
             wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
             assumed: the image behind the measurement is larger, and cropped at the end). ``auto``: ``valid`` for
-            ``fast`` with a known kernel and a prior of any size, else ``replicate``.
+            ``fast`` with a known kernel or a prior of given sizes, else ``replicate``.
         solver: ``fast`` (:func:`~blinddps.samplers.blind_proximal`, forward passes only), ``paper``
             (:func:`~blinddps.samplers.blind_dps`, Algorithm 1) or one of the methods to compare with:
             :data:`~blinddps.restore.solvers.SOLVERS` says which settings each of them uses, ``docs/baselines.md`` what
@@ -98,11 +98,13 @@ class DeblurSettings:
             smaller size begins anew. ``auto``: 2 there, else 1.
         search: ``edges``: ``fast`` takes the kernel from the picture's edges, sought in frames of several sizes, each
             improved by a learned step, the most credible by a learned verdict (:mod:`blinddps.search`); while that
-            doubts, the diffusions' kernel is a candidate too. ``none``: the diffusions alone. ``auto``: ``edges`` for
-            one sample with priors of any size, of pictures that have room for it, where neither ``start``, ``scales``
-            nor ``restarts`` is given.
+            doubts, the diffusions' kernel is a candidate too. ``draws``: the diffusions twice; how far their kernels
+            agree tells how likely the first is right. ``none``: the diffusions alone. ``auto``, for one sample, where
+            neither ``start``, ``scales`` nor ``restarts`` is given: ``edges`` with priors of any size, of pictures that
+            have room for it; ``draws`` with the others, but for a uniform prior of the kernel.
         effort: of that search: ``quick`` asks the edges alone, ``usual`` the diffusions where the verdict calls the
-            kernel rather wrong than right, ``best`` every source, and the diffusions until it is sure.
+            kernel rather wrong than right, ``best`` every source, and the diffusions until it is sure. Of ``draws``
+            ``quick`` makes one, which nothing judges.
         scales: sizes at which ``fast`` solves, each half of the next one. Half the size is solved twice (a smaller one
             once), and from what the size below it has found; the next size keeps the best of these. ``auto``: 2 for
             priors of any size where the kernel's support is above 16 pixels and at least a sixth of the picture's
@@ -140,7 +142,7 @@ class DeblurSettings:
     samples: int = number(1, 1, whole=True)
     restarts: int | Literal["auto"] = number("auto", 1, whole=True, words=AUTO)
     scales: int | Literal["auto"] = number("auto", 1, MAX_SCALES, whole=True, words=AUTO)
-    search: Literal["auto", "none", "edges"] = choice("auto", "auto", "none", "edges")
+    search: Literal["auto", "none", "edges", "draws"] = choice("auto", "auto", "none", "edges", "draws")
     effort: Literal["quick", "usual", "best"] = choice("usual", "quick", "usual", "best")
     region: str | tuple[int, int, int, int] = "auto"
     seed: int = number(0, whole=True)

@@ -172,6 +172,7 @@ def restore_turbulence(
     device = find_device(chosen.device)
     notes = _not_used(chosen)
     chosen = replace(chosen, scales=1, search="none")
+    chosen = replace(chosen, boundary="replicate") if chosen.boundary == "auto" else chosen
     cards = Cards.of(chosen)
     seen = see(_listed(frames), chosen, cards)
     y, count = seen.y, len(seen.y)
@@ -398,8 +399,9 @@ def _not_used(chosen: TurbulenceSettings) -> list[str]:
         notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
     if chosen.region not in ("auto", "none"):
         notes.append("turbulence finds its kernel on the whole of the frames, not on a region")
-    if chosen.search == "edges":
-        notes.append("turbulence has no search along edges, which knows no tilt")
+    if chosen.search in ("edges", "draws"):
+        way = "along edges" if chosen.search == "edges" else "by draws"
+        notes.append(f"turbulence has no search {way}, which knows no tilt")
     return notes
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ..core import Outcome, Step
 from .agreement import DOUBTFUL, kernel_agreement
 from .light import no_blur, tells_a_blur, unchanged
@@ -47,8 +49,8 @@ class Deblurred:
         agreement: of the first sample's kernel with the others', at most 1: what the residual cannot tell
             (:func:`~blinddps.restore.agreement.kernel_agreement`). ``None`` for one sample and where no kernel is
             found. Below 0.85 a note.
-        confidence: probability that the kernel is right, by the learned verdict (``docs/search.md``); ``None`` where
-            nothing judged it: the residual cannot.
+        confidence: probability that the kernel is right, by the learned verdict or by the agreement of two draws
+            (``docs/search.md``); ``None`` where nothing judged it: the residual cannot.
         seconds: of the solver.
         attempts: 1, plus one for each restart at halved steps after a divergence.
         priors: name, licence and training steps of the networks used.
@@ -125,7 +127,8 @@ def restore_at_once(
     else:
         solution, attempts, chosen = solve_or_restart(problem, chosen, seen.range.listener(on_step), notes)
     seconds = time.monotonic() - begun
-    pictures = seen.pictures(solution.estimate["image"]) if told else seen.unchanged(plan.samples)
+    changed = told and not torch.equal(solution.estimate["image"], problem.y)
+    pictures = seen.pictures(solution.estimate["image"]) if changed else seen.unchanged(plan.samples)
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
     several = blind and any(solution.nfe.values()) and not solution.confidence
     agreement = kernel_agreement(solution.estimate["kernel"]) if several else None

@@ -9,6 +9,7 @@ from ..problem import Problem
 from ..solvers import SOLVERS
 from .baseline import solve_baseline
 from .coarse_to_fine import solve_coarse_to_fine
+from .drawn import solve_drawn
 from .frequencies import solve_low_frequencies
 from .known import solve_known
 from .searched import solve_searched
@@ -23,7 +24,7 @@ def solve(problem: Problem, on_step: Callable[[Step], None] | None = None) -> So
 
 
 def way(problem: Problem) -> Callable[[Problem, Callable[[Step], None] | None], Solution]:
-    """A method to compare with; with the kernel known; searched along edges; coarse to fine; or at one size."""
+    """A method to compare with; the kernel known; searched along edges; drawn twice; coarse to fine; or at one size."""
     plan = problem.plan
     if SOLVERS[plan.solver].room == "baselines":
         return solve_baseline
@@ -33,4 +34,6 @@ def way(problem: Problem) -> Callable[[Problem, Callable[[Step], None] | None], 
         return solve_known
     if plan.search:
         return solve_searched
+    if plan.draws > 1:
+        return solve_drawn
     return solve_coarse_to_fine if plan.scales > 1 else solve_single

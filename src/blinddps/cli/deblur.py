@@ -95,9 +95,9 @@ def deblur(
         str,
         Option(
             rich_help_panel=SOLVER,
-            help="edges: seek the kernel along edges, a learned verdict chooses (fast); draws: the diffusions twice, which "
-            "tells whether they agree; none: once. auto: edges with priors of any size, draws with others, unless "
-            "start, scales, restarts or samples are given.",
+            help="edges: seek the kernel along edges, a learned verdict chooses (fast); draws: diffusions twice, whose "
+            "agreement judges; none: once. auto: edges with priors of any size, draws with others, unless start, "
+            "scales, restarts or samples are given.",
         ),
     ] = "auto",
     solver: Annotated[

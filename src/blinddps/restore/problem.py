@@ -96,8 +96,11 @@ class Problem:
 
     @property
     def denoiser(self) -> Denoiser:
-        """The image's prior as it sees pictures of this size."""
-        return self._tiled(self.y.shape)
+        """The image's prior as it sees pictures of this size, and larger ones."""
+        found = self._tiled(self.y.shape)
+        return (
+            Framed(found, min(self.y.shape[-2:])) if self.image is not None and not self.image.card.any_size else found
+        )
 
     def _tiled(self, shape: Sequence[int]) -> Denoiser:
         prior = self.image

@@ -20,7 +20,7 @@ from blinddps.core import InputError, Unknown
 from blinddps.operators import Blur
 from blinddps.priors import load_prior
 from blinddps.restore import DeblurSettings, Problem, load_priors, plan_of, resolve
-from blinddps.restore.candidates.known import Deconvolved, restore_image
+from blinddps.restore.candidates.known import Deconvolved, deconvolved, restore_image
 from blinddps.restore.geometry import crop, extend
 from blinddps.restore.known_kernel import frozen_kernel, read_kernel
 
@@ -245,7 +245,7 @@ def test_a_known_kernel_begins_where_the_blur_is_off(tiny: dict[str, Any]) -> No
     unknown = Unknown(
         load_prior("photos"), (1, *sharp.shape[-2:]), initial=extend(y, sharp.shape[-2:]), start_sigma=0.5
     )
-    begun = Deconvolved(kernel, 0.01).begin({"image": unknown}, y)["image"]
+    begun = Deconvolved(deconvolved(y, kernel, 0.01)).begin({"image": unknown}, y)["image"]
     assert begun.start_sigma == 0.5
     assert begun.initial is not None
     before, after = ((x - sharp).square().mean().sqrt() for x in (unknown.initial, begun.initial))

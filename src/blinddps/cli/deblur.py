@@ -15,7 +15,7 @@ from .console import say
 from .errors import note, report, usage
 from .files import expand, file_hash, given_path, output_names, picture_suffix, restored, write_kernel
 from .panels import OUTPUT, PAPER, SOLVER
-from .progress import Evolution, progress_bar
+from .progress import Evolution, expected, progress_bar
 from .stack import restore_stack
 from .threads import Threads, set_threads
 
@@ -196,7 +196,26 @@ def deblur(
             "alone. auto: shared for FITS, ImageJ and OME, first for other TIFF.",
         ),
     ] = "auto",
+    clipped: Annotated[
+        str,
+        Option(
+            rich_help_panel=SOLVER,
+            help="masked: lamps that the camera clipped, and what they light, do not count (fast). kept: all do.",
+        ),
+    ] = "masked",
+    max_memory: Annotated[
+        str,
+        Option(
+            metavar="auto|GB",
+            rich_help_panel=OUTPUT,
+            help="What the process may need, about; tiles are made to fit. auto: no limit.",
+        ),
+    ] = "auto",
     threads: Threads = "auto",
+    dry_run: Annotated[
+        bool,
+        Option("--dry-run", help="Say what it will take (seconds, memory, parts, tiles), and do and write nothing."),
+    ] = False,
     animate: Annotated[
         bool,
         Option(
@@ -249,6 +268,8 @@ def deblur(
     set_threads(threads)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
+    if dry_run:
+        return _forecast(inputs, settings)
     ensure_output_dir(out)
     for name in settings.networks():
         load_prior(name)
@@ -286,6 +307,24 @@ def _one_of(name: str, value: str, among: tuple[str, ...]) -> None:
         raise InputError(unknown_name(name, value, among))
 
 
+def _forecast(inputs: list[Path], settings: DeblurSettings) -> None:
+    """Say what each input will take."""
+    from ..io import read_image
+    from ..restore import forecast
+
+    paths, failures = expand(inputs)
+    for path in paths:
+        try:
+            read = read_image(path, warn=False)
+            height, width = read.data.shape[:2]
+            say(f"{path}: {width} x {height} pixels; {expected(forecast(read, settings))}")
+        except Exception as error:
+            report(error, path)
+            failures += 1
+    if failures:
+        raise typer.Exit(1)
+
+
 def _restore(
     path: Path,
     results: Outputs,
@@ -314,7 +353,7 @@ def _restore(
         )
     evolution = Evolution(settings.linear_light) if animate else None
     kept = results.folder / f".{results.name('tiles')}"
-    with progress_bar(path.name, settings, quiet) as show:
+    with progress_bar(path.name, settings, quiet, picture) as show:
 
         def on_step(step: Step) -> None:
             show(step)
@@ -326,6 +365,8 @@ def _restore(
         except KeyboardInterrupt:
             if count := len(list(kept.glob("tile-*.npz"))):
                 note("note", f"{count} tiles are kept in '{kept}'; the same command goes on from there", path)
+            else:
+                note("note", "interrupted; nothing of it is kept, and what was written before is whole", path)
             raise
     if result.tiles > 1 or result.region is not None:
         evolution = None  # of a part

@@ -5,32 +5,41 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..core import Step
-    from ..restore import DeblurSettings
+    from ..io import Picture
+    from ..restore import DeblurSettings, Forecast
 
-__all__ = ["Evolution", "progress_bar"]
+__all__ = ["Evolution", "expected", "progress_bar"]
 
 _FRAMES = 30  # at most so many are kept
 _FRAME_SIDE = 512  # pixels; larger estimates are reduced
 
 
 @contextmanager
-def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """A bar on standard error, where that is a terminal.
+def progress_bar(
+    label: str, settings: DeblurSettings, quiet: bool, picture: Picture | None = None
+) -> Iterator[Callable[[Step], None]]:
+    """A bar on standard error, where that is a terminal. Until there is a first step it says what the ``picture`` is
+    expected to take.
 
     It shows the residual of the first sample, root mean square in [0, 1] units. A noise level stated by the
     user is set beside it; an automatic one is known when the restoration has ended.
     """
     from tqdm import tqdm
 
+    from ..core import BlinddpsError
+    from ..restore import forecast
     from ..restore.plan import Cards, boundary_of
 
     valid = boundary_of(settings, Cards.of(settings)) == "valid"
     with tqdm(desc=label, unit="step", disable=True if quiet else None, leave=False, file=sys.stderr) as bar:
+        if picture is not None and not bar.disable:
+            with suppress(BlinddpsError):  # which the restoration will raise too
+                bar.set_postfix_str(expected(forecast(picture, settings)))
 
         def show(step: Step) -> None:
             if step.index == 0:  # also after a restart
@@ -47,6 +56,29 @@ def progress_bar(label: str, settings: DeblurSettings, quiet: bool) -> Iterator[
             bar.update(step.index + 1 - bar.n)
 
         yield show
+
+
+def expected(what: Forecast) -> str:
+    """A forecast in words."""
+    words = []
+    if what.regions:
+        places = [f"{w} x {h} pixels at ({x}, {y})" for x, y, w, h in what.regions]
+        words.append(f"kernel on {places[0]}" + (f", while doubtful on {', '.join(places[1:])}" if places[1:] else ""))
+    if what.tiles > 1:
+        words.append(f"picture in {what.tiles} tiles of {what.tile} pixels")
+    if what.seconds is None or what.memory is None:
+        words.append("time and memory of this solver are not forecast")
+    else:
+        least, most = (_duration(s) for s in what.seconds)
+        words += [least if least == most else f"{least} to {most}", f"{what.memory:.1f} GB"]
+    return "; ".join(words)
+
+
+def _duration(seconds: float) -> str:
+    """About how long, in one unit."""
+    if seconds < 100:
+        return f"{5 * max(1, round(seconds / 5))} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 class Evolution:

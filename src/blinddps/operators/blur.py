@@ -52,12 +52,14 @@ class Blur:
         if self.method not in METHODS:
             raise InputError(unknown_name("method", self.method, METHODS))
 
-    def __call__(self, *, image: Tensor, kernel: Tensor) -> Tensor:
+    def __call__(self, *, image: Tensor, kernel: Tensor, weight: Tensor | None = None) -> Tensor:
         """Blurred image.
 
         Args:
             image: ``(B, C, H, W)``, floating point.
             kernel: ``(B, 1, h, w)``, or ``(1, 1, h, w)`` for the whole batch; any size, even or odd, square or not.
+            weight: what the blurred image is multiplied by: 0 where a pixel was not measured (clipped, missing), else
+                1. Shaped like the result, or broadcast to it.
 
         Returns:
             ``(B, C, H, W)``, for ``valid`` ``(B, C, H - h + 1, W - w + 1)``, in the dtype of ``image``.
@@ -70,7 +72,8 @@ class Blur:
         self._check(image, kernel)
         work = torch.promote_types(image.dtype, torch.float32)
         with torch.autocast(image.device.type, enabled=False):
-            return convolve(image.to(work), kernel.to(work), self.boundary, self._uses_fft(kernel)).to(image.dtype)
+            blurred = convolve(image.to(work), kernel.to(work), self.boundary, self._uses_fft(kernel)).to(image.dtype)
+        return blurred if weight is None else blurred * weight
 
     def measurement_shape(self, image_shape: Sequence[int], kernel_shape: Sequence[int]) -> tuple[int, ...]:
         """Shape of ``y`` for an image and a kernel of these shapes; batch and channels are the image's."""
@@ -130,11 +133,13 @@ class Blur:
         """
         if name not in self.unknowns:
             raise InputError(unknown_name("unknown", name, self.unknowns))
-        image, kernel = mean["image"], mean["kernel"]
+        image, kernel, weight = mean["image"], mean["kernel"], mean.get("weight")
+        if weight is not None and (name != "image" or self.boundary != "valid"):
+            raise InputError("pixels without weight are known to the image alone, where the boundary is 'valid'")
         own, of_image = error[name], error["image"]
         e = None if own is None else own(tuple(image.shape[-2:]))
         if name == "image" and own is not None and self.boundary == "valid":
-            return update_image_inside(y, kernel, image, own, noise_variance, iterations or 30)
+            return update_image_inside(y, kernel, image, own, noise_variance, iterations or 30, weight)
         if name == "image":
             open_error = torch.full_like(noise_variance, 1e6) if e is None else e
             return update_image(y, kernel, image, open_error, noise_variance, self.boundary, iterations or 12)

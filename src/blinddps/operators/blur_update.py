@@ -55,7 +55,13 @@ def update_image(
 
 
 def update_image_inside(
-    y: Tensor, kernel: Tensor, mean: Tensor, own: Callable[[tuple[int, ...]], Tensor], noise_variance: Tensor, most: int
+    y: Tensor,
+    kernel: Tensor,
+    mean: Tensor,
+    own: Callable[[tuple[int, ...]], Tensor],
+    noise_variance: Tensor,
+    most: int,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """:func:`update_image` where nothing is known beyond the border (``valid``).
 
@@ -65,7 +71,9 @@ def update_image_inside(
     gradients, in float64 too, end where ``y - A x`` is known to a tenth of the noise: at level 1 after some ten steps,
     below 0.1 after one or two, ``most`` at most.
 
-    ``own(size)``: eigenvalues of ``C`` in a frame of that size, above 0.
+    ``own(size)``: eigenvalues of ``C`` in a frame of that size, above 0. ``weight``: 1 where ``y`` was measured and 0
+    where it was not, which is left out of it: with ``M`` the rows that remain, ``(M A C A^T M^T + e) v = M (y - A
+    mean)``.
     """
     (height, width), (h, w) = mean.shape[-2:], kernel.shape[-2:]
     size = (fast_length(height), fast_length(width))
@@ -77,10 +85,13 @@ def update_image_inside(
     around = (w - 1, size[1] - width, h - 1, size[0] - height)  # of y in the frame: full convolution, origin (0, 0)
     seen = (..., slice(h - 1, height), slice(w - 1, width))
 
-    def between(v: Tensor, eigenvalues: Tensor) -> Tensor:
-        return filtered(F.pad(v, around), eigenvalues)[seen]
+    def measured(v: Tensor) -> Tensor:
+        return v if weight is None else v * weight
 
-    missing = y - torch.fft.irfft2(torch.fft.rfft2(mean, s=size) * transfer, s=size)[seen]
+    def between(v: Tensor, eigenvalues: Tensor) -> Tensor:
+        return measured(filtered(F.pad(v, around), eigenvalues)[seen])
+
+    missing = measured(y - torch.fft.irfft2(torch.fft.rfft2(mean, s=size) * transfer, s=size)[seen])
     of_noise = (e * missing[0].numel()).sqrt() / missing.square().sum((1, 2, 3), keepdim=True).sqrt()
     v = conjugate_gradients(
         lambda v: torch.addcmul(between(v, power), e, v),

@@ -3,6 +3,7 @@
 from .candidates import solve
 from .deblur import deblur
 from .find import FoundKernel, find_kernel
+from .forecast import Forecast, forecast
 from .plan import Cards, Plan, plan_of, resolve
 from .planes import deblur_planes
 from .problem import Problem, load_priors
@@ -18,6 +19,7 @@ __all__ = [
     "Cards",
     "DeblurSettings",
     "Deblurred",
+    "Forecast",
     "FoundKernel",
     "Plan",
     "Problem",
@@ -27,6 +29,7 @@ __all__ = [
     "deblur_planes",
     "find_kernel",
     "flux",
+    "forecast",
     "fwhm",
     "history",
     "load_priors",

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ..core import Step, isolated
 from .find import kernel_by_region, regions_of
 from .known_kernel import read_kernel
+from .memory import refuse_beyond
 from .plan import Cards, resolve
 from .problem import load_priors
 from .regions import Region
 from .seen import see
 from .settings import DeblurSettings, find_device, with_options
-from .tiles import blocks, goes_in_tiles, solve_tiles
+from .tiles import EXPECTED_KERNEL, blocks, goes_in_tiles, side_of, solve_tiles
 from .whole import Deblurred, not_used, restore_at_once, told_of
 
 if TYPE_CHECKING:
@@ -74,9 +75,13 @@ def deblur(
     picture = as_picture(picture)
     size = picture.data.shape[:2]
     if parts := regions_of(picture.data, chosen, cards):
+        refuse_beyond(chosen, size, parts[0][2] * parts[0][3])
+        side_of(chosen, size, (EXPECTED_KERNEL,) * 2)  # refused now, not once the kernel is found
         return _by_region(picture, chosen, cards, parts, on_step, work)
     if chosen.known_kernel is not None and goes_in_tiles(chosen, cards, size, _kernel_of(chosen).shape):
         return _in_tiles(picture, chosen, cards, device, on_step, work)
+    if chosen.solver == "fast":
+        refuse_beyond(chosen, size, size[0] * size[1])
     return restore_at_once(picture, chosen, cards, on_step)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core import InputError, Outcome, Step, isolated
+from .memory import refuse_beyond
 from .plan import Cards, name_of
 from .regions import LEAST_SIDE, Region, best_regions, region_of
 from .settings import DeblurSettings, with_options
@@ -88,6 +89,8 @@ def find_kernel(
         chosen = replace(chosen, kernel_prior="uniform")
     cards, picture = Cards.of(chosen), as_picture(picture)
     parts = regions_of(picture.data, chosen, cards)
+    if chosen.solver == "fast":
+        refuse_beyond(chosen, picture.data.shape, parts[0][2] * parts[0][3] if parts else picture.data[..., 0].size)
     if parts:
         found, region, regions = kernel_by_region(picture, chosen, cards, parts, on_step)
     else:

@@ -133,6 +133,7 @@ def resolve(
         "restarts": (2 if scales > 1 else 1) if settings.restarts == "auto" else settings.restarts,
         "scales": scales,
         "search": search,
+        "max_memory": "none" if settings.max_memory == "auto" else settings.max_memory,
         "region": "none" if settings.region == "auto" else settings.region,  # of what is solved at once
         # not by the least noise: of a clean picture that would blur the kernel
         "kernel_weight": max(2.0, 2e6 * estimated**2) if settings.kernel_weight == "auto" else settings.kernel_weight,

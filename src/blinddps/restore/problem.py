@@ -47,6 +47,8 @@ class Problem:
         kernel: its prior, or ``None`` where it is known or not modelled.
         tilt: its prior, where there is one.
         known: what is not to be found, by the operator's names.
+        clipped: like ``y``: 1 where a pixel is at white, else 0. Of these, lamps have no weight where the kernel is
+            known and the boundary ``valid`` (:mod:`~blinddps.restore.clipped`).
         sigma_y: noise of ``y``, one or one for each measurement; ``None``: not stated, so the outcome is not judged.
         seed: one, or one for each measurement.
         frames: T.
@@ -59,6 +61,7 @@ class Problem:
     kernel: Loaded | UniformPrior | None = None
     tilt: Loaded | StationaryTilt | None = None
     known: dict[str, Tensor] = field(default_factory=dict)
+    clipped: Tensor | None = None
     sigma_y: float | Tensor | None = None
     seed: int | Sequence[int] = 0
     frames: int = 1

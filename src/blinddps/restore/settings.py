@@ -113,6 +113,10 @@ class DeblurSettings:
             kernel is found, at least 64 pixels a side. ``none``: the whole. ``auto``: of pictures whose shorter side is
             above 600 pixels the part with most edges; while the verdict doubts, the next best (``effort``: ``quick`` 1
             part, ``usual`` 2, ``best`` 4), of which the surest is kept.
+        clipped: of lamps that the camera clipped: ``masked``: they and what they light have no weight where the kernel
+            is known or was found along edges (``fast``, :mod:`~blinddps.restore.clipped`). ``kept``: all pixels have.
+        max_memory: GB (10^9 bytes) that the process may need, about (``fast``): tiles are made to fit, and what cannot
+            fit is refused. ``auto``: no limit, ``none`` in a result.
         seed: the result depends on it alone.
         device, dtype: ``auto`` (the first of ``cuda``, ``mps`` and ``cpu`` that is there), or ``cpu``, ``cuda:1``, ...
             and ``float32``, ``bfloat16``.
@@ -145,6 +149,8 @@ class DeblurSettings:
     search: Literal["auto", "none", "edges", "draws"] = choice("auto", "auto", "none", "edges", "draws")
     effort: Literal["quick", "usual", "best"] = choice("usual", "quick", "usual", "best")
     region: str | tuple[int, int, int, int] = "auto"
+    clipped: Literal["masked", "kept"] = choice("masked", "masked", "kept")
+    max_memory: float | Literal["auto", "none"] = number("auto", 0.1, words=("auto", "none"))
     seed: int = number(0, whole=True)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = choice("auto", "auto", "float32", "bfloat16")
@@ -252,6 +258,7 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
         "scales": 1,
         "search": "none",
         "region": "none",
+        "max_memory": "none",
         "as_published": chosen.as_published,
     }
     if chosen.as_published:  # which nobody chose one by one

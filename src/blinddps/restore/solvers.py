@@ -33,7 +33,9 @@ SOLVERS: dict[str, SolverInfo] = {
     "fast": SolverInfo(
         "closed-form updates, no backward passes",
         "samplers",
-        _SHARED | _DIFFUSION | {"kernel_prior", "boundary", "restarts", "scales", "search", "effort"},
+        _SHARED
+        | _DIFFUSION
+        | {"kernel_prior", "boundary", "restarts", "scales", "search", "effort", "max_memory", "clipped"},
         50,
     ),
     "paper": SolverInfo(

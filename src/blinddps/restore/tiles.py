@@ -18,7 +18,9 @@ from ..core.atomic import atomic_open, write_json
 from ..core.reading import read_text
 from ..version import __version__
 from .candidates import solve
+from .clipped import at_white
 from .light import Range
+from .memory import memory_of, tile_side
 from .plan import Cards, boundary_of, plan_of
 from .problem import Loaded, Problem
 from .seen import Seen
@@ -27,10 +29,23 @@ from .settings import DeblurSettings
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Kept", "Solved", "Span", "blocks", "forget", "goes_in_tiles", "solve_tiles", "spans"]
+__all__ = [
+    "EXPECTED_KERNEL",
+    "Kept",
+    "Solved",
+    "Span",
+    "blocks",
+    "forget",
+    "goes_in_tiles",
+    "grid_of",
+    "side_of",
+    "solve_tiles",
+    "spans",
+]
 
 LARGE = 1_000_000  # pixels above which a picture goes in tiles
 SIDE = 512  # pixels of a tile: 0.3 GB, and a seventh of the work twice
+EXPECTED_KERNEL = 64  # pixels, before it is found
 LARGEST_KERNEL = 128  # pixels; with larger ones a tile would be mostly border
 MARGIN = 12  # pixels beyond the kernel's reach that a tile's border may spoil
 RAMP = 24  # pixels over which neighbours are blended
@@ -75,10 +90,30 @@ def spans(length: int, side: int, margin: int, ramp: int) -> list[Span]:
 
 def goes_in_tiles(settings: DeblurSettings, cards: Cards, size: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
     """Whether a picture of so many rows and columns, blurred by a known kernel of that size, is solved in tiles: above
-    1 MP, one sample by ``fast``, a prior of any size, nothing assumed beyond the border, kernels up to 128 pixels."""
+    1 MP, or where it needs more than ``max_memory`` at once; one sample by ``fast``, a prior of any size, nothing
+    assumed beyond the border, kernels up to 128 pixels."""
     fits = settings.solver == "fast" and settings.samples == 1 and settings.start != "noise"
     open_border = boundary_of(settings, cards) == "valid"
-    return fits and open_border and cards.any_image and size[0] * size[1] > LARGE and max(kernel) <= LARGEST_KERNEL
+    pixels = size[0] * size[1]
+    large = pixels > LARGE
+    if not isinstance(settings.max_memory, str):
+        large = large or memory_of(pixels, pixels) > settings.max_memory
+    return fits and open_border and cards.any_image and large and max(kernel) <= LARGEST_KERNEL
+
+
+def side_of(settings: DeblurSettings, size: tuple[int, ...], kernel: tuple[int, ...]) -> int:
+    """Pixels a side of the tiles of a picture of so many rows and columns.
+
+    Raises:
+        InputError: none fit into ``max_memory``.
+    """
+    return tile_side(settings, size, kernel, SIDE, 2 * MARGIN + RAMP)
+
+
+def grid_of(size: tuple[int, ...], kernel: tuple[int, ...], side: int) -> list[tuple[Span, Span]]:
+    """Rows and columns of each tile; the image behind one has ``side`` pixels a side."""
+    rows, columns = (spans(n, side - k + 1, k // 2 + MARGIN, RAMP) for n, k in zip(size[:2], kernel[-2:], strict=True))
+    return [(row, column) for row in rows for column in columns]
 
 
 def blocks(data: np.ndarray) -> torch.Tensor:
@@ -203,14 +238,10 @@ def solve_tiles(
 
     from ..io import to_linear
 
-    kernel = plan_of(settings, (SIDE, SIDE), found).known
+    kernel = plan_of(settings, (data.shape[0], data.shape[1]), found).known
     assert kernel is not None
-    margins = [n // 2 + MARGIN for n in kernel.shape[-2:]]
-    grid = [
-        (rows, columns)
-        for rows in spans(data.shape[0], SIDE - kernel.shape[-2] + 1, margins[0], RAMP)
-        for columns in spans(data.shape[1], SIDE - kernel.shape[-1] + 1, margins[1], RAMP)
-    ]
+    shape = tuple(kernel.shape[-2:])
+    grid = grid_of(data.shape, shape, side_of(settings, data.shape, shape))
     kept = None if work is None else Kept(work, key_of(data, settings, found))
     todo = [i for i in range(len(grid)) if kept is None or kept.get(i) is None]
     out = np.zeros(data.shape, np.float32)
@@ -223,7 +254,13 @@ def solve_tiles(
             seen = Seen(given, given, light, found.bring(light) * 2 - 1, found, settings.linear_light, ())
             plan = plan_of(settings, (given.shape[-2], given.shape[-1]), found)
             problem = Problem(
-                seen.y.to(device), plan, prior, None, sigma_y=2 * plan.noise, seed=settings.seed + APART * index
+                seen.y.to(device),
+                plan,
+                prior,
+                None,
+                clipped=None if settings.clipped == "kept" or (white := at_white(given)) is None else white.to(device),
+                sigma_y=2 * plan.noise,
+                seed=settings.seed + APART * index,
             )
             solution = solve(problem, _part(on_step, todo.index(index), len(todo)))
             nfe = {"image": solution.nfe["image"]}

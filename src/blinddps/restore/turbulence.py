@@ -397,6 +397,8 @@ def _not_used(chosen: TurbulenceSettings) -> list[str]:
         notes.append("solver 'paper' finds its tilts itself and does not use tilts (registered)")
     if chosen.scales not in ("auto", 1):
         notes.append(f"turbulence is solved at one size, not at {chosen.scales}")
+    if not isinstance(chosen.max_memory, str):
+        notes.append("turbulence does not use max_memory")
     if chosen.region not in ("auto", "none"):
         notes.append("turbulence finds its kernel on the whole of the frames, not on a region")
     if chosen.search in ("edges", "draws"):

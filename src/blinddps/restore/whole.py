@@ -12,6 +12,7 @@ import torch
 
 from ..core import Outcome, Step
 from .agreement import DOUBTFUL, kernel_agreement
+from .clipped import at_white
 from .light import no_blur, tells_a_blur, unchanged
 from .plan import Cards, fit_kernel, plan_of, resolve
 from .problem import Problem, load_priors
@@ -111,7 +112,16 @@ def restore_at_once(
     plan = plan_of(chosen, (y.shape[-2], y.shape[-1]), seen.range)
     plan = replace(plan, kernel_only=kernel_only, diffusions=diffusions)
     sigma_y = 2 * plan.noise
-    problem = Problem(y.to(device), plan, image_prior, kernel_prior, sigma_y=sigma_y, seed=plan.seed)
+    white = at_white(seen.display) if chosen.clipped == "masked" else None
+    problem = Problem(
+        y.to(device),
+        plan,
+        image_prior,
+        kernel_prior,
+        clipped=None if white is None else white.to(device),
+        sigma_y=sigma_y,
+        seed=plan.seed,
+    )
     if float(chosen.noise) * seen.range.gain > 1:
         notes.append(
             f"noise {chosen.noise:g} is more than the range of values that is solved, {1 / seen.range.gain:.3g}; "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...core import Solution, Step, Unknown, natural_spectrum
 from ...operators import Blur
+from ..clipped import weight_beside_lamps
 from ..plan import KNOWN_START, KNOWN_STEPS
 from ..problem import Problem
 from .single import solve_single
@@ -22,31 +23,34 @@ ITERATIONS = 40  # of conjugate gradients, at most, to deconvolve: no level of n
 class Deconvolved:
     """The picture deconvolved, from which the image's diffusion begins in place of the measurement.
 
-    The most probable image under the power law of :func:`~blinddps.core.natural_spectrum`, nothing assumed beyond the
-    border: free of the blur that an evaluation at level 1 would have to take off (0.3 dB after 4 evaluations,
+    Free of the blur that an evaluation at level 1 would have to take off (0.3 dB after 4 evaluations,
     ``benchmarks/results/known_kernel_steps.txt``).
     """
 
-    kernel: Tensor
-    noise: float
+    image: Tensor
     each: int = 1
 
     def begin(self, unknowns: Mapping[str, Unknown], y: Tensor) -> dict[str, Unknown]:
         """``unknowns`` with it as the image's ``initial``."""
-        level = unknowns["image"]
-        latent = Blur("valid").image_shape(y.shape, self.kernel.shape)
-        mean = y.mean((-2, -1), keepdim=True).expand(latent).contiguous()
-        law = natural_spectrum()
-        image = Blur("valid").update(
-            "image",
-            y,
-            estimate={},
-            mean={"image": mean, "kernel": self.kernel},
-            error={"image": lambda size: law(law.sigma[-1], size).to(y), "kernel": None},
-            noise_variance=y.new_full((len(y), 1, 1, 1), self.noise**2),
-            iterations=ITERATIONS,
-        )
-        return {**unknowns, "image": replace(level, initial=image.clamp(-1, 1))}
+        return {**unknowns, "image": replace(unknowns["image"], initial=self.image)}
+
+
+def deconvolved(y: Tensor, kernel: Tensor, noise: float, weight: Tensor | None = None) -> Tensor:
+    """The most probable image ``(B, C, H + h - 1, W + w - 1)`` in [-1, 1] under the power law of
+    :func:`~blinddps.core.natural_spectrum`, nothing assumed beyond the border, nor where ``weight`` is 0."""
+    latent = Blur("valid").image_shape(y.shape, kernel.shape)
+    mean = y.mean((-2, -1), keepdim=True).expand(latent).contiguous()
+    law = natural_spectrum()
+    image = Blur("valid").update(
+        "image",
+        y,
+        estimate={},
+        mean={"image": mean, "kernel": kernel, **({} if weight is None else {"weight": weight})},
+        error={"image": lambda size: law(law.sigma[-1], size).to(y), "kernel": None},
+        noise_variance=y.new_full((len(y), 1, 1, 1), noise**2),
+        iterations=ITERATIONS,
+    )
+    return image.clamp(-1, 1)
 
 
 def restore_image(problem: Problem, kernel: Tensor, on_step: Callable[[Step], None] | None = None) -> Solution:
@@ -75,14 +79,22 @@ def restore_image(problem: Problem, kernel: Tensor, on_step: Callable[[Step], No
 
 
 def solve_known(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
-    """At one size, the kernel that of the plan; ``fast`` begins at the deconvolved picture unless from noise."""
+    """At one size, the kernel that of the plan; ``fast`` begins at the deconvolved picture unless from noise; lamps
+    that the camera clipped, and what they light, have no weight then."""
     plan = problem.plan
     if plan.known is None:
         return solve_single(problem, on_step)
-    kernel = plan.known.to(problem.y)
+    y, kernel = problem.y, plan.known.to(problem.y)
     known = replace(problem, known={**problem.known, "kernel": kernel})
     if plan.solver == "fast" and plan.boundary == "valid" and plan.start is not None:
-        known = replace(known, begin=Deconvolved(kernel, 2 * plan.noise))
+        first, weight = deconvolved(y, kernel, 2 * plan.noise), None
+        if problem.clipped is not None:
+            misfit = (y - Blur("valid")(image=first, kernel=kernel)) / 2
+            weight = weight_beside_lamps(problem.clipped, misfit, kernel, plan.noise)
+        if weight is not None:
+            first = deconvolved(y, kernel, 2 * plan.noise, weight)
+            known = replace(known, y=y * weight, known={**known.known, "weight": weight})
+        known = replace(known, begin=Deconvolved(first))
     return with_kernel(solve_single(known, hearing(on_step, kernel)), kernel)
 
 

@@ -38,9 +38,10 @@ def solve_searched(problem: Problem, on_step: Callable[[Step], None] | None = No
         image, and of the diffusions where they were asked; not those of the search.
     """
     seeds = [problem.seed] * len(problem.y) if isinstance(problem.seed, int) else problem.seed
+    white = [None] * len(problem.y) if problem.clipped is None else problem.clipped.split(1)
     parts = [
-        _solve_one(replace(problem, y=y, seed=seed, sigma_y=2 * problem.plan.noise), on_step)
-        for y, seed in zip(problem.y.split(1), seeds, strict=True)
+        _solve_one(replace(problem, y=y, seed=seed, clipped=clipped, sigma_y=2 * problem.plan.noise), on_step)
+        for y, seed, clipped in zip(problem.y.split(1), seeds, white, strict=True)
     ]
     side = max(p.estimate["kernel"].shape[-1] for p in parts)
     return Solution(

@@ -98,16 +98,16 @@ def _finished(problem: Problem, drawn: Solution, rows: slice, on_step: Listener 
 
 
 def _improved(problem: Problem, kernel: Tensor) -> Tensor:
-    """The kernel after the learned step, on the smallest odd frame.
+    """The kernel after the learned step, on the smallest odd frame; or as it was.
 
     It stays as it was where the step changes much of it, or where the measurement is not explained better after it: at
     0.06 to 0.1 cycles a pixel a kernel that is too soft leaves a residual. Nor is there room for it in small pictures.
     """
-    kernel = trimmed(odd(kernel))
-    if 2 * max(FRAME, kernel.shape[-1]) > min(problem.y.shape[-2:]):
+    found = trimmed(odd(kernel))
+    if 2 * max(FRAME, found.shape[-1]) > min(problem.y.shape[-2:]):
         return kernel
     seen = seen_by(problem.y, problem.denoiser, 2 * problem.plan.noise)
-    before = seen.weigh(kernel, 0, 0)
+    before = seen.weigh(found, 0, 0)
     after = seen.refine(before, kernel_step(kernel.device))
     gained = float(before.evidence.numbers[RESIDUAL] - after.evidence.numbers[RESIDUAL])
     near = agreement(before.kernel, [after.kernel])[0]

@@ -59,6 +59,16 @@ def test_a_kernel_that_is_sought_takes_from_to() -> None:
     assert forecast(noise(300, 300)).regions == ()
 
 
+def test_a_large_picture_whose_kernel_is_sought_goes_in_tiles() -> None:
+    """It was said to need the memory of a picture restored at once: 16 GB for 12 MP."""
+    sought = forecast(noise(1100, 1000))
+    known = forecast(noise(1100, 1000), known_kernel=np.ones((64, 64)))
+    assert sought.regions
+    assert (sought.tiles, sought.tile) == (known.tiles, known.tile)
+    assert sought.tile == 512
+    assert sought.memory == known.memory
+
+
 def test_what_is_not_forecast() -> None:
     for options in ({"solver": "pan-l0"}, {"samples": 2}, {"prior": "faces-128"}):
         told = forecast(noise(128, 128), **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ START = 4.0  # to read, and to load the networks
 SOURCE = 29.0  # a megapixel, for each source of candidates that the search asks
 ASKED = 3, 10  # sources, at least and at most
 DIFFUSIONS = 360.0  # a megapixel, where they are asked
-PICTURE = 24.0  # a megapixel, once the kernel is known
+PICTURE = 24.0  # a megapixel that is solved, overlap counted twice, once the kernel is known
 WRITTEN = 1.5  # a megapixel, for files and figure
 TRIAL = 0.0045  # the trial piece of work
 TRIALS, SECONDS = 5, 0.5  # at least
@@ -74,12 +74,14 @@ def forecast(picture: Any, settings: DeblurSettings | None = None, **options: An
     known = chosen.known_kernel
     support = tuple(read_kernel(known, (size[0], size[1])).shape[-2:]) if known is not None else (EXPECTED_KERNEL,) * 2
     tiles, side, solved = 1, 0, pixels
-    if (parts or known is not None) and goes_in_tiles(chosen, cards, size, support):
+    # as it is restored once its kernel is found on a part
+    then = replace(chosen, known_kernel=((1.0,),), boundary="auto", start="auto") if parts else chosen
+    if then.known_kernel is not None and goes_in_tiles(then, cards, size, support):
         side = side_of(chosen, size, support)
         tiles, solved = len(grid_of(size, support, side)), min(pixels, side**2)
     sought = (parts[0][2] * parts[0][3] if parts else pixels) if known is None else 0
     refuse_beyond(chosen, size, max(solved, sought))
-    whole = START + (PICTURE + WRITTEN) * pixels / 1e6
+    whole = START + (PICTURE * (tiles * side**2 if tiles > 1 else pixels) + WRITTEN * pixels) / 1e6
     searches = max(1, len(parts) + (len(parts) > 1))  # the surest again, with the diffusions
     least = whole + SOURCE * ASKED[0] * sought / 1e6
     most = whole + SOURCE * ASKED[1] * searches * sought / 1e6

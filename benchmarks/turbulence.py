@@ -27,7 +27,7 @@ from blinddps.operators import Blur, Composed, Frames, Tilt, add_gaussian_noise
 from blinddps.priors import StationaryTilt, load_prior
 from blinddps.restore import TurbulenceSettings
 from blinddps.restore.problem import tilt_unknown
-from blinddps.restore.turbulence import UNEXPLAINED_IN_FRAMES, begin_frames, resolve_tilt
+from blinddps.restore.turbulence.settings import UNEXPLAINED_IN_FRAMES, begin_frames, resolve_tilt
 from blinddps.samplers import blind_dps, blind_proximal
 from blinddps.simulate import atmospheric_tilts, gaussian_kernels, patch_tilts
 from blinddps.training import read_pictures

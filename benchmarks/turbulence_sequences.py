@@ -25,8 +25,8 @@ from blinddps.baselines.fusion import FUSIONS, Fused, registered
 from blinddps.metrics import align, mnc, psnr, ssim, tilt_epe
 from blinddps.priors import StationaryTilt
 from blinddps.restore import Problem, TurbulenceSettings, load_priors, plan_of, resolve, restore_turbulence, solve
-from blinddps.restore import turbulence as of_turbulence
-from blinddps.restore.turbulence import resolve_tilt
+from blinddps.restore.turbulence import joint as of_turbulence
+from blinddps.restore.turbulence.settings import resolve_tilt
 from common import header
 from sequences import Sequence, scenes, sequence
 
@@ -80,6 +80,11 @@ def run(method: str, made: Sequence, steps: int) -> tuple[Tensor, Tensor, Tensor
     if method in ABLATIONS:
         return *_ablated(y, registered(y), made, steps, **ABLATIONS[method]), None
     frames = [np.ascontiguousarray(frame.permute(1, 2, 0).numpy()) for frame in made.frames]
+    if method == "deblurred":
+        r = restore_turbulence(frames, solver="registered", then="fast")
+        image, kernel = torch.from_numpy(r.image).permute(2, 0, 1)[None] * 2 - 1, torch.from_numpy(r.kernel)
+        print(r.outcome, flush=True)
+        return image, torch.from_numpy(r.tilt), kernel[None, None], None
     tilts: Any = {"held": "registered", "joint": "joint"}[method]
     r = restore_turbulence(frames, num_steps=steps, kernel_size=KERNEL, tilts=tilts)
     image = torch.from_numpy(r.image).permute(2, 0, 1)[None] * 2 - 1

@@ -105,8 +105,20 @@ def test_frames_made_one_picture(tmp_path: Path, several: Call, tiny: list[objec
     for i in range(3):
         Image.fromarray(np.full((32, 32), 50 * i, np.uint8)).save(scene / f"{i}.png")
     fuse = ["turbulence", scene, "--out", out, "--overwrite", "--solver"]
-    done = several([[*fuse, "mean"], [*fuse, "mean", "--then", "fast", *tiny], [*fuse, "mead"]])
-    assert [d.code for d in done] == [0, 0, 2], [d.err for d in done]
+    done = several(
+        [
+            [*fuse, "mean"],
+            [*fuse, "mean", "--then", "fast", *tiny],
+            [*fuse, "mead"],
+            ["turbulence", scene, "--out", tmp_path / "half", "--solver", "mean", "--best", "60%"],
+            ["turbulence", scene, "--out", tmp_path / "none", "--best", "0%"],
+        ]
+    )
+    assert [d.code for d in done] == [0, 0, 2, 0, 2], [d.err for d in done]
+    assert "2 of 3 frames" in done[3].out.replace("\n", " ")
+    assert "--frames is '0%'; give auto, all, a number such as 30" in " ".join(done[4].err.split())
+    half = json.loads((tmp_path / "half/scene_result.json").read_text())["input"]
+    assert (half["frames"], half["frames_read"]) == (["0.png", "1.png"], 3)
     assert json.loads((out / "scene_result.json").read_text())["kept"] == "restored"
     assert "3 frames, mean of the frames (3); no blur was taken off" in done[0].out.replace("\n", " ")
     assert "note" not in done[0].err

@@ -18,7 +18,7 @@ from blinddps.priors import DiffusionPrior, as_prior, load_prior
 from blinddps.restore import SOLVERS, DeblurSettings, Plan, Problem, TurbulenceSettings, plan_of, resolve
 from blinddps.restore.light import Range
 from blinddps.restore.settings import from_text, with_options
-from blinddps.restore.turbulence import resolve_tilt
+from blinddps.restore.turbulence.settings import resolve_tilt
 from blinddps.samplers import NormGuidance
 
 Picture = Callable[..., np.ndarray]

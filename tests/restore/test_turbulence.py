@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.baselines.conftest import blocks
 
 from blinddps import deblur
 from blinddps.baselines import fusion
 from blinddps.core import InputError, Outcome, PriorError
+from blinddps.core.stack import Stack
 from blinddps.io import from_tensor, read_frames, write_image
-from blinddps.operators import Tilt
-from blinddps.restore import Problem, TurbulenceSettings, restore_turbulence, run, solve, turbulence
+from blinddps.operators import Blur, Tilt
+from blinddps.restore import Problem, TurbulenceSettings, restore_turbulence, run, solve
+from blinddps.restore.halves import REPEATED
 from blinddps.restore.solvers import FUSIONS
-from blinddps.restore.turbulence import begin_frames, motion
-from blinddps.simulate import atmospheric_tilts
+from blinddps.restore.turbulence import fused, joint, restoration
+from blinddps.restore.turbulence.settings import begin_frames, motion
+from blinddps.simulate import atmospheric_tilts, gaussian_kernels
 
 
 def test_one_picture(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
@@ -61,7 +65,7 @@ def test_frames(tiny: dict[str, Any], picture: Callable[..., np.ndarray], more: 
 def test_tilts_of_frames_are_registered_and_held(
     tiny: dict[str, Any], picture: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turbulence, "REPEATED", -1.0)  # anything is trusted
+    monkeypatch.setattr(joint, "REPEATED", -1.0)  # anything is trusted
     frames = [np.roll(picture(), i, axis=1) for i in range(5)]
     seen: list[tuple[int, int]] = []
     options = {**tiny, "samples": 2, "restarts": 2}
@@ -87,8 +91,8 @@ def test_what_halves_of_the_frames_do_not_share_is_not_returned(
     monkeypatch: pytest.MonkeyPatch,
     registering_helps: bool,
 ) -> None:
-    monkeypatch.setattr(turbulence, "REPEATED", 1.1)  # nothing is trusted
-    monkeypatch.setattr(turbulence, "fused_explains_more", lambda y, fused: registering_helps)
+    monkeypatch.setattr(joint, "REPEATED", 1.1)  # nothing is trusted
+    monkeypatch.setattr(joint, "fused_explains_more", lambda y, fused: registering_helps)
     frames = [np.roll(picture(), i, axis=1) for i in range(4)]
     kept = "registered" if registering_helps else "mean"
     for options in ({}, {"tilts": "joint"}, {"kernel_per_frame": True}):
@@ -246,3 +250,93 @@ def test_frames_that_move_much_begin_further_from_their_mean(rms: float, start: 
     for given in ({"start": 0.5}, {"prior": "faces-128"}, {"solver": "paper"}):
         settings = TurbulenceSettings(**given)
         assert begin_frames(settings, frames) == settings
+
+
+def test_a_stack_is_restored_as_a_list_is(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+    frames, told = [picture(), picture()], list[float]()
+    stack = Stack((2, 3, *frames[0].shape[:2]))
+    stack[:] = torch.from_numpy(np.stack(frames).transpose(0, 3, 1, 2) * 2 - 1)
+    for options in ({"solver": "registered"}, {"fall_back": False}):
+        listed = restore_turbulence(frames, **tiny, **options)
+        stacked = restore_turbulence(stack, **tiny, **options, on_fused=told.append)
+        assert stacked.tilt.shape == listed.tilt.shape
+        assert np.abs(stacked.image - listed.image).mean() < 0.01
+    assert told[-1] == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def seen_through_air() -> tuple[np.ndarray, list[np.ndarray]]:
+    """A scene of 72 px, and six frames of it: tilts of 1 px, a blur of 1.2 px."""
+    truth = blocks(72, 72, 3)
+    tilt = atmospheric_tilts(6, 72, rms=1.0, aperture=24.0, seed=0)
+    y = Blur("replicate")(
+        image=Tilt("bicubic")(image=truth.expand(6, -1, -1, -1), tilt=tilt), kernel=gaussian_kernels(1, 13, std=1.2)
+    )
+    y = y + 0.01 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+    return from_tensor(truth[0]), [from_tensor(frame) for frame in y]
+
+
+def test_the_registered_mean_is_deblurred_where_that_can_be_trusted(
+    seen_through_air: tuple[np.ndarray, list[np.ndarray]],
+) -> None:
+    truth, frames = seen_through_air
+    result = restore_turbulence(frames)
+    fused_alone, mean = restore_turbulence(frames, solver="registered").image, np.mean(frames, 0)
+    assert result.kept == "deblurred"
+    assert result.agreement is not None
+    assert result.agreement >= REPEATED
+    assert "then deblurred (two halves agree to" in result.outcome[0].message
+    error = [np.square(x - truth)[8:-8, 8:-8].mean() for x in (result.image, fused_alone, mean)]
+    assert error[0] < 0.8 * error[1] < 0.8 * error[2]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_kernel_that_cannot_be_trusted_is_the_next_steps(
+    seen_through_air: tuple[np.ndarray, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    _, frames = seen_through_air
+    alone = restore_turbulence(frames, solver="registered").image
+    unsure = deblur(frames[0], num_steps=1, search="none")  # nothing judged it
+    monkeypatch.setattr(fused, "deblur", lambda *args, **options: unsure)
+    monkeypatch.setattr(restoration, "JOINTLY", 100 if large else 10**9)
+    together = replace(restore_turbulence(frames, solver="mean"), kept="restored")
+    monkeypatch.setattr(restoration, "restore_jointly", lambda *args: together)
+    result = restore_turbulence(frames)
+    if large:
+        assert (result.kept, result.outcome[0].status) == ("registered", "rejected")
+        np.testing.assert_array_equal(result.image, alone)
+        assert "too many to find image, kernel and tilts of together" in result.notes[-1]
+    else:
+        assert result.kept == "restored"
+    assert "with no blur taken off: the kernel is doubtful (0 % sure)" in result.outcome[0].message
+
+
+def test_halves_that_differ_are_not_deblurred(
+    seen_through_air: tuple[np.ndarray, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, frames = seen_through_air
+    sure = replace(deblur(frames[0], num_steps=1, search="none"), confidence=0.99)
+    noise = np.random.default_rng(0)
+
+    def made_up(x: np.ndarray, *args: Any, **options: Any) -> Any:
+        return replace(sure, image=(x + 0.1 * noise.standard_normal(x.shape)).astype(np.float32), images=x[None])
+
+    monkeypatch.setattr(fused, "deblur", made_up)
+    monkeypatch.setattr(restoration, "JOINTLY", 100)
+    result = restore_turbulence(frames)
+    assert result.kept == "registered"
+    assert "deblurring makes different detail of two halves of them" in result.outcome[0].message
+
+
+def test_what_no_verdict_judges_is_deblurred_all_the_same(
+    tiny: dict[str, Any], picture: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoration, "JOINTLY", 100)
+    monkeypatch.setattr(fused, "ROOM", 4 * picture()[..., 0].size)
+    frames = [picture(), picture()]
+    result = restore_turbulence(frames, **tiny)
+    assert (result.settings.solver, result.settings.then) == ("registered", "fast")
+    assert result.tilt.shape == (2, 2, *(n // 2 for n in frames[0].shape[:2]))  # a fourth of the room
+    assert any("registered and averaged, and that deblurred" in note for note in result.notes)
+    assert restore_turbulence(frames, **tiny, samples=2).settings.solver == "fast"  # asked for what that alone has
+    assert restore_turbulence(frames[0], **tiny).settings.solver == "fast"

@@ -1,4 +1,8 @@
-"""Frames of one scene made one picture: what people do with sequences seen through hot air, and no blur taken off."""
+"""Frames of one scene made one picture: what people do with sequences seen through hot air, and no blur taken off.
+
+Every way takes :class:`~blinddps.core.stack.Frames` and goes through them in parts. Of a
+:class:`~blinddps.core.stack.Stack` memory holds a few frames at a time, and the tilts are a stack too.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +14,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import InputError, conjugate_gradients
-from ..core.spectrum import filtered
-from ..core.turbulence import tilt_power
+from ..core import InputError
+from ..core.stack import PART, VALUE, Frames, Stack, parts, stack_like
 from ..operators import Tilt
 from .common import luminance
+from .registration import constant, find_tilts, inverse, read_back, shifts, slopes
 
 __all__ = [
     "FUSIONS",
+    "Done",
     "Fused",
     "dewarp",
-    "find_tilts",
     "lucky",
-    "read_back",
     "registered",
     "robust_mean",
     "sharpest_frame",
-    "shifts",
     "temporal_mean",
 ]
 
 POWER = 4.0  # of the local sharpness in the weights of lucky regions
 REGION = 4.0  # pixels, standard deviation of the window in which sharpness is local
 ROUNDS = 2  # of flow and robust mean
-NOISE = 0.15  # standard deviation of what tilts leave unexplained, on [-1, 1]; at 0.04 repeated texture is mismatched
-TILTS = [(2.0, aperture) for aperture in (8.0, 16.0, 32.0, 64.0)]  # rms and aperture in pixels: the prior's parts
-SHAKE = 4.0  # pixels rms of a whole frame
 TRIMMED = 0.25  # share of the frames left out at each end of the robust mean
+TILT = 2**-8  # pixels, step of tilts in a stack
+
+Done = Callable[[float], None]
+"""Listener: the share of the work that is done."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,25 @@ class Fused:
     ``y_t[p] = x(p + tilt_t[p])``."""
 
     image: Tensor
-    tilt: Tensor
+    tilt: Frames
 
 
-def temporal_mean(y: Tensor) -> Fused:
+def temporal_mean(y: Frames, done: Done = lambda share: None) -> Fused:
     """Mean of the frames ``(T, C, H, W)``, not registered."""
-    return Fused(y.mean(0, keepdim=True), _still(y))
+    return Fused(_mean(y, lambda part: y[part], _Share(done, len(y))), _still(y))
 
 
-def sharpest_frame(y: Tensor) -> Fused:
+def sharpest_frame(y: Frames, done: Done = lambda share: None) -> Fused:
     """The frame of ``(T, C, H, W)`` whose slopes, after a Gaussian of 1 pixel, have the largest mean square."""
-    best = int(_sharpness(y).mean((1, 2, 3)).argmax())
+    share, found = _Share(done, len(y)), []
+    for part in parts(y):
+        found.append(_sharpness(y[part]).mean((1, 2, 3)))
+        share(part)
+    best = int(torch.cat(found).argmax())
     return Fused(y[best : best + 1], _still(y))
 
 
-def lucky(y: Tensor) -> Fused:
+def lucky(y: Frames, done: Done = lambda share: None) -> Fused:
     """Lucky regions: of the frames ``(T, C, H, W)``, shaken as a whole no more, the weighted mean
 
         x[p] = sum_t w_t[p] y_t(p + s_t) / sum_t w_t[p],    w_t = (S_t / sum_t S_t)^4,
@@ -68,14 +75,27 @@ def lucky(y: Tensor) -> Fused:
     more. After Fried, "Probability of getting a lucky short-exposure image through turbulence" (1978), and the local
     selection of Aubailly, Vorontsov, Carhart and Valley (Proc. SPIE 7463, 2009).
     """
-    moves = _constant(y, shifts(y))
-    still = Tilt("bicubic")(image=y, tilt=moves)
-    sharpness = _window(_sharpness(still), REGION)
-    weight = (sharpness / sharpness.sum(0).clamp_min(1e-12)).pow(POWER).clamp_min(1e-12)
-    return Fused((weight * still).sum(0, keepdim=True) / weight.sum(0, keepdim=True), -moves)
+    moves, share = shifts(y), _Share(done, 2 * len(y))
+
+    def local(part: slice) -> tuple[Tensor, Tensor]:
+        still = Tilt("bicubic")(image=y[part], tilt=constant(y.shape, moves[part]))
+        return still, _window(_sharpness(still), REGION)
+
+    every = torch.zeros(1, *y.shape[-2:])
+    for part in parts(y):
+        every += local(part)[1].sum(0)
+        share(part)
+    total, weights = torch.zeros(1, *y.shape[1:]), torch.zeros(1, 1, *y.shape[-2:])
+    for part in parts(y):
+        still, sharpness = local(part)
+        weight = (sharpness / every.clamp_min(1e-12)).pow(POWER).clamp_min(1e-12)
+        total += (weight * still).sum(0, keepdim=True)
+        weights += weight.sum(0, keepdim=True)
+        share(part)
+    return Fused(total / weights, _shaken(y, -moves))
 
 
-def dewarp(y: Tensor) -> Fused:
+def dewarp(y: Frames, done: Done = lambda share: None) -> Fused:
     """Optical flow from a reference to each of the frames ``(T, C, H, W)``, and the robust mean of the frames warped
     back; twice, the reference being the mean of the shifted frames, then the first result.
 
@@ -86,83 +106,67 @@ def dewarp(y: Tensor) -> Fused:
     Raises:
         InputError: scikit-image, the extra ``baselines``, is missing.
     """
-    flow = _tvl1()
-    start = _constant(y, shifts(y))
-    still = Tilt("bicubic")(image=y, tilt=start)
-    grey, reference = (luminance(still) + 1) / 2, still.mean(0, keepdim=True)
-    moves, warped = start, still
-    for _ in range(ROUNDS if len(y) > 1 else 0):
-        seen = (luminance(reference)[0, 0] + 1) / 2
-        found = torch.stack([flow(seen, frame[0]) for frame in grey])
-        moves = start + found - found.mean(0, keepdim=True)
-        warped = Tilt("bicubic")(image=y, tilt=moves)
-        reference = robust_mean(warped)
-    return Fused(reference, _inverse(moves))
+    flow, start = _tvl1(), shifts(y)
+
+    def moves(part: slice, image: Tensor, tilt: Frames) -> Tensor:
+        seen = (luminance(image)[0, 0] + 1) / 2
+        still = Tilt("bicubic")(image=y[part], tilt=constant(y.shape, start[part]))
+        return torch.stack([flow(seen, frame[0]) for frame in (luminance(still) + 1) / 2])
+
+    def back(part: slice, found: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+        moved = constant(y.shape, start[part]) + found - centre
+        return Tilt("bicubic")(image=y[part], tilt=moved), inverse(moved)
+
+    return _in_rounds(y, start, moves, back, done)
 
 
-def registered(y: Tensor) -> Fused:
+def registered(y: Frames, done: Done = lambda share: None) -> Fused:
     """As :func:`dewarp`, the tilts by least squares under a Gaussian prior of smooth tilts, with no further library:
 
         phi_t = argmin sum_p (y_t[p] - x(p + phi[p]))^2 / s^2 + <phi, C^-1 phi>,    s = 0.15,
 
-    from coarse to fine (a fourth, half, the whole size), linearised twice at each; ``C`` the mean of the atmospheric
-    powers of 2 pixels rms and apertures of 8 to 64 pixels. Where there is no texture the prior alone decides.
+    from coarse to fine (a fourth, half, the whole size; an eighth, a fourth, half from 256 pixels on), linearised twice
+    at each; ``C`` the mean of the atmospheric powers of 2 pixels rms and apertures of 8 to 64 pixels. Where there is no
+    texture the prior alone decides.
     """
-    tilt = -_constant(y, shifts(y))
-    image = Tilt("bicubic")(image=y, tilt=-tilt).mean(0, keepdim=True)
+
+    def tilts(part: slice, image: Tensor, tilt: Frames) -> Tensor:
+        return find_tilts(y[part], image, tilt[part])
+
+    def back(part: slice, found: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+        return read_back(y[part], found - centre), found - centre
+
+    return _in_rounds(y, shifts(y), tilts, back, done)
+
+
+def _in_rounds(
+    y: Frames,
+    start: Tensor,
+    find: Callable[[slice, Tensor, Frames], Tensor],
+    back: Callable[[slice, Tensor, Tensor], tuple[Tensor, Tensor]],
+    done: Done,
+) -> Fused:
+    """The robust mean of frames brought back by the displacements that ``find`` finds against the last one, less the
+    mean ``centre`` of these over the frames."""
+    share = _Share(done, (1 + 2 * ROUNDS) * len(y))
+    tilt = _shaken(y, -start)
+    image = _mean(y, lambda part: Tilt("bicubic")(image=y[part], tilt=constant(y.shape, start[part])), share)
     for _ in range(ROUNDS if len(y) > 1 else 0):
-        tilt = find_tilts(y, image, tilt)
-        tilt = tilt - tilt.mean(0, keepdim=True)
-        image = robust_mean(read_back(y, tilt))
+        centre = torch.zeros(1, 2, *y.shape[-2:])
+        for part in parts(y):
+            found = find(part, image, tilt)
+            centre += found.sum(0, keepdim=True) / len(y)
+            tilt[part] = found
+            share(part)
+        warped = stack_like(y, y.shape, VALUE)
+        for part in parts(y):
+            warped[part], tilt[part] = back(part, tilt[part], centre)
+            share(part)
+        image = robust_mean(warped)
     return Fused(image, tilt)
 
 
-def read_back(y: Tensor, tilt: Tensor) -> Tensor:
-    """Frames ``y_t[p] = x(p + tilt_t[p])`` brought onto ``x``."""
-    return Tilt("bicubic")(image=y, tilt=_inverse(tilt))
-
-
-@torch.no_grad()
-def find_tilts(y: Tensor, image: Tensor, tilt: Tensor) -> Tensor:
-    """The tilts of :func:`registered` for the frames ``y`` of a given ``image`` ``(1, C, H, W)``, from ``tilt``."""
-    grey, seen = luminance(y), luminance(image)
-    for shrink in (4, 2, 1):
-        if min(y.shape[-2:]) < 16 * shrink:
-            continue
-        frames, x = F.avg_pool2d(grey, shrink), F.avg_pool2d(seen, shrink)
-        size = (frames.shape[-2], frames.shape[-1])
-        covariance = _covariance(size, shrink).to(y)
-        tilt = F.interpolate(tilt, size=size, mode="bilinear", align_corners=False) / shrink
-        looked = torch.cat([x, *_slopes(x)], 1).expand(len(y), -1, -1, -1)
-        for _ in range(2):
-            there = Tilt()(image=looked, tilt=tilt)
-            slope = there[:, 1:]
-            error = frames - there[:, :1] + (slope * tilt).sum(1, keepdim=True)
-
-            def normal(u: Tensor, slope: Tensor = slope, covariance: Tensor = covariance) -> Tensor:
-                return slope * (slope * u).sum(1, keepdim=True) / NOISE**2 + filtered(u, 1 / covariance)
-
-            def precondition(u: Tensor, covariance: Tensor = covariance) -> Tensor:
-                return filtered(u, covariance)
-
-            tilt = conjugate_gradients(
-                normal, slope * error / NOISE**2, iterations=15, tolerance=1e-3, precondition=precondition
-            )
-        tilt = F.interpolate(tilt, size=y.shape[-2:], mode="bilinear", align_corners=False) * shrink
-    return tilt
-
-
-def _covariance(size: tuple[int, int], shrink: int) -> Tensor:
-    """Eigenvalues of ``C`` in pixels ``shrink`` times as large, on the half plane of ``rfft2``."""
-    fy, fx = (torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
-    f = (fy[:, None] ** 2 + fx[None] ** 2).sqrt()
-    power = torch.stack([tilt_power(f, rms / shrink, aperture / shrink) for rms, aperture in TILTS]).mean(0)
-    power = power.clamp_min(1e-5 * float(power.mean()))
-    power[0, 0] = size[0] * size[1] * (SHAKE / shrink) ** 2
-    return power[:, : size[1] // 2 + 1].float()
-
-
-FUSIONS: dict[str, Callable[[Tensor], Fused]] = {
+FUSIONS: dict[str, Callable[..., Fused]] = {
     "mean": temporal_mean,
     "sharpest": sharpest_frame,
     "lucky": lucky,
@@ -171,43 +175,9 @@ FUSIONS: dict[str, Callable[[Tensor], Fused]] = {
 }
 
 
-def shifts(y: Tensor, rounds: int = 3) -> Tensor:
-    """Translations ``s_t`` ``(T, 2)`` in pixels, right and down, with the least squared error between ``y_t(p + s_t)``
-    and the mean of all; their own mean is zero.
-
-    Gauss-Newton from coarse to fine (a fourth, half, the whole size) on the luminance, the mean formed anew each time.
-    """
-    grey = luminance(y)
-    found = y.new_zeros(len(y), 2)
-    for shrink in (4, 2, 1):
-        if min(y.shape[-2:]) < 16 * shrink:
-            continue
-        small = F.avg_pool2d(grey, shrink)
-        for _ in range(rounds):
-            moved = Tilt("bicubic")(image=small, tilt=_constant(small, found / shrink))
-            right, down = _slopes(moved)
-            slope = torch.stack([right, down]).flatten(2)  # (2, T, pixels)
-            error = (moved.mean(0, keepdim=True) - moved).flatten(1)
-            normal = torch.einsum("itp,jtp->tij", slope, slope)
-            normal = normal + 1e-6 * torch.eye(2).to(y) * (1 + normal.diagonal(dim1=1, dim2=2).sum(1)[:, None, None])
-            step = torch.linalg.solve(normal, torch.einsum("itp,tp->ti", slope, error))
-            found = found + shrink * step.clamp(-2, 2)
-            found = found - found.mean(0, keepdim=True)
-    return found
-
-
-def _slopes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences to the right and down."""
-    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return (
-        (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2,
-        (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2,
-    )
-
-
 def _sharpness(y: Tensor) -> Tensor:
     """Squared slopes ``(T, 1, H, W)``; the Gaussian keeps noise from passing for sharpness."""
-    right, down = _slopes(_window(luminance(y), 1.0))
+    right, down = slopes(_window(luminance(y), 1.0))
     return right.square() + down.square()
 
 
@@ -220,27 +190,47 @@ def _window(x: Tensor, std: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, line.reshape(1, 1, 1, -1)), line.reshape(1, 1, -1, 1))
 
 
-def robust_mean(y: Tensor) -> Tensor:
+def robust_mean(y: Tensor | Stack) -> Tensor:
     """Mean of ``(T, C, H, W)`` without the lowest and the highest quarter of the values of each pixel."""
+    if isinstance(y, Stack):
+        height, each = y.shape[-2], max(1, PART // (len(y) * y.shape[-1]))
+        strips = [robust_mean(y.rows(top, min(top + each, height))) for top in range(0, height, each)]
+        return torch.cat(strips, -2)
     cut = int(TRIMMED * len(y))
     rising = y.sort(0).values
     return rising[cut : len(y) - cut].mean(0, keepdim=True)
 
 
-def _constant(y: Tensor, shift: Tensor) -> Tensor:
-    return shift[:, :, None, None].expand(-1, -1, *y.shape[-2:])
+def _mean(y: Frames, read: Callable[[slice], Tensor], share: Callable[[slice], None]) -> Tensor:
+    """Of what ``read`` gives of each part of ``y``."""
+    total = torch.zeros(1, *y.shape[1:])
+    for part in parts(y):
+        total += read(part).sum(0, keepdim=True)
+        share(part)
+    return total / len(y)
 
 
-def _still(y: Tensor) -> Tensor:
-    return y.new_zeros(len(y), 2, *y.shape[-2:])
-
-
-def _inverse(moves: Tensor, rounds: int = 5) -> Tensor:
-    """The tilt of frames that, read at ``p + moves[p]``, show the picture: ``tilt[q] = -moves(q + tilt[q])``."""
-    tilt = -moves
-    for _ in range(rounds):
-        tilt = -Tilt()(image=moves, tilt=tilt)
+def _shaken(y: Frames, by: Tensor) -> Tensor | Stack:
+    """Tilts that are one displacement ``(T, 2)`` for each frame."""
+    tilt = stack_like(y, (len(y), 2, *y.shape[-2:]), TILT)
+    for part in parts(y):
+        tilt[part] = constant(y.shape, by[part])
     return tilt
+
+
+def _still(y: Frames) -> Tensor | Stack:
+    return _shaken(y, torch.zeros(len(y), 2))
+
+
+class _Share:
+    """Tells a listener the share of the work, counted in frames, that is done."""
+
+    def __init__(self, done: Done, total: int) -> None:
+        self._done, self._total, self._count = done, total, 0
+
+    def __call__(self, part: slice) -> None:
+        self._count += part.stop - part.start
+        self._done(self._count / self._total)
 
 
 def _tvl1() -> Callable[[Tensor, Tensor], Tensor]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..io import Picture
     from ..restore import DeblurSettings, Forecast
 
-__all__ = ["Evolution", "expected", "progress_bar"]
+__all__ = ["Evolution", "expected", "progress_bar", "share_bars"]
 
 _FRAMES = 30  # at most so many are kept
 _FRAME_SIDE = 512  # pixels; larger estimates are reduced
@@ -79,6 +79,35 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{5 * max(1, round(seconds / 5))} seconds"
     return f"{round(seconds / 60)} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+@contextmanager
+def share_bars(label: str, quiet: bool) -> Iterator[tuple[Callable[[int], None], Callable[[float], None]]]:
+    """Listeners of frames that are read, whose number is not known, and of a share of work, with the time left."""
+    from tqdm import tqdm
+
+    off, told = True if quiet else None, "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, left {remaining}"
+    reading = tqdm(desc=f"{label}: reading", unit="frame", disable=off, leave=False, file=sys.stderr)
+    working = None
+
+    def read(count: int) -> None:
+        reading.update(count - reading.n)
+
+    def done(share: float) -> None:
+        nonlocal working
+        if working is None:
+            reading.close()
+            working = tqdm(
+                desc=f"{label}: frames", total=1.0, bar_format=told, disable=off, leave=False, file=sys.stderr
+            )
+        working.update(share - working.n)
+
+    try:
+        yield read, done
+    finally:
+        for bar in (reading, working):
+            if bar is not None:
+                bar.close()
 
 
 class Evolution:

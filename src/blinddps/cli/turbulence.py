@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -15,12 +15,12 @@ from .console import say
 from .errors import note, report, usage
 from .files import file_hash, given_path, output_names, restored, write_kernel
 from .panels import OUTPUT, PAPER, SOLVER
-from .progress import progress_bar
+from .progress import progress_bar, share_bars
 from .threads import Threads, set_threads
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
-    from ..io import Scene
+    from ..io import StackedScene
     from ..restore import Turbulence, TurbulenceSettings
 
 __all__ = ["turbulence"]
@@ -42,8 +42,14 @@ def turbulence(
     ],
     out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
     frames: Annotated[
-        int, Option(metavar="N", min=1, help="Of a sequence, restore from the N sharpest frames; time grows with N.")
-    ] = 10,
+        str,
+        Option(
+            "--frames",
+            "--best",
+            metavar="auto|N|P%|all",
+            help="Of a sequence, the sharpest frames to restore from: so many, or a share. auto: half, 10 at least.",
+        ),
+    ] = "auto",
     prior: Annotated[
         str,
         Option(
@@ -106,8 +112,8 @@ def turbulence(
         bool,
         Option(
             "--fall-back/--no-fall-back",
-            help="Of frames: where restorations from two halves of them show different detail, return the registered "
-            "frames' mean instead. Takes as long again.",
+            help="Of frames: deblur the registered frames' mean where its kernel can be trusted, else find all "
+            "together where two halves of them agree, else return that mean as it is.",
         ),
     ] = True,
     num_steps: Annotated[
@@ -160,8 +166,9 @@ def turbulence(
 ) -> None:
     """Restore pictures seen through turbulence: tilted from place to place, blurred and noisy.
 
-    Frames are restored from each half of them first. Where these show different detail, the picture is the
-    registered frames' mean, with no blur taken off, and a warning says so.
+    Frames are registered and averaged, and that is deblurred. Where its kernel cannot be trusted, image, kernel and
+    tilts are found together. Where two halves of the frames then show different detail, the picture is the registered
+    frames' mean, with no blur taken off, and a warning says so.
 
     An INPUT with several frames (folder, TIFF, GIF, video) is one scene: one picture, a tilt for each frame, and one
     kernel or, with --kernel-per-frame, as many. A folder is ONE scene here, not many pictures as of 'blinddps deblur'.
@@ -186,6 +193,7 @@ def turbulence(
     from ..restore.settings import from_text
 
     settings = usage(from_text, TurbulenceSettings, locals())
+    chosen = usage(_chosen, frames)
     set_threads(threads)
     ensure_output_dir(out)
     for name in settings.networks():
@@ -201,7 +209,7 @@ def turbulence(
     refuse_conflicts(outputs, inputs, overwrite)
     for path, results in zip(inputs, outputs, strict=True):
         try:
-            failures += not _restore(path, results, settings, frames, overwrite, quiet)
+            failures += not _restore(path, results, settings, chosen, overwrite, quiet)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -209,16 +217,31 @@ def turbulence(
         raise typer.Exit(1)
 
 
+def _chosen(text: str) -> dict[str, Any]:
+    """Options of :func:`~blinddps.io.stack_frames` by which frames are chosen."""
+    from ..core import InputError
+
+    words = {"auto": {"best": 0.5, "least": 10}, "all": {}}
+    if text in words:
+        return words[text]
+    number, share = text.removesuffix("%"), text.endswith("%")
+    if share and number.replace(".", "", 1).isdecimal() and 0 < float(number) <= 100:
+        return {"best": float(number) / 100}
+    if not share and number.isdecimal() and int(number) > 0:
+        return {"count": int(number)}
+    raise InputError(f"--frames is '{text}'; give auto, all, a number such as 30, or a share such as 50%")
+
+
 def _restore(
-    path: Path, results: Outputs, settings: TurbulenceSettings, frames: int, overwrite: bool, quiet: bool
+    path: Path, results: Outputs, settings: TurbulenceSettings, chosen: dict[str, Any], overwrite: bool, quiet: bool
 ) -> bool:
-    from ..io import read_frames
+    from ..io import stack_frames
     from ..restore import restore_turbulence
 
     results.check(overwrite)
-    scene = read_frames(path, count=frames)
-    with progress_bar(path.name, settings, quiet) as show:
-        result = restore_turbulence(scene.frames, settings, on_step=show)
+    with share_bars(path.name, quiet) as (read, fused), progress_bar(path.name, settings, quiet) as show:
+        scene = stack_frames(path, **chosen, on_frame=read)
+        result = restore_turbulence(scene.frames, settings, on_step=show, on_fused=fused)
     for sentence in (*scene.notes, *result.notes):
         note("note", sentence, path)
     written = _write(path, results, scene, result)
@@ -228,22 +251,22 @@ def _restore(
             kind = "error" if outcome.status == "diverged" else "warning"
             note(kind, f"{which}{outcome.status}: {outcome.message}", path)
     if not quiet:
-        first = result.outcome[0]
-        judged = result.kept == "restored" and not math.isnan(result.noise)
+        first, of = result.outcome[0], "" if len(scene.frames) == scene.read else f" of {scene.read}"
+        judged = result.kept in ("restored", "deblurred") and not math.isnan(result.noise)
         told = f"{first.status}, residual {result.residual[0]:.2f} x noise {result.noise:.4f}"
         say(
-            f"{path}: {len(scene.frames)} frame{'s' if len(scene.frames) > 1 else ''}, "
+            f"{path}: {len(scene.frames)}{of} frame{'s' if scene.read > 1 else ''}, "
             f"{told if judged else KEPT.get(result.kept, first.message)}, {result.seconds:.1f} s"
             + (f", {written}" if written else "")
         )
     return all(outcome.status != "diverged" for outcome in result.outcome)
 
 
-def _write(path: Path, results: Outputs, scene: Scene, result: Turbulence) -> Path | None:
+def _write(path: Path, results: Outputs, scene: StackedScene, result: Turbulence) -> Path | None:
     """Write all results of an input, ``result.json`` last; returns the picture of the first finite sample."""
     import numpy as np
 
-    from ..io import atomic_open, comparison_figure, tilt_picture, write_image
+    from ..io import atomic_open, comparison_figure, from_tensor, tilt_picture, write_image
     from ..provenance import environment
 
     kinds = ("restored{}.png", "kernel{}.npy", "kernel{}.png", "tilt{}.npy", "tilt{}.png")
@@ -264,13 +287,18 @@ def _write(path: Path, results: Outputs, scene: Scene, result: Turbulence) -> Pa
         write_image(tilt, seen)
         if j == finite[0]:
             longest = float(np.hypot(*tilts[0]).max())
-            columns = [("input", scene.frames[0]), ("restored", result.images[j]), ("kernel", kernels[0])]
+            columns = [
+                ("input", from_tensor(scene.frames[0:1])),
+                ("restored", result.images[j]),
+                ("kernel", kernels[0]),
+            ]
             comparison_figure([*columns, (f"tilt, up to {longest:.2f} px", seen)], results.folder / every[-1])
     record = {
         "input": {
             "path": os.fspath(path.absolute()),
             "sha256": None if path.is_dir() else file_hash(path),
             "frames": scene.names,
+            "frames_read": scene.read,
         },
         "samples": [
             {

@@ -10,6 +10,7 @@ from .missing import filled, masked, read_mask
 from .picture import Picture, from_float, from_tensor, to_float, to_tensor
 from .planes import read_planes
 from .read import read_image
+from .stacked import StackedScene, stack_frames
 from .write import FORMAT_SUFFIXES, output_suffix, suffix_of, write_image, write_planes
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "Picture",
     "Scene",
+    "StackedScene",
     "as_picture",
     "atomic_open",
     "atomic_write",
@@ -37,6 +39,7 @@ __all__ = [
     "read_mask",
     "read_planes",
     "sharpest",
+    "stack_frames",
     "strip_and_gif",
     "suffix_of",
     "tilt_picture",

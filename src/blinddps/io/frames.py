@@ -74,10 +74,10 @@ def read_frames(source: str | os.PathLike[str], *, count: int | None = None, max
     try:
         for seen, (name, picture) in enumerate(pictures_of(path, notes, max_pixels), 1):
             first = first or (name, picture)
-            _require_size(source, name, picture.data, first[0], first[1].data)
+            require_size(source, name, picture.data, first[0], first[1].data)
             notes += picture.notes
             types.add(picture.dtype)
-            held.append((name, picture, 0.0 if count is None else _sharpness(picture.data)))
+            held.append((name, picture, 0.0 if count is None else sharpness(picture.data)))
             if count is not None and seen > count:  # of equal ones the last goes
                 held.pop(min(range(len(held)), key=lambda i: (held[i][2], -i)))
             if picture.data.nbytes * (len(held) + 1) > room:
@@ -103,11 +103,11 @@ def sharpest(frames: list[np.ndarray], count: int) -> list[int]:
 
     The means keep noise from passing for sharpness.
     """
-    slopes = [_sharpness(f) for f in frames]
+    slopes = [sharpness(f) for f in frames]
     return sorted(sorted(range(len(frames)), key=lambda i: (-slopes[i], i))[:count])
 
 
-def _sharpness(frame: np.ndarray) -> float:
+def sharpness(frame: np.ndarray) -> float:
     for turned in (False, True):  # views: copies of three shifts took most of the time of reading a video
         x = frame.swapaxes(0, 1) if turned else frame
         x = (x[:-2] + x[1:-1] + x[2:]) / np.float32(3) if len(x) > 3 else x
@@ -159,7 +159,7 @@ def _folder(path: Path) -> list[Path]:
     return sorted(found, key=lambda p: natural(p.name))
 
 
-def _require_size(source: Any, name: str, frame: np.ndarray, first_name: str, first: np.ndarray) -> None:
+def require_size(source: Any, name: str, frame: np.ndarray, first_name: str, first: np.ndarray) -> None:
     if frame.shape != first.shape:
         (h, w, c), (h0, w0, c0) = frame.shape, first.shape
         raise InputError(
@@ -178,7 +178,7 @@ def _grey_where_all_are(pictures: list[Picture]) -> list[Picture]:
 def _like(pictures: list[Picture], notes: list[str]) -> Picture:
     """The first picture; its alpha and its profile only if those of the others are the same."""
     first = pictures[0]
-    alike = {"alpha": all(_same(one.alpha, first.alpha) for one in pictures)}
+    alike = {"alpha": all(equal(one.alpha, first.alpha) for one in pictures)}
     alike["ICC profile"] = all(one.icc_profile == first.icc_profile for one in pictures)
     for what, same in alike.items():
         if not same:
@@ -190,7 +190,7 @@ def _like(pictures: list[Picture], notes: list[str]) -> Picture:
     )
 
 
-def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+def equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a is b if a is None or b is None else bool(np.array_equal(a, b))
 
 

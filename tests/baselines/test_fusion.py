@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from tests.baselines.conftest import blocks
 from torch import Tensor
 
-from blinddps.baselines import fusion
 from blinddps.baselines.fusion import (
     FUSIONS,
     dewarp,
@@ -97,7 +96,6 @@ def test_of_a_stack_in_parts_the_same_comes_out(
     scene: tuple[Tensor, Tensor, Tensor], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack_of, "PART", 2 * 72 * 80)
-    monkeypatch.setattr(fusion, "PART", 6 * 80 * 10)  # strips of 10 rows
     _, _, frames = scene
     stack, told = Stack(tuple(frames.shape)), []
     stack[:] = frames

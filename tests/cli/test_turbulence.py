@@ -112,9 +112,12 @@ def test_frames_made_one_picture(tmp_path: Path, several: Call, tiny: list[objec
             [*fuse, "mead"],
             ["turbulence", scene, "--out", tmp_path / "half", "--solver", "mean", "--best", "60%"],
             ["turbulence", scene, "--out", tmp_path / "none", "--best", "0%"],
+            ["turbulence", scene, "--out", tmp_path / "robust", "--solver", "registered"],
         ]
     )
-    assert [d.code for d in done] == [0, 0, 2, 0, 2], [d.err for d in done]
+    assert [d.code for d in done] == [0, 0, 2, 0, 2, 0], [d.err for d in done]
+    assert read_image(tmp_path / "robust/scene_moving.png").data.shape == (32, 32, 1)
+    assert not (tmp_path / "half/scene_moving.png").exists()  # the plain mean leaves nothing out
     assert "2 of 3 frames" in done[3].out.replace("\n", " ")
     assert "--frames is '0%'; give auto, all, a number such as 30" in " ".join(done[4].err.split())
     half = json.loads((tmp_path / "half/scene_result.json").read_text())["input"]

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import InputError
-from ..core.stack import PART, VALUE, Frames, Stack, parts, stack_like
+from ..core.stack import VALUE, Frames, Stack, parts, stack_like
 from ..operators import Tilt
 from .common import luminance
 from .registration import constant, find_tilts, inverse, read_back, shifts, slopes
+from .robust import robust_mean
 
 __all__ = [
     "FUSIONS",
@@ -27,7 +28,6 @@ __all__ = [
     "dewarp",
     "lucky",
     "registered",
-    "robust_mean",
     "sharpest_frame",
     "temporal_mean",
 ]
@@ -35,7 +35,6 @@ __all__ = [
 POWER = 4.0  # of the local sharpness in the weights of lucky regions
 REGION = 4.0  # pixels, standard deviation of the window in which sharpness is local
 ROUNDS = 2  # of flow and robust mean
-TRIMMED = 0.25  # share of the frames left out at each end of the robust mean
 TILT = 2**-8  # pixels, step of tilts in a stack
 
 Done = Callable[[float], None]
@@ -45,10 +44,12 @@ Done = Callable[[float], None]
 @dataclass(frozen=True)
 class Fused:
     """``image`` ``(1, C, H, W)``, in the range of the frames; ``tilt`` ``(T, 2, H, W)``: where each frame saw it,
-    ``y_t[p] = x(p + tilt_t[p])``."""
+    ``y_t[p] = x(p + tilt_t[p])``; ``moving`` ``(1, 1, H, W)``: the share of the frames that was left out of a robust
+    mean, ``None`` where none was formed."""
 
     image: Tensor
     tilt: Frames
+    moving: Tensor | None = None
 
 
 def temporal_mean(y: Frames, done: Done = lambda share: None) -> Fused:
@@ -101,7 +102,7 @@ def dewarp(y: Frames, done: Done = lambda share: None) -> Fused:
 
     Flow: TV-L1 (Zach, Pock and Bischof 2007; scikit-image), of the luminance. The flows' mean over the frames is taken
     off, since what is seen is displaced about its place (Zhu and Milanfar, PAMI 2013, do so with their own flow).
-    Robust: a quarter of the frames is left out at each end, pixel by pixel.
+    Robust: see :func:`~blinddps.baselines.robust.robust_mean`.
 
     Raises:
         InputError: scikit-image, the extra ``baselines``, is missing.
@@ -151,6 +152,7 @@ def _in_rounds(
     share = _Share(done, (1 + 2 * ROUNDS) * len(y))
     tilt = _shaken(y, -start)
     image = _mean(y, lambda part: Tilt("bicubic")(image=y[part], tilt=constant(y.shape, start[part])), share)
+    moving = torch.zeros(1, 1, *y.shape[-2:])
     for _ in range(ROUNDS if len(y) > 1 else 0):
         centre = torch.zeros(1, 2, *y.shape[-2:])
         for part in parts(y):
@@ -162,8 +164,8 @@ def _in_rounds(
         for part in parts(y):
             warped[part], tilt[part] = back(part, tilt[part], centre)
             share(part)
-        image = robust_mean(warped)
-    return Fused(image, tilt)
+        image, moving = robust_mean(warped)
+    return Fused(image, tilt, moving)
 
 
 FUSIONS: dict[str, Callable[..., Fused]] = {
@@ -188,17 +190,6 @@ def _window(x: Tensor, std: float) -> Tensor:
     line = line / line.sum()
     padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
     return F.conv2d(F.conv2d(padded, line.reshape(1, 1, 1, -1)), line.reshape(1, 1, -1, 1))
-
-
-def robust_mean(y: Tensor | Stack) -> Tensor:
-    """Mean of ``(T, C, H, W)`` without the lowest and the highest quarter of the values of each pixel."""
-    if isinstance(y, Stack):
-        height, each = y.shape[-2], max(1, PART // (len(y) * y.shape[-1]))
-        strips = [robust_mean(y.rows(top, min(top + each, height))) for top in range(0, height, each)]
-        return torch.cat(strips, -2)
-    cut = int(TRIMMED * len(y))
-    rising = y.sort(0).values
-    return rising[cut : len(y) - cut].mean(0, keepdim=True)
 
 
 def _mean(y: Frames, read: Callable[[slice], Tensor], share: Callable[[slice], None]) -> Tensor:

@@ -104,7 +104,7 @@ def restored(
     numbers = ["", *(f"_sample{j}" for j in range(2, samples + 1))]
     per_sample = [f"restored{suffix or picture_suffix(path)}", *kinds]
     names = [f"{name}_{Path(kind).stem}{n}{Path(kind).suffix}" for n in numbers for kind in per_sample]
-    own = rf"{re.escape(name)}_(restored|kernel|tilt|figure|frames)(_sample\d+)?\.\w+"
+    own = rf"{re.escape(name)}_(restored|kernel|tilt|figure|frames|moving)(_sample\d+)?\.\w+"
     return Outputs(out, f"{name}_result.json", [*names, *(f"{name}_{kind}" for kind in once)], own)
 
 

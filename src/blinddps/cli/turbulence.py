@@ -181,6 +181,7 @@ def turbulence(
       NAME_tilt.npy       the tilts: float32 (frames, 2, H, W), to the right and down, in pixels of the size that was
                           solved (a prior of fixed size resizes the picture); NAME_tilt.png: the first
                           frame's, hue is the direction (red to the right, green to the lower left), white is none
+      NAME_moving.png     of registered frames: white where all were left out of the mean, since something moves
       NAME_figure.png     input, restored picture, kernel and tilt
       NAME_result.json    settings, versions, noise, residual, outcome, and which picture it is ('kept'); written last
 
@@ -203,7 +204,7 @@ def turbulence(
     failures = 0
     kinds = ["kernel.npy", "kernel.png", "tilt.npy", "tilt.png"]
     outputs = [
-        restored(out, path, name, kinds, settings.samples, ["figure.png"], ".png")
+        restored(out, path, name, kinds, settings.samples, ["figure.png", "moving.png"], ".png")
         for path, name in zip(inputs, output_names(inputs), strict=True)
     ]
     refuse_conflicts(outputs, inputs, overwrite)
@@ -274,6 +275,8 @@ def _write(path: Path, results: Outputs, scene: StackedScene, result: Turbulence
     files = {j: [results.name(kind.format(f"_sample{j + 1}" if j else "")) for kind in kinds] for j in finite}
     every = [name for names in files.values() for name in names]
     every += [results.name("figure.png")] if files else []
+    moving = result.moving if files else None
+    every += [] if moving is None else [results.name("moving.png")]
     results.begin(every)
     for j, names in files.items():
         picture, kernel, _, array, tilt = (results.folder / name for name in names)
@@ -292,7 +295,10 @@ def _write(path: Path, results: Outputs, scene: StackedScene, result: Turbulence
                 ("restored", result.images[j]),
                 ("kernel", kernels[0]),
             ]
-            comparison_figure([*columns, (f"tilt, up to {longest:.2f} px", seen)], results.folder / every[-1])
+            columns.append((f"tilt, up to {longest:.2f} px", seen))
+            comparison_figure(columns, results.folder / results.name("figure.png"))
+    if moving is not None:
+        write_image(results.folder / results.name("moving.png"), moving[..., None], dtype=np.uint8)
     record = {
         "input": {
             "path": os.fspath(path.absolute()),
@@ -313,6 +319,7 @@ def _write(path: Path, results: Outputs, scene: StackedScene, result: Turbulence
         "range": result.range,
         "kept": result.kept,
         "agreement": None if result.agreement is None or math.isnan(result.agreement) else result.agreement,
+        "moving_share": None if result.moving is None else round(float(result.moving.mean()), 6),
         "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,
         "seconds": round(result.seconds, 3),

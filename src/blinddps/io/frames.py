@@ -22,7 +22,7 @@ from .video import read_video
 
 __all__ = ["OWN_RESULT", "Scene", "read_frames", "sharpest"]
 
-OWN_RESULT = re.compile(r"_(restored|kernel|tilt|figure|frames)(_sample\d+)?$")
+OWN_RESULT = re.compile(r"_(restored|kernel|tilt|figure|frames|moving)(_sample\d+)?$")
 """How the name, without suffix, of a picture ends that a restoration left."""
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..baselines.fusion import Fused, robust_mean
+from ..baselines.fusion import Fused
 from ..baselines.registration import find_tilts, read_back
+from ..baselines.robust import robust_mean
 from ..core.stack import Frames
 from ..operators import Tilt
 
@@ -56,4 +57,4 @@ def fused_explains_more(y: Frames, fused: Fused) -> bool:
         seen = Tilt()(image=image.expand(len(other), -1, -1, -1), tilt=found)
         return float((other - seen)[..., BORDER:-BORDER, BORDER:-BORDER].square().mean())
 
-    return unexplained(robust_mean(read_back(known, tilts))) < unexplained(known.mean(0, keepdim=True))
+    return unexplained(robust_mean(read_back(known, tilts))[0]) < unexplained(known.mean(0, keepdim=True))

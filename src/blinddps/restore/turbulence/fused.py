@@ -127,6 +127,7 @@ def _result(y: Frames, found: Fused, chosen: TurbulenceSettings, told: str, note
         noise=math.nan,
         settings=chosen,
         nfe={},
+        moving=None if found.moving is None else found.moving[0, 0].numpy(),
         notes=tuple(notes),
     )
 

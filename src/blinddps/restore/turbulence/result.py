@@ -26,6 +26,8 @@ class Turbulence:
             ``then`` the kernel of no blur.
         kept: which picture it is: ``restored``, what the solver gives; ``deblurred``, the registered frames' mean
             deblurred; or ``registered`` or ``mean``, no blur taken off, where ``fall_back`` trusted neither.
+        moving: ``(H, W)`` in [0, 1], the share of the frames that was left out at each pixel of a robust mean, since it
+            does not show what most show there: what moves, and what could not be registered. ``None`` without one.
         agreement: of the detail that two halves of the frames add, at most 1 (``fall_back``); ``None`` where it was not
             asked for.
         outcome, residual, noise, settings, nfe, notes, seconds, attempts, priors, range: as
@@ -45,6 +47,7 @@ class Turbulence:
     nfe: dict[str, int]
     kept: Literal["restored", "deblurred", "registered", "mean"] = "restored"
     agreement: float | None = None
+    moving: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     attempts: int = 1

@@ -183,7 +183,8 @@ def turbulence(
                           frame's, hue is the direction (red to the right, green to the lower left), white is none
       NAME_moving.png     of registered frames: white where all were left out of the mean, since something moves
       NAME_figure.png     input, restored picture, kernel and tilt
-      NAME_result.json    settings, versions, noise, residual, outcome, and which picture it is ('kept'); written last
+      NAME_result.json    settings, versions, noise, residual, outcome, which picture it is ('kept'), and the D / r0 of
+                          the kernel ('seeing'); written last
 
     Exit codes as of 'blinddps deblur'.
     """
@@ -319,6 +320,7 @@ def _write(path: Path, results: Outputs, scene: StackedScene, result: Turbulence
         "range": result.range,
         "kept": result.kept,
         "agreement": None if result.agreement is None or math.isnan(result.agreement) else result.agreement,
+        "seeing": _seeing(result),
         "moving_share": None if result.moving is None else round(float(result.moving.mean()), 6),
         "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,
@@ -330,3 +332,15 @@ def _write(path: Path, results: Outputs, scene: StackedScene, result: Turbulence
     }
     results.end(every, record)
     return results.folder / every[0] if every else None
+
+
+def _seeing(result: Turbulence) -> dict[str, float] | None:
+    """``D / r0`` of the first kernel, as of a camera at Nyquist, and how like Fried's kernel it is."""
+    import torch
+
+    from ..operators.fried import fit_d_over_r0
+
+    if result.kept not in ("restored", "deblurred") or result.kernel.size < 9 or result.outcome[0].status == "diverged":
+        return None
+    found, likeness = fit_d_over_r0(torch.from_numpy(result.kernel).float())
+    return {"d_over_r0": round(found, 2), "likeness": round(likeness, 3), "pixels_per_resolution": 2.0}

@@ -31,6 +31,7 @@ HEAVY = {
     "cv2",
     "diffusers",
     "imagecodecs",
+    "photutils",
     "PIL",
     "pillow_heif",
     "rawpy",

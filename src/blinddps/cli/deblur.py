@@ -20,6 +20,8 @@ from .stack import restore_stack
 from .threads import Threads, set_threads
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..core import Step
     from ..core.outputs import Outputs
     from ..io import Picture
@@ -114,6 +116,24 @@ def deblur(
             metavar="FILE",
             parser=given_path,
             help="The blur, where it is known (.npy, or a grey .png or .tif); only the picture is then to be found.",
+        ),
+    ] = None,
+    family: Annotated[
+        str,
+        Option(
+            metavar="free|gaussian|moffat|disc|airy|linear-motion",
+            help="A kernel of few parameters: the most likely of its family. free: any kernel.",
+        ),
+    ] = "free",
+    psf_from_stars: Annotated[
+        bool, Option("--psf-from-stars", help="The kernel is that of the picture's stars (extra stars).")
+    ] = False,
+    mask: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            parser=given_path,
+            help="A file of the size of the input: not zero where a pixel is bad, which then counts for nothing.",
         ),
     ] = None,
     num_steps: Annotated[
@@ -255,7 +275,7 @@ def deblur(
     then 1.
     """
     from ..core.outputs import refuse_conflicts
-    from ..io import FORMAT_SUFFIXES, ensure_output_dir
+    from ..io import FORMAT_SUFFIXES, ensure_output_dir, read_mask
     from ..priors import load_prior
     from ..restore import DeblurSettings
     from ..restore.known_kernel import read_kernel
@@ -270,6 +290,7 @@ def deblur(
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     if dry_run:
         return _forecast(inputs, settings)
+    bad = None if mask is None else read_mask(mask)
     ensure_output_dir(out)
     for name in settings.networks():
         load_prior(name)
@@ -281,10 +302,10 @@ def deblur(
         restored(out, path, name, ["kernel.npy", "kernel.png"], settings.samples, once, picture_suffix(path, form))
         for path, name in zip(paths, output_names(paths), strict=True)
     ]
-    refuse_conflicts(outputs, paths if known_kernel is None else [*paths, known_kernel], overwrite)
+    refuse_conflicts(outputs, [*paths, *(p for p in (known_kernel, mask) if p is not None)], overwrite)
     for path, results in zip(paths, outputs, strict=True):
         try:
-            failures += not _restore(path, results, settings, Wanted(form, planes), animate, overwrite, quiet)
+            failures += not _restore(path, results, settings, Wanted(form, planes, bad), animate, overwrite, quiet)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -294,10 +315,11 @@ def deblur(
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is read of an input and how its picture is written: see ``--format`` and ``--planes``."""
+    """What is read of an input, its bad pixels, and how its picture is written: see ``--format`` and ``--planes``."""
 
     form: str = "auto"
     planes: Any = "auto"
+    bad: np.ndarray | None = None
 
 
 def _one_of(name: str, value: str, among: tuple[str, ...]) -> None:
@@ -335,13 +357,14 @@ def _restore(
     quiet: bool,
 ) -> bool:
     """Restore one input and write its results; false if a sample diverged."""
-    from ..io import output_suffix, read_planes
+    from ..io import masked, output_suffix, read_planes
     from ..io.write import check_format
     from ..restore import deblur as solve
     from ..restore.tiles import forget
 
     results.check(overwrite)
     planes = read_planes(path, wanted.planes)
+    planes = planes if wanted.bad is None else [masked(plane, wanted.bad) for plane in planes]
     picture, suffix = planes[0], output_suffix(planes[0], wanted.form)
     for sentence in check_format(planes, suffix):  # before the work
         note("note", sentence, path)
@@ -459,6 +482,7 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
         ],
         "noise": result.noise,
         "kernel_fwhm": round(fwhm(result.kernel), 3),
+        "shape": result.shape,
         "flux": flux(picture, result.image) if picture.light == "linear" else None,
         "range": result.range,
         "region": result.region,

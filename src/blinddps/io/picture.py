@@ -26,7 +26,7 @@ MAX_PIXELS = 200_000_000
 # scale is unknown.
 RANGE_TOLERANCE = 1e-3
 
-ROOM_BELOW, ROOM_ABOVE = 0.1, 1.5  # of the range of measured values: a star may become 2.5 times as bright
+ROOM_BELOW, ROOM_ABOVE = 0.25, 4.0  # of the range of measured values: a star may become five times as bright
 
 DTYPE_REMEDY = "convert it to uint8, uint16 or float in [0, 1]"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from ..core import Step, isolated
 from .find import kernel_by_region, regions_of
 from .known_kernel import read_kernel
 from .memory import refuse_beyond
+from .missing import deblur_missing
 from .plan import Cards, resolve
 from .problem import load_priors
 from .regions import Region
 from .seen import see
 from .settings import DeblurSettings, find_device, with_options
+from .shaped import after, known, shaped_kernel
 from .tiles import EXPECTED_KERNEL, blocks, goes_in_tiles, side_of, solve_tiles
 from .whole import Deblurred, not_used, restore_at_once, told_of
 
@@ -38,6 +41,7 @@ def deblur(
     *,
     on_step: Callable[[Step], None] | None = None,
     work: Path | None = None,
+    mask: Any = None,
     **options: Any,
 ) -> Deblurred:
     """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found.
@@ -50,6 +54,9 @@ def deblur(
             :func:`blinddps.io.as_picture` takes.
         settings: all choices; ``options`` replace single ones by name.
         on_step: listener, called with a :class:`~blinddps.core.Step` after every step.
+        mask: ``(H, W)``, not zero where a pixel is bad: hot, dead, saturated. It counts for nothing, and is restored
+            from its surroundings (:func:`~blinddps.restore.missing.deblur_missing`), as is what is no number in FITS
+            and TIFF.
         work: folder where a picture above 3 MP that goes in tiles keeps those that are done; the same call with the
             same folder goes on there. Removed by :func:`blinddps.restore.tiles.forget`.
 
@@ -66,13 +73,18 @@ def deblur(
     A divergence is no exception: after restarts at halved steps it is reported in ``outcome``.
     """
     chosen = with_options(settings or DeblurSettings(), options)
-    from ..io import as_picture
+    from ..io import as_picture, masked
 
     device = find_device(chosen.device)
     if chosen.solver == "uniform":
         chosen = replace(chosen, kernel_prior="uniform")
     cards = Cards.of(chosen)
     picture = as_picture(picture)
+    picture = picture if mask is None else masked(picture, mask)
+    if chosen.shaped:
+        return _by_shape(picture, chosen, on_step, work)
+    if picture.missing is not None and picture.missing.any():
+        return deblur_missing(picture, partial(deblur, settings=chosen, on_step=on_step, work=work))
     size = picture.data.shape[:2]
     if parts := regions_of(picture.data, chosen, cards):
         refuse_beyond(chosen, size, parts[0][2] * parts[0][3])
@@ -83,6 +95,15 @@ def deblur(
     if chosen.solver == "fast":
         refuse_beyond(chosen, size, size[0] * size[1])
     return restore_at_once(picture, chosen, cards, on_step)
+
+
+def _by_shape(
+    picture: Picture, settings: DeblurSettings, on_step: Callable[[Step], None] | None, work: Path | None
+) -> Deblurred:
+    """The kernel by its family or from the stars, then the picture with it."""
+    kernel, told = shaped_kernel(picture, settings)
+    found = deblur(picture, known(settings, kernel), on_step=on_step, work=work)
+    return replace(found, shape=after(told, picture, found.image))
 
 
 def _by_region(

@@ -81,6 +81,8 @@ def find_kernel(
     chosen = with_options(settings or DeblurSettings(), options)
     if SOLVERS[chosen.solver].kernel != "found":
         raise InputError(f"solver '{chosen.solver}' finds no kernel; choose fast, pan-l0 or another that does")
+    if chosen.shaped:
+        raise InputError("family and psf_from_stars are of deblur, whose result has the kernel; leave them out")
     if chosen.known_kernel is not None:
         raise InputError("known_kernel is given, so there is no kernel to find; leave it out")
     if chosen.samples != 1:

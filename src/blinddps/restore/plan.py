@@ -267,6 +267,7 @@ class Plan:
         kernel_only: whether a search ends with the kernel, the picture left as that was judged by; ``diffusions``:
             whether it may ask the diffusions where the effort does.
         draws: diffusions of each sample, of which the first is kept and judged by the others.
+        measured: values of a detector, whose restoration is not held to a range.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
     """
 
@@ -299,6 +300,7 @@ class Plan:
     order: str = "tilt-blur"
     kernel_per_frame: bool = False
     draws: int = 1
+    measured: bool = False
 
     @property
     def takes_steps(self) -> bool:
@@ -323,6 +325,7 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         boundary="replicate" if boundary == "auto" else boundary,
         kernel_size=int(_number(settings, "kernel_size")),
         noise=min(1.0, _number(settings, "noise") * gain),
+        measured=found is not None and found.measured,
         num_steps=int(_number(settings, "num_steps")),
         start=_level(settings, "start"),
         step_size=_number(settings, "step_size"),

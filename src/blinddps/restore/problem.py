@@ -129,6 +129,7 @@ class Problem:
             schedule=None if prior is None else prior.schedule,
             initial=None if start is None else extend(first, latent),
             start_sigma=start,
+            clip=None if plan.measured else (-1.0, 1.0),
         )
 
     def _kernel(self, prior: Loaded | UniformPrior) -> Unknown:

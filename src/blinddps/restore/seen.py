@@ -58,11 +58,14 @@ class Seen:
         return self.given[:1].expand(samples, -1, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
 
     def pictures(self, image: Tensor) -> np.ndarray:
-        """Solved images ``(B, C, H, W)`` in [-1, 1] as pictures ``(B, H, W, C)`` in [0, 1] of the size as given."""
+        """Solved images ``(B, C, H, W)`` in [-1, 1] as pictures ``(B, H, W, C)`` in [0, 1] of the size as given; of
+        measured values they may leave that."""
         import numpy as np
 
         from ..io import from_tensor, to_display
 
+        if self.range.measured:  # what is cut off would be missing from the flux
+            return ((crop(image, self.y.shape) + 1) / 2).permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
         beyond = self.range.beyond(self.light).to(image.device)
         images = self.range.undo((crop(image, self.y.shape) + 1) / 2, beyond)
         images = to_display(images.clamp(0, 1)) if self.linear else images

@@ -16,6 +16,7 @@ import torch
 from ..core import InputError, unknown_name
 from ..operators.convolution import BOUNDARIES
 from ..priors import AnyPrior
+from ..search.families import FAMILIES
 from .known_kernel import Kernel, frozen_kernel
 from .regions import checked_region
 from .solvers import KERNEL_PRIOR, SOLVERS, solver_info
@@ -117,6 +118,10 @@ class DeblurSettings:
             is known or was found along edges (``fast``, :mod:`~blinddps.restore.clipped`). ``kept``: all pixels have.
         max_memory: GB (10^9 bytes) that the process may need, about (``fast``): tiles are made to fit, and what cannot
             fit is refused. ``auto``: no limit, ``none`` in a result.
+        family: ``gaussian``, ``moffat``, ``disc``, ``airy`` or ``linear-motion``: a kernel of few parameters, the most
+            likely one of the picture (:func:`~blinddps.search.families.fit_family`), then known. ``free``: any.
+        psf_from_stars: the kernel is that of the stars in the picture (extra ``stars``), ``kernel_size`` pixels a side,
+            25 by default.
         seed: the result depends on it alone.
         device, dtype: ``auto`` (the first of ``cuda``, ``mps`` and ``cpu`` that is there), or ``cpu``, ``cuda:1``, ...
             and ``float32``, ``bfloat16``.
@@ -151,6 +156,8 @@ class DeblurSettings:
     region: str | tuple[int, int, int, int] = "auto"
     clipped: Literal["masked", "kept"] = choice("masked", "masked", "kept")
     max_memory: float | Literal["auto", "none"] = number("auto", 0.1, words=("auto", "none"))
+    family: str = choice("free", "free", *FAMILIES)
+    psf_from_stars: bool = False
     seed: int = number(0, whole=True)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = choice("auto", "auto", "float32", "bfloat16")
@@ -177,13 +184,25 @@ class DeblurSettings:
         for f in fields(self):
             if isinstance(f.default, bool) and not isinstance(getattr(self, f.name), bool):
                 raise InputError(f"{f.name} is {getattr(self, f.name)!r}; give True or False")
-        if solver_info(self.solver).kernel == "needed" and self.known_kernel is None:
+        if self.shaped and (self.known_kernel is not None or (self.family != "free" and self.psf_from_stars)):
+            raise InputError(
+                "a known kernel, a family and a kernel from stars exclude each other; give one of known_kernel, family "
+                "and psf_from_stars"
+            )
+        if self.shaped and (self.samples != 1 or solver_info(self.solver).kernel == "none"):
+            raise InputError("family and psf_from_stars give one kernel; leave samples out, and choose another solver")
+        if solver_info(self.solver).kernel == "needed" and self.known_kernel is None and not self.shaped:
             raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
         if self.as_published:
             for name, value in PUBLISHED.items():
                 given, default = getattr(self, name), self.__dataclass_fields__[name].default
                 object.__setattr__(self, name, value)
                 self._publish(name, value if given == default else given)
+
+    @property
+    def shaped(self) -> bool:
+        """Whether the kernel is of a family or from stars."""
+        return self.family != "free" or self.psf_from_stars
 
     def _publish(self, name: str, given: Any) -> None:
         value = PUBLISHED[name]
@@ -195,7 +214,8 @@ class DeblurSettings:
     def networks(self) -> list[str]:
         """Names of the priors that are needed to restore a picture."""
         info = solver_info(self.solver)
-        found = "kernel_prior" in info.uses and self.known_kernel is None and self.kernel_prior != "uniform"
+        free = self.known_kernel is None and not self.shaped
+        found = "kernel_prior" in info.uses and free and self.kernel_prior != "uniform"
         given = [*([self.prior] if info.has_prior else []), *([self.kernel_prior] if found else [])]
         return sorted({os.fspath(name) for name in given if isinstance(name, str | os.PathLike)})
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 __all__ = ["FUSIONS", "KERNEL_PRIOR", "SOLVERS", "SolverInfo", "solver_info"]
 
-_SHARED = frozenset({"solver", "kernel_size", "known_kernel", "noise", "linear_light", "device", "region"})
+_SHARED = frozenset(
+    {"solver", "kernel_size", "known_kernel", "noise", "linear_light", "device", "region", "family", "psf_from_stars"}
+)
 _DIFFUSION = frozenset({"prior", "num_steps", "start", "samples", "seed", "dtype", "tile"})
 _GRADIENT = frozenset({"step_size", "step_schedule", "boundary"})
 KERNEL_PRIOR = frozenset({"kernel_prior", "kernel_step_size", "sparsity", "sparsity_norm", "projection"})
@@ -51,7 +53,7 @@ SOLVERS: dict[str, SolverInfo] = {
     "ilvr": SolverInfo(
         "a picture of the prior with the input's low frequencies",
         "samplers",
-        (_SHARED | _DIFFUSION) - {"known_kernel", "noise", "kernel_size", "region"},
+        (_SHARED | _DIFFUSION) - {"known_kernel", "noise", "kernel_size", "region", "family", "psf_from_stars"},
         250,
         "none",
     ),

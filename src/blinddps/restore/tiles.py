@@ -266,7 +266,7 @@ def solve_tiles(
             nfe = {"image": solution.nfe["image"]}
             if solution.outcome[0].status == "diverged":
                 return Solved(out, float("nan"), solution.outcome[0], nfe, len(grid), len(grid) - len(todo))
-            image = np.rint(seen.pictures(solution.estimate["image"])[0] * 65535).astype(np.uint16)
+            image = np.rint(seen.pictures(solution.estimate["image"])[0].clip(0, 1) * 65535).astype(np.uint16)
             tile = image, float(solution.residual[0]) ** 2 / (2 * plan.noise) ** 2
             if kept is not None:
                 kept.put(index, *tile)

@@ -21,6 +21,7 @@ from .run import solve_or_restart
 from .seen import see
 from .settings import DeblurSettings, find_device, unused_settings
 from .solvers import SOLVERS
+from .told import level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,8 @@ class Deblurred:
     """A restoration.
 
     Attributes:
-        image: ``(H, W, C)`` float32 in [0, 1], the size of the input: the first posterior sample.
+        image: ``(H, W, C)`` float32 in [0, 1], the size of the input: the first posterior sample. Of measured values
+            (``Picture.light`` linear) 0 and 1 are ``Picture.low`` and ``high``, and it may leave them.
         kernel: ``(h, w)`` float32, non-negative, sum one, true convolution, origin at ``(h // 2, w // 2)``.
         images, kernels: all samples, ``(samples, H, W, C)`` and ``(samples, h, w)``.
         outcome: one per sample.
@@ -60,6 +62,8 @@ class Deblurred:
         region: ``(x, y, width, height)`` of the part of the picture on which its kernel was found, if it was a part;
             ``regions``: the parts that were asked, with the confidence of each.
         tiles: how many the picture was solved in.
+        shape: of a kernel of a ``family`` or from stars: its name, parameters and full width at half maximum in pixels;
+            of stars also ``fwhm_after``, that of the same stars in the restored picture.
     """
 
     image: np.ndarray
@@ -81,6 +85,7 @@ class Deblurred:
     region: Region | None = None
     regions: tuple[tuple[Region, float | None], ...] = ()
     tiles: int = 1
+    shape: dict[str, Any] | None = None
 
 
 def restore_at_once(
@@ -137,8 +142,10 @@ def restore_at_once(
     else:
         solution, attempts, chosen = solve_or_restart(problem, chosen, seen.range.listener(on_step), notes)
     seconds = time.monotonic() - begun
-    changed = told and not torch.equal(solution.estimate["image"], problem.y)
-    pictures = seen.pictures(solution.estimate["image"]) if changed else seen.unchanged(plan.samples)
+    image = solution.estimate["image"]
+    changed = told and not torch.equal(image, problem.y)
+    image = level(problem.y, image) if seen.range.measured and changed else image
+    pictures = seen.pictures(image) if changed else seen.unchanged(plan.samples)
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
     several = blind and any(solution.nfe.values()) and not solution.confidence
     agreement = kernel_agreement(solution.estimate["kernel"]) if several else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,12 @@ def test_stars_are_narrower_and_their_flux_is_kept(tmp_path: Path) -> None:
     assert found.shape["flux_ratio"] == pytest.approx(1, abs=0.015)
     assert found.image.max() > picture.data.max()
     assert flux(picture, found.image)["ratio"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("light", "linear"), [("display", False), ("camera", True), ("linear", False)])
+def test_raw_files_are_solved_in_linear_light_and_detectors_as_they_are(light: Any, linear: bool) -> None:
+    _, y = blurred(family_kernel("disc", 2.5), side=48)
+    picture = replace(as_picture(y), light=light)
+    given = light == "linear"  # a detector's values have no display curve to undo
+    found = deblur(picture, known_kernel=np.ones((3, 3)), solver="pan-l0", linear_light=given)
+    assert found.settings.linear_light is linear

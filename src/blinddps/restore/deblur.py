@@ -81,6 +81,8 @@ def deblur(
     cards = Cards.of(chosen)
     picture = as_picture(picture)
     picture = picture if mask is None else masked(picture, mask)
+    if picture.light != "display":  # a raw file's light was encoded when it was read, a detector's never
+        chosen = replace(chosen, linear_light=picture.light == "camera")
     if chosen.shaped:
         return _by_shape(picture, chosen, on_step, work)
     if picture.missing is not None and picture.missing.any():

@@ -12,7 +12,7 @@ import torch
 from blinddps import deblur
 from blinddps.core import InputError, Step
 from blinddps.restore.candidates import searched
-from blinddps.search import Verdict, VerdictNetwork
+from blinddps.search import Trust, Verdict, VerdictNetwork
 
 
 class Judge(VerdictNetwork):
@@ -35,6 +35,7 @@ def options(tiny: dict[str, Any]) -> dict[str, Any]:
 def judge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_to(probability: float, gain: float = 1.0) -> None:
         monkeypatch.setattr(searched, "verdict_network", lambda device: Judge(probability, gain))
+        monkeypatch.setattr(searched, "trust", Trust)  # untrained: the verdict's probability alone
 
     return set_to
 
@@ -76,6 +77,20 @@ def test_while_it_is_doubtful_the_diffusions_are_asked(
     judge(0.8)
     assert "kernel" not in deblur(large, **options).nfe
     assert deblur(large, **options, effort="best").nfe["kernel"] > 0
+
+
+def test_halves_that_disagree_make_it_doubtful(
+    judge: Callable[..., None], options: dict[str, Any], large: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(0.93)
+    trust = Trust()
+    trust.weight, trust.bias = torch.tensor([0.0, 0.0, 10.0, 0.0]), torch.tensor([-20.0])
+    monkeypatch.setattr(searched, "trust", lambda: trust)
+    result = deblur(large, **options)
+    assert result.outcome[0].status == "doubtful"
+    assert result.confidence is not None
+    assert result.confidence < 0.01
+    assert result.nfe == {"image": 4}  # no diffusion: the verdict does not call it wrong
 
 
 def test_where_a_loss_is_expected_the_picture_stays_as_it_was(

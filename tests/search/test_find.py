@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from blinddps.baselines.kernel_step import clean_kernel
+from blinddps.core.spectrum import radial_frequency
 from blinddps.metrics import mnc
+from blinddps.operators import Blur
 from blinddps.search import consider, find_kernel, kernel_step, verdict_network
-from blinddps.search.evidence import AGREEMENT, NAMES, agreement
-from blinddps.search.find import Candidate, Found, Seen, fitting, judged, odd, trimmed
+from blinddps.search.evidence import AGREEMENT, NAMES, agreement, echo
+from blinddps.search.find import Candidate, Found, Seen, fitting, judged, most_credible, odd, trimmed
 from blinddps.search.sources import SOURCES
 from blinddps.search.verdict import VerdictNetwork
 
@@ -22,13 +25,14 @@ def found(seen: Seen) -> Found:
 
 
 def test_the_kernel_is_found_and_called_right(found: Found, true_kernel: Tensor) -> None:
-    assert float(mnc(found.kernel, true_kernel)) > 0.8
+    assert float(mnc(found.kept.kernel, true_kernel)) > 0.8
     assert found.verdict.probability > 0.5
     assert found.verdict.gain > 0
-    n = found.kernel.shape[-1]
+    kernel = found.kept.kernel
+    n = kernel.shape[-1]
     assert n % 2 == 1
-    assert math.isclose(float(found.kernel.sum()), 1, rel_tol=1e-5)
-    assert float(found.kernel.min()) >= 0
+    assert math.isclose(float(kernel.sum()), 1, rel_tol=1e-5)
+    assert float(kernel.min()) >= 0
 
 
 def test_a_wrong_kernel_is_called_wrong(seen: Seen, found: Found, true_kernel: Tensor) -> None:
@@ -81,6 +85,36 @@ def test_agreement_is_free_of_translation() -> None:
     assert agreement(kernel, []) == [0, 0, 0]
     best, mean, count = agreement(kernel, [moved, other])
     assert (round(best, 5), round(mean, 5), count) == (1, round((1 + 1 / 3) / 2, 5), 2)
+
+
+def test_of_kernels_that_promise_alike_the_one_with_the_echoes() -> None:
+    assert most_credible([1.0, 2.0, 1.6], [0.8, 0.5, 0.7]) == 2
+    assert most_credible([1.0, 2.0, 1.6], [0.5, 0.5, 0.5]) == 1
+
+
+def test_a_kernel_has_the_echoes_of_what_it_blurred(blurred: Tensor, sharp: Tensor, true_kernel: Tensor) -> None:
+    grey, of_sharp = ((x.mean(1, keepdim=True) + 1) / 2 for x in (blurred, sharp))
+    kernel = odd(true_kernel)
+    blob = clean_kernel(kernel, floor=0.6)  # its heart, without its arms
+    assert echo(grey, kernel) > echo(grey, blob) + 0.05
+    assert echo(grey, kernel) > echo(grey, kernel.rot90(1, (-2, -1))) + 0.1
+    assert echo(grey, kernel) > echo(of_sharp, kernel) + 0.1
+    assert math.isclose(echo(grey, kernel), echo(3 * grey + 1, 2 * kernel), abs_tol=1e-4)
+
+
+def test_echoes_of_a_picture_whose_gradients_are_white() -> None:
+    white = torch.randn(1, 1, 128, 160, generator=torch.Generator().manual_seed(0))
+    f = radial_frequency(128, 160)
+    f[0, 0] = 1
+    picture = torch.fft.irfft2(torch.fft.rfft2(white) / f, s=(128, 160))
+    twice = torch.zeros(1, 1, 15, 15)
+    twice[..., 7, [3, 12]] = 0.5  # repeats itself at one shift, and its opposite
+    seen = Blur("circular")(image=picture, kernel=twice)
+    assert echo(seen, twice) > 0.5
+    # 2800 shifts, each by chance alike to 0.01: four standard errors are 0.08
+    assert abs(echo(picture, twice)) < 0.08
+    assert abs(echo(seen, twice.mT.contiguous())) < 0.08
+    assert echo(seen, torch.ones(1, 1, 1, 1)) == 0  # no blur has no echoes
 
 
 def test_frames() -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from blinddps.core import InputError
 from blinddps.search.evidence import NAMES
 from blinddps.search.refine import KernelStep
+from blinddps.search.verdict import Trust, Verdict, VerdictNetwork
 from blinddps.training import search_run
-from blinddps.training.search import calibrate, train_step, train_verdict, verdict_rows
+from blinddps.training.search import calibrate, fit_trust, kept, train_step, train_verdict, verdict_rows
 from blinddps.training.search_items import Item, make_item, measure, read_item, write_item
 
 
@@ -49,6 +50,10 @@ def test_an_item_and_its_file(item: Item, tmp_path: Path) -> None:
     assert item.likeness.min() > 0
     assert item.likeness.max() <= 1 + 1e-6
     assert np.allclose(np.diag(item.alike), 1, atol=1e-4)
+    assert item.halves.shape == (4,)
+    assert 0 < item.halves.min() <= item.halves.max() <= 1 + 1e-4
+    assert item.echo.shape == (4,)
+    assert np.isfinite(item.known)
     write_item(tmp_path / "0.npz", item)
     read = read_item(tmp_path / "0.npz")
     assert all(np.array_equal(v, getattr(read, name)) for name, v in vars(item).items())
@@ -84,6 +89,39 @@ def test_the_verdict_learns_and_is_calibrated(item: Item) -> None:
     assert np.mean(np.array(right) == np.array(judged)) > 0.8
 
 
+def test_right_is_a_kernel_that_is_alike_and_loses_little(item: Item) -> None:
+    given = {
+        "likeness": np.array([0.9, 0.9, 0.7, 0.76]),
+        "gain": np.array([1.0, 2.1, 5.0, np.nan]),
+        "known": np.array(5.0),
+    }
+    assert Item(**{**vars(item), **given}).right.tolist() == [False, True, False, True]
+
+
+def test_trust_finds_the_model_that_drew_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spread, mean = torch.tensor([1.0, 2.0, 0.2, 0.3]), torch.tensor([1.0, 0.0, 0.7, 0.5])
+    x = torch.randn(40000, 4, generator=generator) * spread + mean
+    weight, bias = torch.tensor([0.5, 0.3, 6.0, 2.0]), -5.0
+    right = torch.rand(len(x), generator=generator) < (x @ weight + bias).sigmoid()
+    trust = fit_trust(x, right)
+    assert torch.allclose(trust.weight, weight, rtol=0.1)  # four standard errors and more
+    assert float(trust.bias) == pytest.approx(bias, rel=0.1)
+    assert trust.probability(Verdict(0.5, 0.9, 0.0), 5 / 6, 0.0) == pytest.approx(0.5, abs=0.05)
+    against = fit_trust(torch.cat([-x[:, :1], x[:, 1:]], 1), right)
+    assert float(against.weight[0]) == 0  # no number that speaks for a kernel counts against it
+    assert float(against.weight[1:].min()) > 0
+    held = fit_trust(x[:50], right[:50], ridge=1e4)
+    assert float(held.weight.abs().max()) < 0.1  # held back
+
+
+def test_what_is_kept_is_what_trust_weighs(item: Item) -> None:
+    network = VerdictNetwork()
+    best, told = kept(item, network.eval(), np.random.default_rng(0))
+    row = verdict_rows(item, np.random.default_rng(0), all_others=True)[best]
+    assert torch.allclose(told, Trust.numbers(network.judge(row), float(item.halves[best]), float(item.echo[best])))
+
+
 def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_run, "SIZES", ((64, (1.2, 2.0), 0.5), (64, (1.2, 2.0), 0.5)))
     monkeypatch.setattr(search_run, "SOURCES", 1)
@@ -104,6 +142,7 @@ def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatc
     assert 0 <= report["calibration_error"] <= 1
     assert all(p.read_bytes() == content for p, content in kept.items())
     assert (tmp_path / "verdict.safetensors").exists()
+    assert (tmp_path / "trust.safetensors").exists()
     with pytest.raises(InputError, match=r"^items is 7; give at least 8"):
         search_run.train_search(pictures, smooth, tmp_path, items=7)
 

@@ -1,18 +1,23 @@
 """The kernel of a photograph, found along its edges, and how sure that is.
 
 Candidates come from several :mod:`sources`; a learned step improves each (:mod:`refine`); :mod:`evidence` is measured
-of each, and a learned :mod:`verdict` says which is right, and how likely. ``docs/search.md`` explains it. Knows core,
+of each, a learned :mod:`verdict` says which is right, and the picture's :mod:`halves` say how far to trust it.
+``docs/search.md`` explains it. Knows core,
 operators, baselines.
 """
 
 from .find import Candidate, Found, candidates, consider, find_kernel, seen_by
-from .networks import kernel_step, verdict_network
-from .verdict import RIGHT, Verdict, VerdictNetwork
+from .halves import Halves
+from .networks import kernel_step, trust, verdict_network
+from .verdict import RIGHT, SHORT, Trust, Verdict, VerdictNetwork
 
 __all__ = [
     "RIGHT",
+    "SHORT",
     "Candidate",
     "Found",
+    "Halves",
+    "Trust",
     "Verdict",
     "VerdictNetwork",
     "candidates",
@@ -20,5 +25,6 @@ __all__ = [
     "find_kernel",
     "kernel_step",
     "seen_by",
+    "trust",
     "verdict_network",
 ]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..baselines.kernel_step import centre_kernel, clean_kernel
 from ..core import Denoiser
-from .evidence import NAMES, Evidence, agreement, evidence, grey_of
+from .evidence import Evidence, agreement, evidence, grey_of
 from .refine import KernelStep, step_inputs
 from .sources import SOURCES, Source
 from .verdict import Verdict, VerdictNetwork
@@ -25,14 +25,14 @@ __all__ = [
     "consider",
     "find_kernel",
     "fitting",
+    "most_credible",
     "seen_by",
     "trimmed",
 ]
 
 SURE = 0.9  # probability from which no further source is asked
 ASKED = 3  # sources at least
-NEAR = 0.5  # dB: differences of expected gain that say nothing
-SPARSITY = NAMES.index("sparsity_half")
+ECHO = 3.0  # dB of expected gain that a full correlation of the echoes is worth
 ROOM = 4  # times a source's reach that the picture's shorter side must be
 FRAME = 41  # side of the frame on which the kernel step works; larger kernels have their own
 FLOOR, LEAST = 0.02, 0.05  # shares of maximum and mass below which a refined kernel's entries and pieces are no part
@@ -83,19 +83,21 @@ class Found:
 
     @property
     def best(self) -> int:
-        """Of the candidates whose expected gain is within half a decibel of the largest, the one whose picture has the
-        sparsest gradients at half its size: a kernel too small explains a picture as well, and leaves blur in it."""
-        least = max(v.gain for v in self.verdicts) - NEAR
-        near = [i for i, v in enumerate(self.verdicts) if v.gain >= least]
-        return min(near, key=lambda i: float(self.candidates[i].evidence.numbers[SPARSITY]))
+        return most_credible([v.gain for v in self.verdicts], [c.evidence.echo for c in self.candidates])
 
     @property
-    def kernel(self) -> Tensor:
-        return self.candidates[self.best].kernel
+    def kept(self) -> Candidate:
+        return self.candidates[self.best]
 
     @property
     def verdict(self) -> Verdict:
         return self.verdicts[self.best]
+
+
+def most_credible(gain: Sequence[float], echo: Sequence[float]) -> int:
+    """Which candidate has the largest ``gain + 3 echo``: gain expected by the verdict, dB, and
+    :func:`~blinddps.search.evidence.echo`, which the verdict has not seen."""
+    return max(range(len(gain)), key=lambda i: gain[i] + ECHO * echo[i])
 
 
 def seen_by(y: Tensor, denoiser: Denoiser, noise: float) -> Seen:

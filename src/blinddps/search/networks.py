@@ -9,9 +9,9 @@ import torch
 
 from ..core import PriorError
 from .refine import KernelStep
-from .verdict import VerdictNetwork
+from .verdict import Trust, VerdictNetwork
 
-__all__ = ["kernel_step", "verdict_network"]
+__all__ = ["kernel_step", "trust", "verdict_network"]
 
 
 def kernel_step(device: torch.device | str = "cpu") -> KernelStep:
@@ -22,6 +22,11 @@ def kernel_step(device: torch.device | str = "cpu") -> KernelStep:
 def verdict_network(device: torch.device | str = "cpu") -> VerdictNetwork:
     """The learned verdict that ships with the package."""
     return _verdict().to(device)
+
+
+def trust() -> Trust:
+    """What weighs the learned verdict and the picture's halves, as it ships with the package."""
+    return _trust()
 
 
 @lru_cache(maxsize=1)
@@ -36,6 +41,13 @@ def _step() -> KernelStep:
 def _verdict() -> VerdictNetwork:
     network = VerdictNetwork()
     network.load_state_dict(_read("verdict.safetensors"))
+    return network.eval()
+
+
+@lru_cache(maxsize=1)
+def _trust() -> Trust:
+    network = Trust()
+    network.load_state_dict(_read("trust.safetensors"))
     return network.eval()
 
 

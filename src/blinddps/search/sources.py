@@ -10,7 +10,7 @@ from torch import Tensor
 from ..baselines.pan import PanWeights, find_kernel
 from ..baselines.pyramid import resize
 
-__all__ = ["SOURCES", "Source"]
+__all__ = ["HALVED", "SOURCES", "Source"]
 
 BY_NOISE = 2e6  # weight of the kernel's squares over the noise's variance, docs/baselines.md
 
@@ -67,3 +67,6 @@ SOURCES: tuple[Source, ...] = (
 )
 """In the order in which they are asked. The published weights find faint arms; the others take a third of the time.
 Small frames find small kernels, large ones leave speckle beside them (``benchmarks/studies/search_sources.txt``)."""
+
+HALVED: tuple[Source, ...] = tuple(Source(25, _weights(floor=0.1), scale) for scale in (1, 2, 4))
+"""What is asked of half a picture (:mod:`~blinddps.search.halves`), by the kernel's size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 
 from .evidence import AGREEMENT, NAMES
 
-__all__ = ["RIGHT", "Verdict", "VerdictNetwork"]
+__all__ = ["RIGHT", "SHORT", "Trust", "Verdict", "VerdictNetwork"]
 
-RIGHT = 0.75  # normalised cross-correlation with the true kernel from which one is called right
+RIGHT = 0.75  # normalised cross-correlation with the true kernel from which one is called right, ...
+SHORT = 3.0  # ... if its picture is not further than so many dB below that of the true kernel
+LEAST_PROBABILITY = 0.01  # beyond, and as near to one, the verdict's logit says no more
 LARGEST = 4.0  # standard deviations; evidence further off than any seen in training says no more
 MEMBERS, WIDTH = 4, 48
 GAIN = 3.0  # decibel: scale of the network's third output
@@ -19,8 +22,11 @@ GAIN = 3.0  # decibel: scale of the network's third output
 
 @dataclass(frozen=True)
 class Verdict:
-    """``probability`` that the kernel is right (its cross-correlation with the true one at least 0.75), ``likeness``:
-    the cross-correlation expected, ``gain``: of the restored picture over the measurement, dB, expected."""
+    """``probability`` that the kernel is right, by what the picture as a whole tells, ``likeness``: its
+    cross-correlation with the true one, expected, ``gain``: of the restored picture over the measurement, dB, expected.
+
+    A kernel is right if that correlation is at least 0.75, and its picture at most 3 dB below the true kernel's.
+    """
 
     probability: float
     likeness: float
@@ -71,3 +77,31 @@ class VerdictNetwork(nn.Module):
         """The verdict on one candidate's evidence and agreement, one row."""
         right, likeness, gain = self(numbers[None])[0]
         return Verdict(float(right.sigmoid()), float(likeness.sigmoid()), GAIN * float(gain))
+
+
+class Trust(nn.Module):
+    """How sure a result is: the verdict on its kernel, and two witnesses that the verdict has not heard.
+
+        p = sigmoid(w . (logit(verdict's p), expected gain, likeness, echo) + b),   w >= 0
+
+    ``likeness``: of the kernel to those of the picture's halves (:class:`~blinddps.search.halves.Halves`); ``echo``:
+    :func:`~blinddps.search.evidence.echo`. Fitted by :func:`~blinddps.training.search.fit_trust` on kernels that a
+    search kept, of pictures that had no part in the verdict's training.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor([1.0, 0.0, 0.0, 0.0]))
+        self.register_buffer("bias", torch.zeros(1))
+
+    @staticmethod
+    def numbers(verdict: Verdict, likeness: float, echo: float) -> Tensor:
+        """``(4,)``: what is weighed."""
+        p = min(max(verdict.probability, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
+        return torch.tensor([math.log(p / (1 - p)), verdict.gain, likeness, echo])
+
+    def probability(self, verdict: Verdict, likeness: float, echo: float) -> float:
+        return float((self.numbers(verdict, likeness, echo) @ self.weight + self.bias).sigmoid())

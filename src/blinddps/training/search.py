@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..metrics.kernel import align_kernel
+from ..search.find import most_credible
 from ..search.refine import KernelStep, step_inputs
-from ..search.verdict import GAIN, RIGHT, VerdictNetwork
+from ..search.verdict import GAIN, Trust, VerdictNetwork
 from .search_items import Item
 
-__all__ = ["calibrate", "train_step", "train_verdict", "verdict_rows"]
+__all__ = ["calibrate", "fit_trust", "kept", "train_step", "train_verdict", "verdict_rows"]
 
 Report = Callable[[int, int, float], None]
 
@@ -25,6 +26,7 @@ SOFT = 60.0  # of the softplus in place of the clamp in training
 DRAWS = 8  # subsets of the other candidates for each row of the verdict's data
 LIKE = (0.05, 0.995)  # of the likeness whose logit is learned
 LARGEST_GAIN = 8.0  # dB
+RIDGE, NEWTON = 1.0, 20  # of the last regression: weight of the squares, iterations
 
 
 def train_step(
@@ -87,6 +89,7 @@ def train_verdict(
     random = np.random.default_rng(seed)
     x = torch.cat([verdict_rows(i, random) for _ in range(DRAWS) for i in items])
     likeness = torch.cat([torch.from_numpy(i.likeness) for _ in range(DRAWS) for i in items])
+    right = torch.cat([torch.from_numpy(i.right) for _ in range(DRAWS) for i in items]).float()
     gain = torch.cat([torch.from_numpy(i.gain) for _ in range(DRAWS) for i in items])
     torch.manual_seed(seed)
     network = VerdictNetwork()
@@ -94,7 +97,7 @@ def train_verdict(
     seen = network.standardised(x)
     learned_gain = gain.clamp(-LARGEST_GAIN, LARGEST_GAIN) / GAIN
     targets = (
-        (likeness >= RIGHT).float(),
+        right,
         torch.logit(likeness.clamp(*LIKE)),
         learned_gain,
     )
@@ -108,8 +111,8 @@ def train_verdict(
                 group["lr"] = VERDICT_RATE * 0.5 * (1 + math.cos(math.pi * i / steps))
             rows = torch.randint(len(seen), (batch,))
             out = member(seen[rows] + 0.05 * torch.randn(batch, seen.shape[1]))
-            right, like, gained = (t[rows] for t in targets)
-            loss = F.binary_cross_entropy_with_logits(out[:, 0], right)
+            true, like, gained = (t[rows] for t in targets)
+            loss = F.binary_cross_entropy_with_logits(out[:, 0], true)
             known = gained.isfinite()  # where it was measured
             loss = loss + F.smooth_l1_loss(out[:, 1], like)
             loss = loss + F.smooth_l1_loss(out[known, 2], gained[known]) * known.float().mean()
@@ -128,7 +131,7 @@ def calibrate(network: VerdictNetwork, items: Sequence[Item], seed: int = 0) -> 
     """Sets the logit's factor that makes the cross-entropy of ``items``, held out, least; returns it."""
     random = np.random.default_rng(seed)
     x = torch.cat([verdict_rows(i, random) for i in items])
-    right = (torch.cat([torch.from_numpy(i.likeness) for i in items]) >= RIGHT).float()
+    right = torch.cat([torch.from_numpy(i.right) for i in items]).float()
     network.sharpness = torch.ones(1)
     logit = network(x)[:, 0]
     factors = [0.3 + 0.02 * n for n in range(60)]
@@ -136,6 +139,45 @@ def calibrate(network: VerdictNetwork, items: Sequence[Item], seed: int = 0) -> 
     best = factors[losses.index(min(losses))]
     network.sharpness = torch.full((1,), best)
     return best
+
+
+@torch.no_grad()
+def kept(item: Item, network: VerdictNetwork, random: np.random.Generator) -> tuple[int, Tensor]:
+    """Which candidate the search would keep, and what :class:`~blinddps.search.verdict.Trust` weighs of it."""
+    verdicts = [network.judge(row) for row in verdict_rows(item, random, all_others=True)]
+    best = most_credible([v.gain for v in verdicts], item.echo.tolist())
+    return best, Trust.numbers(verdicts[best], float(item.halves[best]), float(item.echo[best]))
+
+
+def fit_trust(numbers: Tensor, right: Tensor, ridge: float = RIDGE) -> Trust:
+    """Logistic regression by Newton's method; the squares of the weights, in units of the numbers' spread, are held
+    back by ``ridge``. What would count against a kernel although it speaks for it is left out: no weight is negative.
+
+    Args:
+        numbers: ``(n, 4)``, :meth:`~blinddps.search.verdict.Trust.numbers` of kept candidates that were held out.
+        right: ``(n,)``.
+    """
+    x, y = numbers.double(), right.double()
+    mean, spread = x.mean(0), x.std(0) + 1e-6
+    x = torch.cat([(x - mean) / spread, torch.ones(len(x), 1, dtype=x.dtype)], 1)
+    used = list(range(x.shape[1]))
+    while True:
+        some = x[:, used]
+        held = torch.diag(torch.tensor([ridge] * (len(used) - 1) + [1e-3], dtype=x.dtype))
+        w = x.new_zeros(len(used))
+        for _ in range(NEWTON):
+            p = (some @ w).sigmoid()
+            curvature = (some * (p * (1 - p))[:, None]).T @ some + held
+            w = w - torch.linalg.solve(curvature, some.T @ (p - y) + held @ w)
+        if len(used) == 1 or float(w[:-1].min()) >= 0:
+            break
+        del used[int(w[:-1].argmin())]
+    whole = x.new_zeros(x.shape[1])
+    whole[used] = w
+    trust = Trust()
+    trust.weight = (whole[:-1] / spread).float()
+    trust.bias = (whole[-1] - (whole[:-1] * mean / spread).sum())[None].float()
+    return trust
 
 
 def _aligned(item: Item) -> Tensor:

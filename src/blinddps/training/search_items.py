@@ -21,8 +21,10 @@ from ..metrics import aligned_psnr, mnc
 from ..operators import estimate_sigma
 from ..search.evidence import agreement
 from ..search.find import FRAME, candidates, fitting, seen_by
+from ..search.halves import Halves
 from ..search.picture import restore
 from ..search.refine import KernelStep
+from ..search.verdict import RIGHT, SHORT
 from ..simulate.shapes import random_kernel
 
 __all__ = ["Item", "Measurement", "make_item", "measure", "read_item", "write_item"]
@@ -99,6 +101,9 @@ class Item:
         source, step: ``(n,)``.
         likeness: of each to the true kernel, sub-pixel aligned.
         gain: of its picture over the measurement, dB, sub-pixel aligned.
+        known: that gain by the true kernel; a number.
+        halves: likeness of each to the kernels of the picture's halves (:class:`~blinddps.search.halves.Halves`).
+        echo: of each (:func:`~blinddps.search.evidence.echo`).
         noise: as it was estimated, where white is 1.
     """
 
@@ -112,7 +117,16 @@ class Item:
     step: Array
     likeness: Array
     gain: Array
+    known: Array
+    halves: Array
+    echo: Array
     noise: Array
+
+    @property
+    def right(self) -> Array:
+        """Which are right: like the true kernel, and no picture much worse than its; unknown gains say nothing."""
+        found: Array = (self.likeness >= RIGHT) & ~(self.gain < self.known - SHORT)
+        return found
 
 
 def make_item(
@@ -130,9 +144,15 @@ def make_item(
     before = float(aligned_psnr(_inner(y), _inner(sharp)))
     asked = fitting(min(y.shape[-2:]), None)
     chosen = sorted(random.permutation(len(asked))[:sources].tolist())
+
+    def gained(kernel: Tensor) -> float:
+        picture = restore(y, kernel, denoiser, 2 * noise, levels=LEVELS).image
+        return float(aligned_psnr(_inner(picture), _inner(sharp))) - before
+
     rows: list[dict[str, Any]] = []
-    for c in candidates(seen_by(y, denoiser, 2 * noise), step, [asked[i] for i in chosen]):
-        picture = restore(y, c.kernel, denoiser, 2 * noise, levels=LEVELS).image
+    seen = seen_by(y, denoiser, 2 * noise)
+    halves = Halves(seen)
+    for c in candidates(seen, step, [asked[i] for i in chosen]):
         rows.append(
             {
                 "tensor": c.kernel,
@@ -143,7 +163,9 @@ def make_item(
                 "source": chosen[c.source],
                 "step": c.step,
                 "likeness": float(mnc(c.kernel, truth)),
-                "gain": float(aligned_psnr(_inner(picture), _inner(sharp))) - before,
+                "gain": gained(c.kernel),
+                "halves": halves.likeness(c.kernel),
+                "echo": c.evidence.echo,
             }
         )
     kernels = [row["tensor"] for row in rows]
@@ -159,6 +181,9 @@ def make_item(
         step=np.array([row["step"] for row in rows]),
         likeness=np.array([row["likeness"] for row in rows], np.float32),
         gain=np.array([row["gain"] for row in rows], np.float32),
+        known=np.array(gained(truth), np.float32),
+        halves=np.array([row["halves"] for row in rows], np.float32),
+        echo=np.array([row["echo"] for row in rows], np.float32),
         noise=np.array(noise, np.float32),
     )
 

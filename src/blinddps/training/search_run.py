@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..core import Denoiser, InputError, atomic_open, ensure_output_dir, write_json
 from ..search.refine import KernelStep
-from ..search.verdict import RIGHT, VerdictNetwork
-from .search import calibrate, train_step, train_verdict, verdict_rows
+from ..search.verdict import Trust, VerdictNetwork
+from .search import calibrate, fit_trust, kept, train_step, train_verdict, verdict_rows
 from .search_items import Item, make_item, measure, read_item, write_item
 
 __all__ = ["reliability", "train_search"]
@@ -38,7 +38,7 @@ def train_search(
     seed: int = 0,
     told: Told | None = None,
 ) -> dict[str, Any]:
-    """``out/step.safetensors``, ``out/verdict.safetensors`` and ``out/report.json``, which is returned.
+    """``out/step.safetensors``, ``verdict.safetensors``, ``trust.safetensors`` and ``report.json``, which is returned.
 
     Items are functions of ``(seed, index)`` in files of their own; what is there is not made again, and a phase whose
     result is there is not repeated.
@@ -68,8 +68,9 @@ def train_search(
     step.load_state_dict(_load(out / "step.safetensors"))
     second = _items(out / "second", pictures, denoiser, step.eval(), items, seed + 1, told)
     if not (out / "verdict.safetensors").exists():
-        network, report = _verdict(second, seed)
+        network, trust, report = _verdict(second, seed)
         write_json(out / "report.json", report)
+        _save(out / "trust.safetensors", trust)
         _save(out / "verdict.safetensors", network)
     found: dict[str, Any] = json.loads((out / "report.json").read_text())
     return found
@@ -111,10 +112,13 @@ def _items(
     return found
 
 
-def _verdict(items: Sequence[Item], seed: int) -> tuple[VerdictNetwork, dict[str, Any]]:
-    """The verdict of all items, its sharpness and its report from folds that were held out."""
+def _verdict(items: Sequence[Item], seed: int) -> tuple[VerdictNetwork, Trust, dict[str, Any]]:
+    """The verdict of all items; its sharpness, the trust in it, and its report from folds that were held out."""
     random = np.random.default_rng(seed)
-    factors, probability, right = [], [], []
+    factors: list[float] = []
+    probability: list[float] = []
+    right: list[bool] = []
+    numbers, kept_right = [], []
     for fold in range(FOLDS):
         network = train_verdict([x for i, x in enumerate(items) if i % FOLDS != fold], seed=seed)
         held = items[fold::FOLDS]
@@ -122,11 +126,15 @@ def _verdict(items: Sequence[Item], seed: int) -> tuple[VerdictNetwork, dict[str
         for item in held[1::2]:
             with torch.no_grad():
                 probability += network(verdict_rows(item, random, all_others=True))[:, 0].sigmoid().tolist()
-            right += (item.likeness >= RIGHT).tolist()
+            right += item.right.tolist()
+            best, told = kept(item, network, random)
+            numbers.append(told)
+            kept_right.append(bool(item.right[best]))
     network = train_verdict(items, seed=seed)
     network.sharpness = torch.full((1,), float(np.mean(factors)))
+    trust = fit_trust(torch.stack(numbers), torch.tensor(kept_right))
     report = {"items": len(items), "sharpness": factors, **reliability(np.array(probability), np.array(right))}
-    return network, report
+    return network, trust, report
 
 
 def _save(path: Path, network: torch.nn.Module) -> None:

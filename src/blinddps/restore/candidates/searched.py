@@ -11,7 +11,16 @@ from torch import Tensor
 from ...baselines.common import pad_kernel
 from ...core import Outcome, Solution, Step, residual_norm
 from ...operators import Blur
-from ...search import Candidate, Verdict, consider, find_kernel, kernel_step, seen_by, verdict_network
+from ...search import (
+    Candidate,
+    Halves,
+    consider,
+    find_kernel,
+    kernel_step,
+    seen_by,
+    trust,
+    verdict_network,
+)
 from ..geometry import crop
 from ..plan import KNOWN_START, TRUSTED_KERNEL
 from ..problem import Problem
@@ -23,7 +32,8 @@ from .single import solve_single
 __all__ = ["solve_searched"]
 
 DIFFUSION_STEPS = SOLVERS["fast"].steps
-RATHER_RIGHT = 0.5  # probability from which a kernel is called right
+TRUSTED = 0.8  # confidence from which a picture is called restored
+RATHER_RIGHT = 0.5  # probability below which a kernel is called rather wrong
 SURE = {"quick": 0.9, "usual": 0.9, "best": 2.0}  # probability from which no further source is asked
 UNSURE = {"quick": 0.0, "usual": RATHER_RIGHT, "best": 0.9}  # ... below which the diffusions are asked
 LOSS = -0.3  # expected gain, dB, from which the picture had better stay as it is
@@ -33,9 +43,9 @@ def solve_searched(problem: Problem, on_step: Callable[[Step], None] | None = No
     """The picture of the kernel that the verdict finds most credible, or the picture as it was.
 
     Returns:
-        The solution, a row for each measurement, with the verdict's probability in ``confidence``. Where the verdict
-        expects a loss the image is the measurement, and the kernel no blur. ``nfe`` counts the evaluations of the final
-        image, and of the diffusions where they were asked; not those of the search.
+        The solution, a row for each measurement, with the probability that the kernel is right in ``confidence``. Where
+        the verdict expects a loss the image is the measurement, and the kernel no blur. ``nfe`` counts the evaluations
+        of the final image, and of the diffusions where they were asked; not those of the search.
     """
     seeds = [problem.seed] * len(problem.y) if isinstance(problem.seed, int) else problem.seed
     white = [None] * len(problem.y) if problem.clipped is None else problem.clipped.split(1)
@@ -73,54 +83,54 @@ def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solu
         nfe = dict(other.nfe)
         if bool(other.residual.isfinite().all()):
             found = consider(found, seen, other.estimate["kernel"], step, judge)
-    verdict = found.verdict
-    if verdict.gain < LOSS and verdict.probability < RATHER_RIGHT:
-        return _as_it_was(y, verdict, nfe)
+    kernel = found.kept.kernel
+    sure = trust().probability(found.verdict, Halves(seen).likeness(kernel), found.kept.evidence.echo)
+    if found.verdict.gain < LOSS and sure < RATHER_RIGHT:
+        return _as_it_was(y, sure, nfe)
     if plan.kernel_only:
-        image = found.candidates[found.best].evidence.image
         return Solution(
-            {"image": image, "kernel": found.kernel},
+            {"image": found.kept.evidence.image, "kernel": kernel},
             y.new_zeros(1),
-            (_outcome(Outcome("finished", ""), verdict),),
+            (_outcome(Outcome("finished", ""), sure),),
             {"image": 0, **nfe},
             backward=False,
-            confidence=(verdict.probability,),
+            confidence=(sure,),
         )
     known = replace(
         plan,
-        known=found.kernel,
-        kernel_size=found.kernel.shape[-1],
+        known=kernel,
+        kernel_size=kernel.shape[-1],
         boundary="valid",
         start=KNOWN_START,
     )
     solution = solve_known(replace(problem, plan=known, kernel=None), progress.picture)
     image = crop(solution.estimate["image"], y.shape)
-    outcome = tuple(_outcome(o, verdict) for o in solution.outcome)
+    outcome = tuple(_outcome(o, sure) for o in solution.outcome)
     return replace(
         solution,
-        estimate={"image": image, "kernel": found.kernel},
+        estimate={"image": image, "kernel": kernel},
         outcome=outcome,
         nfe={**nfe, "image": nfe.get("image", 0) + solution.nfe["image"]},
-        confidence=(verdict.probability,),
+        confidence=(sure,),
     )
 
 
-def _outcome(by_residual: Outcome, verdict: Verdict) -> Outcome:
+def _outcome(by_residual: Outcome, sure: float) -> Outcome:
     if by_residual.status != "finished":
         return by_residual
-    sure = f"{100 * verdict.probability:.0f} % sure that the kernel is right"
-    if verdict.probability >= RATHER_RIGHT:
-        return Outcome("restored", sure)
+    told = f"{100 * sure:.0f} % sure that the kernel is right"
+    if sure >= TRUSTED:
+        return Outcome("restored", told)
     return Outcome(
         "doubtful",
-        f"only {sure}: look at the picture and the kernel, and try another kernel size, a part of the picture with "
+        f"only {told}: look at the picture and the kernel, and try another kernel size, a part of the picture with "
         "more detail, or effort best",
     )
 
 
-def _as_it_was(y: Tensor, verdict: Verdict, nfe: dict[str, int]) -> Solution:
+def _as_it_was(y: Tensor, sure: float, nfe: dict[str, int]) -> Solution:
     reason = (
-        f"no kernel was found that would make the picture better ({100 * verdict.probability:.0f} % sure of the best), "
+        f"no kernel was found that would make the picture better ({100 * sure:.0f} % sure of the best), "
         "so it is returned as it was: give a part of it with more detail, another kernel size, or the kernel if you "
         "know it"
     )
@@ -132,7 +142,7 @@ def _as_it_was(y: Tensor, verdict: Verdict, nfe: dict[str, int]) -> Solution:
         outcome,
         {"image": 0, **nfe},
         backward=False,
-        confidence=(verdict.probability,),
+        confidence=(sure,),
     )
 
 

@@ -1,0 +1,45 @@
+"""The kernel found anew in either half of a picture: evidence that the search itself has not used.
+
+The search chooses among kernels that all explain the whole picture, and measures the chosen one on the pixels that made
+it. Each half is a witness of its own: the same blur, other edges, other noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .evidence import grey_of, likeness
+from .find import Seen
+from .sources import HALVED, Source
+
+__all__ = ["Halves"]
+
+
+class Halves:
+    """The two halves of a picture along its longer side, and the kernels that one quick source finds in them."""
+
+    def __init__(self, seen: Seen) -> None:
+        grey = grey_of(seen.clean)
+        along = -1 if grey.shape[-1] >= grey.shape[-2] else -2
+        length = grey.shape[along]
+        self._parts = grey.narrow(along, 0, length // 2), grey.narrow(along, length - length // 2, length // 2)
+        self._noise = seen.noise / 2
+        self._found: dict[Source, tuple[Tensor, Tensor]] = {}
+
+    def kernels(self, reach: int) -> tuple[Tensor, Tensor]:
+        """Found where they are asked for first, ``(1, 1, n, n)``, ``n`` odd.
+
+        ``reach``: side of the kernel that they shall speak of; large ones are sought at half or a quarter of the size.
+        """
+        source = next((s for s in HALVED if s.reach >= reach), HALVED[-1])
+        if source not in self._found:
+            with torch.no_grad():
+                first, second = (source.find(part, self._noise) for part in self._parts)
+            self._found[source] = first, second
+        return self._found[source]
+
+    def likeness(self, kernel: Tensor) -> float:
+        """Mean likeness of ``kernel``, ``(1, 1, n, n)``, to those of the two halves."""
+        first, second = self.kernels(kernel.shape[-1])
+        return (likeness(kernel, first) + likeness(kernel, second)) / 2

@@ -1,0 +1,61 @@
+"""The kernel found anew in the picture's halves, and what is made of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from blinddps.search import Halves, Trust, Verdict, trust
+from blinddps.search.evidence import likeness
+from blinddps.search.find import Seen, odd
+
+
+@pytest.fixture(scope="module")
+def halves(seen: Seen) -> Halves:
+    return Halves(seen)
+
+
+def test_the_halves_know_the_true_kernel_from_a_wrong_one(halves: Halves, true_kernel: Tensor) -> None:
+    true = odd(true_kernel)
+    said, of_wrong = (halves.likeness(k) for k in (true, true.rot90(1, (-2, -1))))
+    assert said > of_wrong + 0.15
+    first, second = halves.kernels(true.shape[-1])
+    assert not torch.equal(first, second)
+    assert said == pytest.approx((likeness(true, first) + likeness(true, second)) / 2)
+
+
+def test_large_kernels_are_sought_at_half_the_size(seen: Seen) -> None:
+    small = Seen(seen.clean[..., :96, :], seen.clean[..., :96, :], seen.denoiser, seen.noise)
+    halves = Halves(small)  # 192 x 96: the halves are 96 x 96, side by side
+    assert halves.kernels(25)[0].shape[-1] == 25
+    assert halves.kernels(27)[0].shape[-1] == 49
+    assert halves.kernels(99)[0].shape[-1] == 97
+    assert halves.kernels(9)[0] is halves.kernels(25)[0]
+
+
+def test_likeness_is_free_of_parts_of_a_pixel() -> None:
+    y, x = torch.meshgrid(*[torch.arange(-7.0, 8.0)] * 2, indexing="ij")
+
+    def bump(across: float) -> Tensor:
+        return torch.exp(-((x - across).square() + y.square()) / 2)[None, None]
+
+    assert likeness(bump(0), bump(0)) == pytest.approx(1, abs=1e-5)
+    assert likeness(bump(0), bump(1.5)) == pytest.approx(1, abs=1e-3)
+    assert likeness(bump(0), bump(0.25)[..., 1:-1, 1:-1]) == pytest.approx(1, abs=1e-3)
+
+
+def test_trust_is_a_logistic_of_four_numbers() -> None:
+    verdict = Verdict(0.8, 0.9, 2.0)
+    assert Trust().probability(verdict, 0.5, 0.4) == pytest.approx(0.8)  # untrained: the verdict's
+    assert Trust.numbers(verdict, 0.5, 0.4).tolist() == pytest.approx([math.log(4), 2.0, 0.5, 0.4])
+    assert Trust().probability(Verdict(1.0, 1.0, 2.0), 0.5, 0.4) == pytest.approx(0.99)
+
+
+def test_the_shipped_one_believes_halves_that_agree_and_echoes() -> None:
+    verdict = Verdict(0.9, 0.9, 2.0)
+    agree, disagree, silent = (trust().probability(verdict, *said) for said in ((0.97, 0.8), (0.5, 0.8), (0.97, 0.2)))
+    assert agree > 0.8
+    assert max(disagree, silent) < agree - 0.1

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blinddps.search import Halves, Trust, Verdict, trust
 from blinddps.search.evidence import likeness
-from blinddps.search.find import Seen, odd
+from blinddps.search.find import Seen, odd, trimmed
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,11 @@ def test_the_halves_know_the_true_kernel_from_a_wrong_one(halves: Halves, true_k
     true = odd(true_kernel)
     said, of_wrong = (halves.likeness(k) for k in (true, true.rot90(1, (-2, -1))))
     assert said > of_wrong + 0.15
-    first, second = halves.kernels(true.shape[-1])
+    first, second = halves.kernels(trimmed(true).shape[-1])
     assert not torch.equal(first, second)
     assert said == pytest.approx((likeness(true, first) + likeness(true, second)) / 2)
+    framed = torch.nn.functional.pad(true, (20, 20, 20, 20))  # an empty rim asks for no larger kernels
+    assert halves.likeness(framed) == pytest.approx(said, abs=1e-3)
 
 
 def test_large_kernels_are_sought_at_half_the_size(seen: Seen) -> None:

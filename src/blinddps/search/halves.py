@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .evidence import grey_of, likeness
-from .find import Seen
+from .find import Seen, trimmed
 from .sources import HALVED, Source
 
 __all__ = ["Halves"]
@@ -41,5 +41,5 @@ class Halves:
 
     def likeness(self, kernel: Tensor) -> float:
         """Mean likeness of ``kernel``, ``(1, 1, n, n)``, to those of the two halves."""
-        first, second = self.kernels(kernel.shape[-1])
+        first, second = self.kernels(trimmed(kernel).shape[-1])
         return (likeness(kernel, first) + likeness(kernel, second)) / 2

@@ -1,15 +1,15 @@
 """How far can ``confidence`` be trusted? Photographs blurred by many kinds of kernel, sought as ``deblur`` does it.
 
 ``python benchmarks/search_trust.py make --data DATA --out ITEMS [--count 52] [--first 0 --stride 1]``
-``python benchmarks/search_trust.py fit ITEMS --out benchmarks/results/search_trust.txt [--weights FILE] [--diagram PNG]``
+``python benchmarks/search_trust.py fit ITEMS --out OUT [--weights FILE] [--diagram PNG] [--plate PNG]``
 
 ``make``: crops of 256 pixels of the first 160 pictures of BSDS500's test part (``quality.py`` takes others), kernels of
-``simulate.random_kernel``, noise of 0.004 to 0.02, 8 bit. Each item is a file of every candidate: what the verdict says,
-its echo, its likeness to the halves' kernels, and the truth. Pictures here are of two evaluations, as the search has
-them; so is that of the true kernel. What is there is not made again.
+``simulate.random_kernel``, noise of 0.004 to 0.02, 8 bit. Each item is a file of every candidate: what the verdict
+says, its echo, its likeness to the halves' kernels, and the truth. Pictures here are of two evaluations, as the search
+has them; so is that of the true kernel. What is there is not made again.
 
 ``fit``: the trust in the kernel kept, each item judged by a fit on all others. With ``--weights`` that of all items is
-written; with ``--diagram`` a reliability diagram is drawn.
+written; ``--diagram`` draws the reliability, ``--plate`` the wrong kernels beside the true ones.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import torch
 from PIL import Image, ImageDraw
 
 from blinddps.search import RIGHT, SHORT, Trust, Verdict
-from blinddps.search.find import most_credible
+from blinddps.search.find import most_credible, trimmed
 from blinddps.training.search import fit_trust
 from blinddps.training.search_run import reliability
 from common import header
 
 PICTURES, SIZE, RIM = 160, 256, 16
 KINDS = {"walk": 1.0, "double": 1.0, "motion": 0.7, "spline": 0.7, "line": 0.5, "disc": 0.4, "gauss": 0.4}
+SHOWN = ("true_kernel", "kept_kernel", "first_half", "second_half")
 LEVELS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
@@ -47,6 +48,7 @@ def main() -> None:
     fit_.add_argument("--out", required=True)
     fit_.add_argument("--weights")
     fit_.add_argument("--diagram")
+    fit_.add_argument("--plate")
     args = parser.parse_args()
     torch.set_num_threads(1)
     (make if args.command == "make" else fit)(args)
@@ -76,7 +78,7 @@ def make(args: argparse.Namespace) -> None:
 
         seen = seen_by(y, prior, noise)
         found, halves = find_kernel(seen, kernel_step(), verdict_network()), Halves(seen)
-        rows = {
+        rows: dict[str, Any] = {
             "probability": [v.probability for v in found.verdicts],
             "gain": [v.gain for v in found.verdicts],
             "echo": [c.evidence.echo for c in found.candidates],
@@ -84,6 +86,9 @@ def make(args: argparse.Namespace) -> None:
             "mnc": [float(mnc(c.kernel, truth)) for c in found.candidates],
             "psnr": [measured(c.evidence.image) for c in found.candidates],
         }
+        kept = found.kept.kernel
+        shown = [truth, kept, *halves.kernels(trimmed(kept).shape[-1])]
+        rows |= {name: k[0, 0].numpy() for name, k in zip(SHOWN, shown, strict=True)}
         partial = target.with_suffix(".partial")
         with open(partial, "wb") as file:
             known = measured(restore(y, truth, prior, noise).image)
@@ -132,8 +137,8 @@ def fit(args: argparse.Namespace) -> None:
     lines = [
         *header(),
         "",
-        f"{len(items)} photographs; kernels kept: MNC {alike.mean():.3f}, below {RIGHT} {(alike < RIGHT).sum()}, picture "
-        f"more than {SHORT:g} dB below the true kernel's {(short > SHORT).sum()}; right {right.sum()}",
+        f"{len(items)} photographs; kernels kept: MNC {alike.mean():.3f}, below {RIGHT} {(alike < RIGHT).sum()}, "
+        f"picture more than {SHORT:g} dB below the true kernel's {(short > SHORT).sum()}; right {right.sum()}",
         f"gain, two evaluations: kept {gain.mean():.2f} dB, best candidate {oracle.mean():.2f}, true kernel "
         f"{possible.mean():.2f}",
         "area under the curve of what tells right from wrong among the kernels kept:",
@@ -166,6 +171,12 @@ def fit(args: argparse.Namespace) -> None:
         save_file({k: v.contiguous() for k, v in whole.state_dict().items()}, args.weights)
     if args.diagram:
         diagram(Path(args.diagram), told, right)
+    if args.plate:
+        words = [
+            f"{100 * t:.0f} % sure, MNC {a:.2f}, {s:.1f} dB below" for t, a, s in zip(told, alike, short, strict=True)
+        ]
+        wrong = sorted(np.flatnonzero(~right), key=lambda n: -told[n])
+        plate(Path(args.plate), [items[n] for n in wrong], [words[n] for n in wrong])
 
 
 def weighed(found: dict[str, Any], kept: int) -> torch.Tensor:
@@ -184,7 +195,7 @@ def counts(told: np.ndarray, right: np.ndarray, level: float) -> str:
 
 
 def diagram(path: Path, told: np.ndarray, right: np.ndarray, bins: int = 5) -> None:
-    """Said probability across, share that was right up, with Wilson's 68 % interval; the line is where they are equal."""
+    """Said probability across, share that was right up, with Wilson's 68 % interval; a line where they are equal."""
     side, rim = 300, 40
     picture = Image.new("L", (side + 2 * rim, side + 2 * rim), 255)
     draw = ImageDraw.Draw(picture)
@@ -212,6 +223,26 @@ def diagram(path: Path, told: np.ndarray, right: np.ndarray, bins: int = 5) -> N
         x, y = at(said, share)
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=0)
         draw.text((x - 18, y + 6), str(count), fill=0)
+    picture.save(path, optimize=True)
+
+
+def plate(path: Path, items: list[dict[str, Any]], words: list[str], side: int = 96) -> None:
+    """A row for each item: true kernel, the one kept, those of the halves; values as their square roots."""
+    wide, high, left = side + 6, side + 20, 4
+    picture = Image.new("L", (left + len(SHOWN) * wide, 16 + len(items) * high), 255)
+    draw = ImageDraw.Draw(picture)
+    for column, name in enumerate(SHOWN):
+        draw.text((left + column * wide, 2), name.replace("_", " "), fill=0)
+    for row, (found, told) in enumerate(zip(items, words, strict=True)):
+        n = max(trimmed(torch.from_numpy(found[name])[None, None]).shape[-1] for name in SHOWN)
+        for column, name in enumerate(SHOWN):
+            kernel = found[name]
+            margin = (n - kernel.shape[0]) // 2
+            framed = np.pad(kernel, margin) if margin >= 0 else kernel[-margin:margin, -margin:margin]
+            grey = np.sqrt(framed.clip(0) / framed.max())
+            shown = Image.fromarray((255 * grey).astype(np.uint8)).resize((side, side), Image.Resampling.NEAREST)
+            picture.paste(shown, (left + column * wide, 16 + row * high))
+        draw.text((left, 16 + row * high + side + 2), told, fill=0)
     picture.save(path, optimize=True)
 
 

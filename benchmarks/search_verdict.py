@@ -3,7 +3,8 @@
 ``python benchmarks/search_verdict.py --items RUN/second --out benchmarks/results/search_verdict.txt``
 
 Four folds: the verdict is trained on three, its sharpness set on one half of the fourth, and judged on the other half.
-For each picture the candidate that the verdict picks is kept, as ``deblur`` does.
+For each picture the candidate that ``deblur`` would keep is kept. The result here is of an earlier choice, and of
+kernels that are right by their likeness alone.
 """
 
 from __future__ import annotations
@@ -14,10 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blinddps.search import RIGHT
-from blinddps.search.find import NEAR, SPARSITY
-from blinddps.search.verdict import GAIN
-from blinddps.training.search import calibrate, train_verdict, verdict_rows
+from blinddps.training.search import calibrate, kept, train_verdict, verdict_rows
 from blinddps.training.search_items import read_item
 from blinddps.training.search_run import reliability
 from common import header
@@ -33,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(1)
     items = [read_item(path) for folder in args.items for path in sorted(Path(folder).glob("*.npz"))]
     random = np.random.default_rng(0)
-    probability, right, kept = [], [], []
+    probability, right, chosen, mistakes = [], [], [], []
     for fold in range(FOLDS):
         network = train_verdict([x for i, x in enumerate(items) if i % FOLDS != fold])
         held = items[fold::FOLDS]
@@ -43,15 +41,15 @@ def main() -> None:
                 told = network(verdict_rows(item, random, all_others=True)).double().numpy()
             sure = 1 / (1 + np.exp(-told[:, 0]))
             probability += sure.tolist()
-            right += (item.likeness >= RIGHT).tolist()
-            near = np.flatnonzero(told[:, 2] >= told[:, 2].max() - NEAR / GAIN)
-            best = near[item.numbers[near, SPARSITY].argmin()]
-            kept.append((sure[best], item.likeness[best], item.gain[best], item.likeness.max(), item.gain.max()))
-    p, r, k = np.array(probability), np.array(right), np.array(kept)
+            right += (item.right).tolist()
+            best, _ = kept(item, network, random)
+            chosen.append((sure[best], item.likeness[best], item.gain[best], item.likeness.max(), item.gain.max()))
+            mistakes.append(not item.right[best])
+    p, r, k = np.array(probability), np.array(right), np.array(chosen)
     found = reliability(p, r)
     good, wrong = p[r], p[~r]
     auc = float((good[:, None] > wrong).mean() + 0.5 * (good[:, None] == wrong).mean())
-    mistaken = k[:, 1] < RIGHT
+    mistaken = np.array(mistakes)
     limit = np.quantile(k[~mistaken, 0], 0.05)
     lines = [
         *header(),

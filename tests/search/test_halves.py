@@ -29,13 +29,21 @@ def test_the_halves_know_the_true_kernel_from_a_wrong_one(halves: Halves, true_k
     assert halves.likeness(framed) == pytest.approx(said, abs=1e-3)
 
 
-def test_large_kernels_are_sought_at_half_the_size(seen: Seen) -> None:
-    small = Seen(seen.clean[..., :96, :], seen.clean[..., :96, :], seen.denoiser, seen.noise)
-    halves = Halves(small)  # 192 x 96: the halves are 96 x 96, side by side
-    assert halves.kernels(25)[0].shape[-1] == 25
-    assert halves.kernels(27)[0].shape[-1] == 49
-    assert halves.kernels(99)[0].shape[-1] == 97
+def test_large_kernels_are_sought_at_half_the_size_where_there_is_room(seen: Seen) -> None:
+    wide = torch.cat([seen.clean, seen.clean], -1)  # halves of 192 x 192
+    halves = Halves(Seen(wide, wide, seen.denoiser, seen.noise))
+    assert halves.kernels(37)[0].shape[-1] == 25
+    assert halves.kernels(39)[0].shape[-1] == 49
+    assert halves.kernels(999)[0] is halves.kernels(39)[0]  # no room for a quarter
     assert halves.kernels(9)[0] is halves.kernels(25)[0]
+
+
+def test_halves_of_the_smallest_picture_that_is_searched(seen: Seen) -> None:
+    small = seen.clean[..., :64, :64]  # halves of 64 x 32
+    halves = Halves(Seen(small, small, seen.denoiser, seen.noise))
+    first, second = halves.kernels(40)
+    assert first.shape == second.shape == (1, 1, 15, 15)
+    assert float(first.sum()) == pytest.approx(1, abs=1e-5)
 
 
 def test_likeness_is_free_of_parts_of_a_pixel() -> None:

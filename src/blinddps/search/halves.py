@@ -6,6 +6,8 @@ it. Each half is a witness of its own: the same blur, other edges, other noise.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,9 @@ from .find import Seen, trimmed
 from .sources import HALVED, Source
 
 __all__ = ["Halves"]
+
+BEYOND = 1.5  # times a frame's side that a kernel may be: what :class:`~blinddps.search.verdict.Trust` was fitted with
+ROOM = 2  # times a frame's side that a half must be
 
 
 class Halves:
@@ -30,9 +35,11 @@ class Halves:
     def kernels(self, reach: int) -> tuple[Tensor, Tensor]:
         """Found where they are asked for first, ``(1, 1, n, n)``, ``n`` odd.
 
-        ``reach``: side of the kernel that they shall speak of; large ones are sought at half or a quarter of the size.
+        ``reach``: side of the kernel that they shall speak of. A frame of 25 pixels serves up to one and a half times
+        that, of which it sees the heart. Larger kernels are sought at half or a quarter of the size, where the halves
+        have room for it; in halves below 50 pixels the frame is smaller.
         """
-        source = next((s for s in HALVED if s.reach >= reach), HALVED[-1])
+        source = self._source(reach)
         if source not in self._found:
             with torch.no_grad():
                 first, second = (source.find(part, self._noise) for part in self._parts)
@@ -43,3 +50,11 @@ class Halves:
         """Mean likeness of ``kernel``, ``(1, 1, n, n)``, to those of the two halves."""
         first, second = self.kernels(trimmed(kernel).shape[-1])
         return (likeness(kernel, first) + likeness(kernel, second)) / 2
+
+    def _source(self, reach: int) -> Source:
+        room = min(self._parts[0].shape[-2:]) // ROOM
+        fitting = [s for s in HALVED if s.reach <= room]
+        if not fitting:
+            side = max(3, room - 1 + room % 2)  # odd
+            return replace(HALVED[0], side=side)
+        return next((s for s in fitting if BEYOND * s.reach >= reach), fitting[-1])

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from blinddps.cli.files import expand, restored
+from blinddps.cli.files import expand
 from blinddps.core import InputError
 from blinddps.core.outputs import Outputs
+from blinddps.results import restored
 
 
 def test_a_path_that_cannot_be_looked_at_leaves_the_others(

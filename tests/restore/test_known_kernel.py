@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from blinddps import deblur
-from blinddps.cli.files import write_kernel
 from blinddps.core import InputError, Unknown
 from blinddps.operators import Blur
 from blinddps.priors import load_prior
@@ -23,6 +22,7 @@ from blinddps.restore import DeblurSettings, Problem, load_priors, plan_of, reso
 from blinddps.restore.candidates.known import Deconvolved, deconvolved, restore_image
 from blinddps.restore.geometry import crop, extend
 from blinddps.restore.known_kernel import frozen_kernel, read_kernel
+from blinddps.results import write_kernel
 
 KERNEL = np.array([[0, 1, 2], [3, 4, 0]])
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
+from ..results import picture_suffix, restored, summary, write_deblurred
 from .console import say
 from .errors import note, report, usage
-from .files import expand, file_hash, given_path, output_names, picture_suffix, restored, write_kernel
+from .files import expand, given_path, output_names
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import Evolution, expected, progress_bar
 from .stack import restore_stack
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
     from ..core import Step
     from ..core.outputs import Outputs
-    from ..io import Picture
-    from ..restore import Deblurred, DeblurSettings
+    from ..restore import DeblurSettings
 
 __all__ = ["deblur"]
 
@@ -395,7 +393,7 @@ def _restore(
         evolution = None  # of a part
     for sentence in result.notes:
         note("note", sentence, path)
-    written = _write(path, results, picture, result, evolution, suffix)
+    written = write_deblurred(path, results, picture, result, suffix, evolution.frames if evolution else ())
     forget(kept)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
@@ -409,94 +407,3 @@ def _restore(
                 + (f", {written[j]}" if j in written else "")
             )
     return all(outcome.status != "diverged" for outcome in result.outcome)
-
-
-def summary(status: str, confidence: float | None) -> str:
-    """The outcome in words: the residual is in the record, as it does not tell whether the kernel is right."""
-    if confidence is None:
-        return status
-    return f"{status}, {100 * confidence:.0f} % sure that the kernel is right"
-
-
-def _write(
-    path: Path, results: Outputs, picture: Picture, result: Deblurred, evolution: Evolution | None, suffix: str
-) -> dict[int, Path]:
-    """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
-    from ..io import comparison_figure, framed, strip_and_gif, write_image
-    from ..restore import history
-
-    files: dict[int, list[str]] = {}
-    for j, outcome in enumerate(result.outcome):
-        if outcome.status != "diverged":
-            number = f"_sample{j + 1}" if j else ""
-            kinds = f"restored{number}{suffix}", f"kernel{number}.npy", f"kernel{number}.png"
-            files[j] = [results.name(kind) for kind in kinds]
-    shared = [results.name("figure.png")] if files else []
-    if files and evolution is not None and evolution.frames:
-        shared += [results.name("frames.png"), results.name("frames.gif")]
-    every = [name for names in [*files.values(), shared] for name in names]
-    results.begin(every)
-    for j, (image, kernel, _) in files.items():
-        write_image(results.folder / image, result.images[j], like=picture, history=history(result, kernel))
-        write_kernel(results.folder / kernel, result.kernels[j])
-    if shared:
-        first = min(files)
-        given = picture.data if result.region is None else framed(picture.data, result.region)
-        columns = [("input", given), ("restored", result.images[first]), ("kernel", result.kernels[first])]
-        figure, *animation = (results.folder / name for name in shared)
-        comparison_figure(columns, figure)
-        if animation and evolution is not None:
-            strip_and_gif(evolution.frames, *animation)
-    results.end(every, _record(path, picture, result, files))
-    return {j: results.folder / names[0] for j, names in files.items()}
-
-
-def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]]) -> dict[str, Any]:
-    from ..provenance import environment
-    from ..restore import flux, fwhm
-
-    height, width, channels = picture.data.shape
-    return {
-        "input": {
-            "path": os.fspath(path.absolute()),
-            "sha256": file_hash(path),
-            "format": picture.format,
-            "width": width,
-            "height": height,
-            "channels": channels,
-            "dtype": picture.dtype.name,
-            "alpha": picture.alpha is not None,
-            "icc_profile": picture.icc_profile is not None,
-            "missing": 0 if picture.missing is None else int(picture.missing.sum()),
-            "values": [picture.low, picture.high],
-        },
-        "samples": [
-            {
-                "outcome": outcome.status,
-                "message": outcome.message,
-                "step": outcome.step,
-                "residual_over_noise": residual if math.isfinite(residual) else None,
-                "files": files.get(j, []),
-            }
-            for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
-        ],
-        "noise": result.noise,
-        "kernel_fwhm": round(fwhm(result.kernel), 3),
-        "shape": result.shape,
-        "flux": flux(picture, result.image) if picture.light == "linear" else None,
-        "range": result.range,
-        "region": result.region,
-        "regions": [{"region": region, "confidence": sure} for region, sure in result.regions],
-        "tiles": result.tiles,
-        "agreement": result.agreement,
-        "confidence": result.confidence,
-        "notes": [*picture.notes, *result.notes],
-        "attempts": result.attempts,
-        "seconds": round(result.seconds, 3),
-        "nfe": result.nfe,
-        "seed": result.settings.seed,
-        "device": result.settings.device,
-        "settings": asdict(result.settings),
-        "priors": result.priors,
-        "environment": environment(result.settings.device),
-    }

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from ..results import write_kernel
 from .console import say
 from .errors import note, usage
-from .files import given_path, write_kernel
+from .files import given_path
 from .progress import progress_bar
 from .threads import Threads, set_threads
 

@@ -23,18 +23,16 @@ def report(error: BaseException, subject: object = None) -> None:
 
     ``subject``, a file, is named where the message does not.
     """
-    from ..core import BlinddpsError
+    from ..core.errors import sentence_of
 
     if os.environ.get("BLINDDPS_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(error)
-    message = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
-        message = "out of memory; give a smaller picture, tile or batch, or fewer samples"
-    elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
-        message = f"standard output fails ({error.strerror}); free some space or print elsewhere"
-    elif not isinstance(error, BlinddpsError):
-        kind = type(error).__name__
-        message = f"unexpected {kind}: {message or 'no message'} (BLINDDPS_DEBUG=1 shows the traceback)"
+    message = sentence_of(error)
+    if message.startswith("unexpected "):
+        if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+            message = f"standard output fails ({error.strerror}); free some space or print elsewhere"
+        else:
+            message += " (BLINDDPS_DEBUG=1 shows the traceback)"
     prefix = "" if subject is None or str(subject) in message else f"{subject}: "
     print(f"error: {prefix}{message}", file=sys.stderr)
 

@@ -1,22 +1,16 @@
-"""Which files go in, and what the files that come out are called."""
+"""Which files go in, and what the names of their results begin with."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .errors import note, report
 
-if TYPE_CHECKING:
-    from ..core.outputs import Outputs
-
-__all__ = ["expand", "file_hash", "given_path", "output_names", "picture_suffix", "restored", "write_kernel"]
+__all__ = ["expand", "given_path", "output_names"]
 
 
 def given_path(text: str | os.PathLike[str]) -> Path:
@@ -83,56 +77,3 @@ def output_names(paths: Sequence[Path]) -> list[str]:
         taken.add(name.casefold())
         names.append(name)
     return names
-
-
-def restored(
-    out: Path, path: Path, name: str, kinds: Sequence[str], samples: int, once: Sequence[str], suffix: str | None = None
-) -> Outputs:
-    """Results of ``deblur`` and ``turbulence`` for the input ``path``.
-
-    Args:
-        out: their folder.
-        path: the input.
-        name: what their names begin with.
-        kinds: ends of the names of what each sample has, beside the picture.
-        samples: how many.
-        once: ends of the names of what all samples share.
-        suffix: of the picture; by default what ``blinddps.io.output_suffix`` gives ``path``.
-    """
-    from ..core.outputs import Outputs
-
-    numbers = ["", *(f"_sample{j}" for j in range(2, samples + 1))]
-    per_sample = [f"restored{suffix or picture_suffix(path)}", *kinds]
-    names = [f"{name}_{Path(kind).stem}{n}{Path(kind).suffix}" for n in numbers for kind in per_sample]
-    own = rf"{re.escape(name)}_(restored|kernel|tilt|figure|frames|moving)(_sample\d+)?\.\w+"
-    return Outputs(out, f"{name}_result.json", [*names, *(f"{name}_{kind}" for kind in once)], own)
-
-
-def picture_suffix(path: Path, chosen: str = "auto") -> str:
-    """What ``blinddps.io.output_suffix`` will say, from the file's first bytes; one that cannot be read fails later."""
-    from ..io import suffix_of
-    from ..io.formats import format_of
-
-    try:
-        with open(path, "rb") as file:
-            form = format_of(file.read(16))
-    except (OSError, ValueError):
-        form = None
-    return suffix_of(form.name if form else None, path.suffix, chosen)
-
-
-def file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_kernel(array: Path, kernel: Any) -> None:
-    """A ``.npy``, exact, and beside it a ``.png``, divided by the maximum and enlarged to about 256 pixels for the eye;
-    of several kernels ``(n, h, w)``, the first."""
-    import numpy as np
-
-    from ..io import atomic_open, kernel_picture, write_image
-
-    with atomic_open(array) as file:
-        np.save(file, kernel.astype(np.float32), allow_pickle=False)
-    seen = kernel[0] if kernel.ndim == 3 else kernel
-    write_image(array.with_suffix(".png"), kernel_picture(seen, scale=max(1, 256 // max(seen.shape))))

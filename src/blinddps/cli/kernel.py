@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from ..results import file_hash, summary, write_kernel
 from .console import say
-from .deblur import summary
 from .errors import note, usage
-from .files import file_hash, given_path, write_kernel
+from .files import given_path
 from .panels import OUTPUT, SOLVER
 from .progress import progress_bar
 from .threads import Threads, set_threads

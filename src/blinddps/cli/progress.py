@@ -118,25 +118,12 @@ class Evolution:
         self.frames: list[tuple[str, list[Any]]] = []
 
     def __call__(self, step: Step) -> None:
-        from torch.nn.functional import interpolate
-
-        from ..io import to_display
+        from ..restore.seen import estimates_of
 
         if step.index == 0:  # also after a restart
             self.frames.clear()
         every = -(-step.total // _FRAMES)
         if (step.total - 1 - step.index) % every:
             return
-        image, kernel = (
-            (step.estimate[name][:1] + 1) / 2 if name == "image" else step.estimate[name][:1]
-            for name in ("image", "kernel")
-        )
-        if not bool(image.isfinite().all() & kernel.isfinite().all()):
-            return
-        shrink = _FRAME_SIDE / max(image.shape[-2:])
-        if shrink < 1:
-            image = interpolate(image, size=[max(1, round(n * shrink)) for n in image.shape[-2:]], mode="area")
-        image = image.clamp(0, 1)
-        image = to_display(image) if self.linear_light else image
-        seen = image[0].permute(1, 2, 0).float().cpu().numpy()
-        self.frames.append((f"step {step.index + 1} / {step.total}", [seen, kernel[0, 0].float().cpu().numpy()]))
+        if found := estimates_of(step, self.linear_light, _FRAME_SIDE):
+            self.frames.append((f"step {step.index + 1} / {step.total}", list(found)))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from ..results import file_hash, picture_suffix, write_kernel
 from .console import say
 from .errors import note, report
-from .files import expand, file_hash, given_path, output_names, picture_suffix, write_kernel
+from .files import expand, given_path, output_names
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..results import file_hash, write_kernel
 from .console import say
 from .errors import note
-from .files import file_hash, write_kernel
 from .progress import progress_bar
 
 if TYPE_CHECKING:

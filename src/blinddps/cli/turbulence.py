@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import math
-import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
+from ..results import KEPT, restored, write_turbulence
 from .console import say
 from .errors import note, report, usage
-from .files import file_hash, given_path, output_names, restored, write_kernel
+from .files import given_path, output_names
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import progress_bar, share_bars
 from .threads import Threads, set_threads
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
-    from ..io import StackedScene
-    from ..restore import Turbulence, TurbulenceSettings
+    from ..restore import TurbulenceSettings
 
 __all__ = ["turbulence"]
-
-KEPT = {
-    "registered": "the registered frames' mean, not deblurred (see the warning)",
-    "mean": "the frames' mean, not deblurred (see the warning)",
-}
 
 
 def turbulence(
@@ -190,12 +183,13 @@ def turbulence(
     """
     from ..core.outputs import refuse_conflicts
     from ..io import ensure_output_dir
+    from ..io.stacked import frames_asked
     from ..priors import find_prior, load_prior
     from ..restore import TurbulenceSettings
     from ..restore.settings import from_text
 
     settings = usage(from_text, TurbulenceSettings, locals())
-    chosen = usage(_chosen, frames)
+    chosen = usage(frames_asked, frames)
     set_threads(threads)
     ensure_output_dir(out)
     for name in settings.networks():
@@ -219,21 +213,6 @@ def turbulence(
         raise typer.Exit(1)
 
 
-def _chosen(text: str) -> dict[str, Any]:
-    """Options of :func:`~blinddps.io.stack_frames` by which frames are chosen."""
-    from ..core import InputError
-
-    words = {"auto": {"best": 0.5, "least": 10}, "all": {}}
-    if text in words:
-        return words[text]
-    number, share = text.removesuffix("%"), text.endswith("%")
-    if share and number.replace(".", "", 1).isdecimal() and 0 < float(number) <= 100:
-        return {"best": float(number) / 100}
-    if not share and number.isdecimal() and int(number) > 0:
-        return {"count": int(number)}
-    raise InputError(f"--frames is '{text}'; give auto, all, a number such as 30, or a share such as 50%")
-
-
 def _restore(
     path: Path, results: Outputs, settings: TurbulenceSettings, chosen: dict[str, Any], overwrite: bool, quiet: bool
 ) -> bool:
@@ -246,7 +225,7 @@ def _restore(
         result = restore_turbulence(scene.frames, settings, on_step=show, on_fused=fused)
     for sentence in (*scene.notes, *result.notes):
         note("note", sentence, path)
-    written = _write(path, results, scene, result)
+    written = write_turbulence(path, results, scene, result)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
         if outcome.status != "finished":
@@ -262,85 +241,3 @@ def _restore(
             + (f", {written}" if written else "")
         )
     return all(outcome.status != "diverged" for outcome in result.outcome)
-
-
-def _write(path: Path, results: Outputs, scene: StackedScene, result: Turbulence) -> Path | None:
-    """Write all results of an input, ``result.json`` last; returns the picture of the first finite sample."""
-    import numpy as np
-
-    from ..io import atomic_open, comparison_figure, from_tensor, tilt_picture, write_image
-    from ..provenance import environment
-
-    kinds = ("restored{}.png", "kernel{}.npy", "kernel{}.png", "tilt{}.npy", "tilt{}.png")
-    finite = [j for j, outcome in enumerate(result.outcome) if outcome.status != "diverged"]
-    files = {j: [results.name(kind.format(f"_sample{j + 1}" if j else "")) for kind in kinds] for j in finite}
-    every = [name for names in files.values() for name in names]
-    every += [results.name("figure.png")] if files else []
-    moving = result.moving if files else None
-    every += [] if moving is None else [results.name("moving.png")]
-    results.begin(every)
-    for j, names in files.items():
-        picture, kernel, _, array, tilt = (results.folder / name for name in names)
-        depth = np.uint8 if scene.dtype.itemsize == 1 else np.uint16
-        write_image(picture, result.images[j], like=scene.like, dtype=depth)
-        kernels, tilts = result.kernels[j], result.tilts[j]
-        write_kernel(kernel, kernels if len(kernels) > 1 else kernels[0])
-        with atomic_open(array) as file:
-            np.save(file, tilts, allow_pickle=False)
-        seen = tilt_picture(tilts[0])
-        write_image(tilt, seen)
-        if j == finite[0]:
-            longest = float(np.hypot(*tilts[0]).max())
-            columns = [
-                ("input", from_tensor(scene.frames[0:1])),
-                ("restored", result.images[j]),
-                ("kernel", kernels[0]),
-            ]
-            columns.append((f"tilt, up to {longest:.2f} px", seen))
-            comparison_figure(columns, results.folder / results.name("figure.png"))
-    if moving is not None:
-        write_image(results.folder / results.name("moving.png"), moving[..., None], dtype=np.uint8)
-    record = {
-        "input": {
-            "path": os.fspath(path.absolute()),
-            "sha256": None if path.is_dir() else file_hash(path),
-            "frames": scene.names,
-            "frames_read": scene.read,
-        },
-        "samples": [
-            {
-                "outcome": outcome.status,
-                "message": outcome.message,
-                "step": outcome.step,
-                "residual_over_noise": residual if math.isfinite(residual) else None,
-            }
-            for outcome, residual in zip(result.outcome, result.residual, strict=True)
-        ],
-        "noise": None if math.isnan(result.noise) else result.noise,
-        "range": result.range,
-        "kept": result.kept,
-        "agreement": None if result.agreement is None or math.isnan(result.agreement) else result.agreement,
-        "seeing": _seeing(result),
-        "moving_share": None if result.moving is None else round(float(result.moving.mean()), 6),
-        "notes": [*scene.notes, *result.notes],
-        "attempts": result.attempts,
-        "seconds": round(result.seconds, 3),
-        "nfe": result.nfe,
-        "settings": asdict(result.settings),
-        "priors": result.priors,
-        "environment": environment(result.settings.device),
-    }
-    results.end(every, record)
-    return results.folder / every[0] if every else None
-
-
-def _seeing(result: Turbulence) -> dict[str, float] | None:
-    """``D / r0`` of the first kernel, as of a camera at Nyquist, and how like Fried's kernel it is."""
-    import torch
-
-    from ..operators.fried import fit_d_over_r0
-
-    if result.kept not in ("restored", "deblurred") or result.kernel.size < 9 or result.outcome[0].status == "diverged":
-        return None
-    found, likeness = fit_d_over_r0(torch.from_numpy(result.kernel).float())
-    return {"d_over_r0": round(found, 2), "likeness": round(likeness, 3), "pixels_per_resolution": 2.0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BlinddpsError", "InputError", "PriorError", "SolverError", "unknown_name"]
+__all__ = ["BlinddpsError", "InputError", "PriorError", "SolverError", "sentence_of", "unknown_name"]
 
 
 class BlinddpsError(Exception):
@@ -29,6 +29,16 @@ class PriorError(BlinddpsError, ValueError):
 
 class SolverError(BlinddpsError, RuntimeError):
     """A restoration that ended without a usable answer."""
+
+
+def sentence_of(error: BaseException) -> str:
+    """What went wrong, on one line: that of an error raised on purpose, and of others what they are."""
+    message = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
+        return "out of memory; give a smaller picture, tile or batch, or fewer samples"
+    if isinstance(error, BlinddpsError):
+        return message
+    return f"unexpected {type(error).__name__}: {message or 'no message'}"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from .read import given_path
 if TYPE_CHECKING:
     from ..core.stack import Stack
 
-__all__ = ["StackedScene", "stack_frames"]
+__all__ = ["StackedScene", "frames_asked", "stack_frames"]
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,20 @@ def stack_frames(
             icc_profile=first[1].icc_profile if alike["ICC profile"] else None,
         ),
     )
+
+
+def frames_asked(text: str) -> dict[str, Any]:
+    """Options of :func:`stack_frames` that ``auto``, ``all``, a number or a share (``50%``) stands for.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    words: dict[str, dict[str, Any]] = {"auto": {"best": 0.5, "least": 10}, "all": {}}
+    if text in words:
+        return words[text]
+    number, share = text.removesuffix("%"), text.endswith("%")
+    if share and number.replace(".", "", 1).isdecimal() and 0 < float(number) <= 100:
+        return {"best": float(number) / 100}
+    if not share and number.isdecimal() and int(number) > 0:
+        return {"count": int(number)}
+    raise InputError(f"--frames is '{text}'; give auto, all, a number such as 30, or a share such as 50%")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..core import InputError, PriorError
+from ..core import InputError, PriorError, Step
 from .geometry import crop
 from .light import Range, find_range, rounding
 from .plan import Cards, name_of
@@ -18,7 +18,7 @@ from .settings import DeblurSettings
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Seen", "see"]
+__all__ = ["Seen", "estimates_of", "see"]
 
 MIN_SIDE = 16  # pixels; below, no kernel of use fits
 
@@ -148,3 +148,20 @@ def _fixed_size(
         "resized back, so it holds no finer detail than that; kernel and noise are those of the resized picture"
     )
     return own, own
+
+
+def estimates_of(step: Step, linear_light: bool, side: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """To show, of the first sample: the denoised picture ``(H, W, C)`` in [0, 1], of at most ``side`` pixels, and
+    the kernel ``(h, w)``; None where one of them is not finite."""
+    from ..io import to_display
+
+    image, kernel = (step.estimate["image"][:1] + 1) / 2, step.estimate["kernel"][:1]
+    if not bool(image.isfinite().all() & kernel.isfinite().all()):
+        return None
+    shrink = side / max(image.shape[-2:])
+    if shrink < 1:
+        size = [max(1, round(n * shrink)) for n in image.shape[-2:]]
+        image = torch.nn.functional.interpolate(image, size=size, mode="area")
+    image = image.clamp(0, 1)
+    image = to_display(image) if linear_light else image
+    return image[0].permute(1, 2, 0).float().cpu().numpy(), kernel[0, 0].float().cpu().numpy()

@@ -1,0 +1,264 @@
+"""The files of a restoration, for the command line and the page: what they are called, and how they are written."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.outputs import Outputs
+    from .io import Picture, StackedScene
+    from .restore import Deblurred, Turbulence
+
+__all__ = [
+    "KEPT",
+    "file_hash",
+    "picture_suffix",
+    "restored",
+    "summary",
+    "write_deblurred",
+    "write_kernel",
+    "write_turbulence",
+]
+
+KEPT = {
+    "registered": "the registered frames' mean, not deblurred (see the warning)",
+    "mean": "the frames' mean, not deblurred (see the warning)",
+}
+
+
+def restored(
+    out: Path, path: Path, name: str, kinds: Sequence[str], samples: int, once: Sequence[str], suffix: str | None = None
+) -> Outputs:
+    """Results of ``deblur`` and ``turbulence`` for the input ``path``.
+
+    Args:
+        out: their folder.
+        path: the input.
+        name: what their names begin with.
+        kinds: ends of the names of what each sample has, beside the picture.
+        samples: how many.
+        once: ends of the names of what all samples share.
+        suffix: of the picture; by default what ``blinddps.io.output_suffix`` gives ``path``.
+    """
+    from .core.outputs import Outputs
+
+    numbers = ["", *(f"_sample{j}" for j in range(2, samples + 1))]
+    per_sample = [f"restored{suffix or picture_suffix(path)}", *kinds]
+    names = [f"{name}_{Path(kind).stem}{n}{Path(kind).suffix}" for n in numbers for kind in per_sample]
+    own = rf"{re.escape(name)}_(restored|kernel|tilt|figure|frames|moving)(_sample\d+)?\.\w+"
+    return Outputs(out, f"{name}_result.json", [*names, *(f"{name}_{kind}" for kind in once)], own)
+
+
+def picture_suffix(path: Path, chosen: str = "auto") -> str:
+    """What ``blinddps.io.output_suffix`` will say, from the file's first bytes; one that cannot be read fails later."""
+    from .io import suffix_of
+    from .io.formats import format_of
+
+    try:
+        with open(path, "rb") as file:
+            form = format_of(file.read(16))
+    except (OSError, ValueError):
+        form = None
+    return suffix_of(form.name if form else None, path.suffix, chosen)
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_kernel(array: Path, kernel: Any) -> None:
+    """A ``.npy``, exact, and beside it a ``.png``, divided by the maximum and enlarged to about 256 pixels for the eye;
+    of several kernels ``(n, h, w)``, the first."""
+    import numpy as np
+
+    from .io import atomic_open, kernel_picture, write_image
+
+    with atomic_open(array) as file:
+        np.save(file, kernel.astype(np.float32), allow_pickle=False)
+    seen = kernel[0] if kernel.ndim == 3 else kernel
+    write_image(array.with_suffix(".png"), kernel_picture(seen, scale=max(1, 256 // max(seen.shape))))
+
+
+def summary(status: str, confidence: float | None) -> str:
+    """The outcome in words: the residual is in the record, as it does not tell whether the kernel is right."""
+    if confidence is None:
+        return status
+    return f"{status}, {100 * confidence:.0f} % sure that the kernel is right"
+
+
+def write_deblurred(
+    path: Path,
+    results: Outputs,
+    picture: Picture,
+    result: Deblurred,
+    suffix: str,
+    frames: Sequence[tuple[str, list[Any]]] = (),
+) -> dict[int, Path]:
+    """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
+    from .io import comparison_figure, framed, strip_and_gif, write_image
+    from .restore import history
+
+    files: dict[int, list[str]] = {}
+    for j, outcome in enumerate(result.outcome):
+        if outcome.status != "diverged":
+            number = f"_sample{j + 1}" if j else ""
+            kinds = f"restored{number}{suffix}", f"kernel{number}.npy", f"kernel{number}.png"
+            files[j] = [results.name(kind) for kind in kinds]
+    shared = [results.name("figure.png")] if files else []
+    if files and frames:
+        shared += [results.name("frames.png"), results.name("frames.gif")]
+    every = [name for names in [*files.values(), shared] for name in names]
+    results.begin(every)
+    for j, (image, kernel, _) in files.items():
+        write_image(results.folder / image, result.images[j], like=picture, history=history(result, kernel))
+        write_kernel(results.folder / kernel, result.kernels[j])
+    if shared:
+        first = min(files)
+        given = picture.data if result.region is None else framed(picture.data, result.region)
+        columns = [("input", given), ("restored", result.images[first]), ("kernel", result.kernels[first])]
+        figure, *animation = (results.folder / name for name in shared)
+        comparison_figure(columns, figure)
+        if animation:
+            strip_and_gif(list(frames), *animation)
+    results.end(every, _record(path, picture, result, files))
+    return {j: results.folder / names[0] for j, names in files.items()}
+
+
+def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]]) -> dict[str, Any]:
+    from .provenance import environment
+    from .restore import flux, fwhm
+
+    height, width, channels = picture.data.shape
+    return {
+        "input": {
+            "path": os.fspath(path.absolute()),
+            "sha256": file_hash(path),
+            "format": picture.format,
+            "width": width,
+            "height": height,
+            "channels": channels,
+            "dtype": picture.dtype.name,
+            "alpha": picture.alpha is not None,
+            "icc_profile": picture.icc_profile is not None,
+            "missing": 0 if picture.missing is None else int(picture.missing.sum()),
+            "values": [picture.low, picture.high],
+        },
+        "samples": [
+            {
+                "outcome": outcome.status,
+                "message": outcome.message,
+                "step": outcome.step,
+                "residual_over_noise": residual if math.isfinite(residual) else None,
+                "files": files.get(j, []),
+            }
+            for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
+        ],
+        "noise": result.noise,
+        "kernel_fwhm": round(fwhm(result.kernel), 3),
+        "shape": result.shape,
+        "flux": flux(picture, result.image) if picture.light == "linear" else None,
+        "range": result.range,
+        "region": result.region,
+        "regions": [{"region": region, "confidence": sure} for region, sure in result.regions],
+        "tiles": result.tiles,
+        "agreement": result.agreement,
+        "confidence": result.confidence,
+        "notes": [*picture.notes, *result.notes],
+        "attempts": result.attempts,
+        "seconds": round(result.seconds, 3),
+        "nfe": result.nfe,
+        "seed": result.settings.seed,
+        "device": result.settings.device,
+        "settings": asdict(result.settings),
+        "priors": result.priors,
+        "environment": environment(result.settings.device),
+    }
+
+
+def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: Turbulence) -> Path | None:
+    """Write all results of an input, ``result.json`` last; returns the picture of the first finite sample."""
+    import numpy as np
+
+    from .io import atomic_open, comparison_figure, from_tensor, tilt_picture, write_image
+    from .provenance import environment
+
+    kinds = ("restored{}.png", "kernel{}.npy", "kernel{}.png", "tilt{}.npy", "tilt{}.png")
+    finite = [j for j, outcome in enumerate(result.outcome) if outcome.status != "diverged"]
+    files = {j: [results.name(kind.format(f"_sample{j + 1}" if j else "")) for kind in kinds] for j in finite}
+    every = [name for names in files.values() for name in names]
+    every += [results.name("figure.png")] if files else []
+    moving = result.moving if files else None
+    every += [] if moving is None else [results.name("moving.png")]
+    results.begin(every)
+    for j, names in files.items():
+        picture, kernel, _, array, tilt = (results.folder / name for name in names)
+        depth = np.uint8 if scene.dtype.itemsize == 1 else np.uint16
+        write_image(picture, result.images[j], like=scene.like, dtype=depth)
+        kernels, tilts = result.kernels[j], result.tilts[j]
+        write_kernel(kernel, kernels if len(kernels) > 1 else kernels[0])
+        with atomic_open(array) as file:
+            np.save(file, tilts, allow_pickle=False)
+        seen = tilt_picture(tilts[0])
+        write_image(tilt, seen)
+        if j == finite[0]:
+            longest = float(np.hypot(*tilts[0]).max())
+            columns = [
+                ("input", from_tensor(scene.frames[0:1])),
+                ("restored", result.images[j]),
+                ("kernel", kernels[0]),
+            ]
+            columns.append((f"tilt, up to {longest:.2f} px", seen))
+            comparison_figure(columns, results.folder / results.name("figure.png"))
+    if moving is not None:
+        write_image(results.folder / results.name("moving.png"), moving[..., None], dtype=np.uint8)
+    record = {
+        "input": {
+            "path": os.fspath(path.absolute()),
+            "sha256": None if path.is_dir() else file_hash(path),
+            "frames": scene.names,
+            "frames_read": scene.read,
+        },
+        "samples": [
+            {
+                "outcome": outcome.status,
+                "message": outcome.message,
+                "step": outcome.step,
+                "residual_over_noise": residual if math.isfinite(residual) else None,
+            }
+            for outcome, residual in zip(result.outcome, result.residual, strict=True)
+        ],
+        "noise": None if math.isnan(result.noise) else result.noise,
+        "range": result.range,
+        "kept": result.kept,
+        "agreement": None if result.agreement is None or math.isnan(result.agreement) else result.agreement,
+        "seeing": _seeing(result),
+        "moving_share": None if result.moving is None else round(float(result.moving.mean()), 6),
+        "notes": [*scene.notes, *result.notes],
+        "attempts": result.attempts,
+        "seconds": round(result.seconds, 3),
+        "nfe": result.nfe,
+        "settings": asdict(result.settings),
+        "priors": result.priors,
+        "environment": environment(result.settings.device),
+    }
+    results.end(every, record)
+    return results.folder / every[0] if every else None
+
+
+def _seeing(result: Turbulence) -> dict[str, float] | None:
+    """``D / r0`` of the first kernel, as of a camera at Nyquist, and how like Fried's kernel it is."""
+    import torch
+
+    from .operators.fried import fit_d_over_r0
+
+    if result.kept not in ("restored", "deblurred") or result.kernel.size < 9 or result.outcome[0].status == "diverged":
+        return None
+    found, likeness = fit_d_over_r0(torch.from_numpy(result.kernel).float())
+    return {"d_over_r0": round(found, 2), "likeness": round(likeness, 3), "pixels_per_resolution": 2.0}

@@ -8,10 +8,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test fuzz clean
+.PHONY: help install demo lint test test-web fuzz clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 # The stamp is newer than the files that say what to install, so an edit of one of them installs anew.
 $(INSTALLED): pyproject.toml constraints.txt src/blinddps/version.py
@@ -34,6 +34,10 @@ lint: $(INSTALLED)  ## style, types, and who may import whom
 # One torch thread per worker: on few cores, threads that spin while they wait cost more than they bring.
 test: lint  ## lint, then every test
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS)
+
+test-web: $(INSTALLED)  ## the page in a real browser; needs chromium (apt-get install chromium)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[browser]'
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest tests/web
 
 fuzz: $(INSTALLED)  ## feed CASES damaged inputs (10,000) to everything that reads
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz --count $(CASES) --seed $(SEED)

@@ -22,6 +22,7 @@ from .simulate import simulate
 from .train import train
 from .train_search import train_search
 from .turbulence import turbulence
+from .web import web
 
 __all__ = ["app", "main"]
 
@@ -66,6 +67,7 @@ app.command()(train)
 app.command()(train_search)
 app.add_typer(bench, name="bench")
 app.command()(demo)
+app.command()(web)
 
 
 def main() -> None:

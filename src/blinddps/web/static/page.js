@@ -25,7 +25,8 @@ function control(one) {
   const label = make("label", null);
   const id = `option-${one.name}`;
   label.htmlFor = id;
-  label.append(make("span", one.flag));
+  const words = one.flag.replace(/^--/, "").replaceAll("-", " ");
+  label.append(make("span", words[0].toUpperCase() + words.slice(1), { title: one.flag }));
   let input;
   if (one.is_flag) {
     input = make("input", null, { type: "checkbox", checked: one.default === "true" });
@@ -266,10 +267,20 @@ function slide() {
   $("line").style.left = `calc(${share}% - 1px)`;
 }
 
+// The whole picture in the room there is, small ones enlarged; or each pixel one of the screen's.
+function fit() {
+  const { naturalWidth: w, naturalHeight: h } = $("after");
+  if (!w) return;
+  const room = Math.min($("stage").clientWidth / w, (0.68 * innerHeight) / h);
+  const scale = $("stage").classList.contains("full") ? 1 : Math.min(room, Math.max(1, 400 / Math.max(w, h)));
+  $("after").style.width = `${w * scale}px`;
+}
+
 function full(on) {
   $("full").setAttribute("aria-pressed", String(on));
   $("stage").classList.toggle("full", on);
   $("stage").tabIndex = on ? 0 : -1; // arrows scroll it
+  fit();
 }
 
 // ---- begin
@@ -303,6 +314,8 @@ async function begin() {
   }
   $("restore").addEventListener("click", restore);
   $("cancel").addEventListener("click", () => ask(`jobs/${state.job.id}/cancel`, { method: "POST" }).then(show, fail));
+  $("after").addEventListener("load", fit);
+  addEventListener("resize", fit);
   $("slider").addEventListener("input", slide);
   $("full").addEventListener("click", () => full(!$("stage").classList.contains("full")));
   $("versus").addEventListener("change", () => beside(`jobs/${$("versus").value}`, "The other picture"));

@@ -87,6 +87,13 @@ def test_comparison_figure_sizes_and_titles(tmp_path):
     assert (right - left, bottom - top) == (1152, 768)
 
 
+def test_a_kernel_of_one_pixel_is_seen(tmp_path):
+    """It filled its panel, white on white."""
+    comparison_figure([("", np.ones((1, 1), np.float32))], tmp_path / "figure.png", panel_height=90)
+    with Image.open(tmp_path / "figure.png") as figure:
+        assert (np.asarray(figure.convert("L")) == 0).sum() == 80 * 100  # 9 x 9 cells of 10 x 10 pixels, one white
+
+
 def test_strip_and_gif(tmp_path):
     frames = [(f"step {i}", (image(100, 100, (i / 10, 0.0, 0.0)), KERNEL)) for i in range(11)]
     strip, gif = tmp_path / "strip.png", tmp_path / "evolution.gif"

@@ -202,6 +202,8 @@ def _rgb(array: np.ndarray) -> np.ndarray:
 def _panel(array: np.ndarray, height: int) -> Image.Image:
     from PIL import Image
 
+    if np.ndim(array) == 2 and max(array.shape) < 5:  # one white pixel, enlarged, looks like an empty panel
+        array = np.pad(array, 4)
     panel = Image.fromarray(_rgb(array))
     if panel.height == height:
         return panel

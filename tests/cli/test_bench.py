@@ -65,6 +65,11 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
         other,
         misspelt,
         wrong,
+        half,
+        gaps,
+        whole,
+        fifth,
+        nobody,
     ) = several(
         [
             [*one, "--only", "input", "--limit", 1],
@@ -85,6 +90,11 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
             [*one, "--set", "num_steps=3", "--quiet"],
             [*one[:4], tmp_path / "no", *one[5:], "--set", "num_stepz=3"],
             [*one[:4], tmp_path / "no", *one[5:], "--set", "num_steps"],
+            [*one[:4], tmp_path / "half", *one[5:], "--shard", "1/2"],
+            ["bench", "merge", tmp_path / "merged", tmp_path / "half"],
+            ["bench", "merge", tmp_path / "all", tmp_path / "half", tmp_path / "copy", "--quiet"],
+            [*one[:4], tmp_path / "no", *one[5:], "--shard", "5/2"],
+            [*one[:4], tmp_path / "no", *one[5:], "--workers", 0],
         ]
     )
     assert first.code == rest.code == again.code == report.code == 0, first.err + rest.err + again.err + report.err
@@ -102,6 +112,14 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
     records = [json.loads(path.read_text()) for path in (out / "records/gaussian/fast").glob("*.json")]
     assert [record["settings"]["num_steps"] for record in records] == [3, 3]  # made anew
     assert (wrong.code, "'num_steps' is not of the form KEY=VALUE" in wrong.err) == (2, True)
+    assert (half.code, half.out.splitlines()) == (
+        0,
+        ["2 done, 0 of them failed, 0 were there already", str(tmp_path / "half")],
+    )
+    assert "2 taken, 0 were there already, 2 are missing" in gaps.out
+    assert (whole.code, whole.out, len(list((tmp_path / "all").glob("records/*/*/*.json")))) == (0, "", 4)
+    assert (fifth.code, "shard is '5/2'; give I/N" in fifth.err) == (2, True)
+    assert (nobody.code, "workers is 0; give a number" in nobody.err) == (2, True)
     assert len((out / "runs.jsonl").read_text().splitlines()) == 4
     assert "2 done, 2 of them failed" in lost.out
     assert "0 done, 0 of them failed, 2 were there already" in still.out
@@ -116,7 +134,8 @@ options = {{ prior = "{image_prior}", kernel_prior = "{kernel_prior}", kernel_si
         unknown: "unknown spec 'table9'",
         weights: "bad.toml",  # before anything runs
         named: "levin_2009.tar' do not exist",  # the spec, not the folder of that name
-        itself: "is the run itself; give the folder of another run to reuse",
+        itself: "is the run itself; give the folder of another run",
+        gaps: "2 jobs are in none of the shards (input 1, fast 1), the first 'gaussian/input/00001-1.s0'; run what is",
     }
     for done, sentence in sentences.items():
         assert done.code == 1

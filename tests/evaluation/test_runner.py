@@ -16,7 +16,7 @@ import pytest
 
 import blinddps
 from blinddps.core import InputError
-from blinddps.evaluation import Summary, make_report, parse_spec, run_bench, runner, scores
+from blinddps.evaluation import Summary, jobs, make_report, parse_spec, run_bench, scores
 from blinddps.io import read_image
 
 Text = Callable[..., str]
@@ -227,7 +227,7 @@ def test_pictures_of_a_measurement_answer_to_its_key(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "restore", killed)
+        patch.setattr(jobs, "restore", killed)
         with pytest.raises(KeyboardInterrupt):
             run(text.replace("size = 32", "size = 24", 1), tmp_path, data)
     assert file.read_bytes() != good

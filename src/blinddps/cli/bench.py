@@ -11,14 +11,14 @@ from typer import Argument, Option
 from .assign import assignment
 from .console import say
 from .files import given_path
-from .threads import Threads, set_threads
+from .threads import Threads, Workers, engine_of
 
 if TYPE_CHECKING:
     from ..evaluation import LearnedWeights
 
 __all__ = ["bench"]
 
-bench = typer.Typer(no_args_is_help=True, help="Compare methods on data sets: run, report, list.")
+bench = typer.Typer(no_args_is_help=True, help="Compare methods on data sets: run, merge, report, list.")
 
 Vgg = Annotated[
     Path | None,
@@ -62,6 +62,9 @@ def run(
             help="Folder of another run: copy what it has of the same jobs; repeat for more.",
         ),
     ] = None,
+    shard: Annotated[
+        str, Option(metavar="I/N", help="Run the I-th of N parts alone, in a folder of its own, for 'bench merge'.")
+    ] = "1/1",
     settings: Annotated[
         list[str] | None,
         Option("--set", metavar="KEY=VALUE", help="Option of every method, over the spec's own; repeat for more."),
@@ -70,6 +73,7 @@ def run(
     lpips_alex: Alex = None,
     inception: Inception = None,
     device: Device = "auto",
+    workers: Workers = 1,
     threads: Threads = "auto",
     quiet: Annotated[bool, Option("--quiet", help="No progress and no tables.")] = False,
 ) -> None:
@@ -77,14 +81,15 @@ def run(
 
     What DIR has already is not done again: a killed run goes on, a new method of SPEC runs alone, an edited one again.
     A method that fails leaves a record of it; --retry-failed runs it again. Where every job failed, the report is
-    written and the exit code is 1. SPEC: docs/evaluation.md.
+    written and the exit code is 1. With --shard there is no report: 'bench merge' makes it. SPEC: docs/evaluation.md.
     """
     from ..core import InputError, unknown_name
     from ..core.outputs import refuse_conflicts
-    from ..evaluation import builtin_specs, load_spec, make_report, report_outputs, run_bench
+    from ..evaluation import builtin_specs, load_spec, make_report, report_outputs, run_bench, shard_of
     from ..restore.settings import find_device
     from .errors import usage
 
+    part = usage(shard_of, shard)
     path = Path(spec)
     if not path.suffix and not path.is_file():
         specs = builtin_specs()
@@ -96,7 +101,7 @@ def run(
     weights = _weights(lpips_vgg, lpips_alex, inception)
     weights.check()  # hours before they are needed
     refuse_conflicts([report_outputs(out)], [], overwrite=True)
-    set_threads(threads)
+    engine = engine_of(workers, threads)
     summary = run_bench(
         chosen,
         out,
@@ -106,11 +111,14 @@ def run(
         limit=limit,
         retry_failed=retry_failed,
         reuse=reuse or (),
+        shard=part,
         progress=not quiet,
+        engine=engine,
     )
-    report = make_report(out, weights, device=where)
+    report = make_report(out, weights, device=where) if part[1] == 1 else None  # of a part it would say little
     if not quiet:
-        say(report.text)
+        if report is not None:
+            say(report.text)
         taken = f", {summary.reused} taken from other runs" if reuse else ""
         say(f"{summary.done} done, {summary.failed} of them failed, {summary.already} were there already{taken}")
         if summary.other_source:
@@ -118,12 +126,51 @@ def run(
                 f"{summary.other_source} of the records were made by other source files of this package; for figures "
                 "of this version alone give a new folder"
             )
-        say(report.files[-1])
+        say(out if report is None else report.files[-1])
     if summary.nothing_worked:
         raise InputError(
             f"every job failed, one of them as '{summary.first_failure}'; mend the spec or the data, then run again "
             "with --retry-failed"
         )
+
+
+@bench.command("merge")
+def merge(
+    out: Annotated[
+        Path, Argument(metavar="DIR", parser=given_path, help="Folder of the whole run; made, or merged into again.")
+    ],
+    shards: Annotated[
+        list[Path], Argument(metavar="SHARD...", parser=given_path, help="Folders of 'bench run --shard'.")
+    ],
+    lpips_vgg: Vgg = None,
+    lpips_alex: Alex = None,
+    inception: Inception = None,
+    device: Device = "auto",
+    quiet: Annotated[bool, Option("--quiet", help="No tables.")] = False,
+) -> None:
+    """Make the runs SHARD... of one spec a run in DIR, as if it had been done at once, and write the report.
+
+    Records and files are copied, none is made anew. Shards of other benchmarks or data are refused. Where jobs are
+    missing the rest is merged, one sentence says which are, and the exit code is 1.
+    """
+    from ..core import InputError
+    from ..core.outputs import refuse_conflicts
+    from ..evaluation import make_report, merge_runs, report_outputs
+    from ..restore.settings import find_device
+    from .errors import usage
+
+    where = str(usage(find_device, device))
+    weights = _weights(lpips_vgg, lpips_alex, inception)
+    weights.check()
+    refuse_conflicts([report_outputs(out)], [], overwrite=True)
+    merged = merge_runs(out, shards)
+    report = make_report(out, weights, device=where)
+    if not quiet:
+        say(report.text)
+        say(f"{merged.taken} taken, {merged.already} were there already, {len(merged.missing)} are missing")
+        say(report.files[-1])
+    if merged.missing:
+        raise InputError(merged.told())
 
 
 @bench.command("report")

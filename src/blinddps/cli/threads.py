@@ -1,18 +1,21 @@
-"""``--threads``: how many a computation on the processor uses."""
+"""``--threads`` and ``--workers``: how many a computation on the processor uses."""
 
 from __future__ import annotations
 
 import os
 import statistics
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from .panels import OUTPUT
 
-__all__ = ["Threads", "set_threads"]
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+__all__ = ["Threads", "Workers", "engine_of", "set_threads"]
 
 Threads = Annotated[
     str,
@@ -25,8 +28,34 @@ Threads = Annotated[
     ),
 ]
 
+Workers = Annotated[
+    int,
+    Option(
+        "--workers",
+        metavar="N",
+        rich_help_panel=OUTPUT,
+        help="Processes that share the work, with one thread each unless --threads says more; same results.",
+    ),
+]
+
 _MOST = 1024
 _SECONDS = 0.25
+
+
+def engine_of(workers: int, threads: str) -> Engine:
+    """The engine that ``--workers`` and ``--threads`` ask for; threads of this process are set as well.
+
+    Raises:
+        typer.BadParameter: another number of workers or threads than there can be.
+    """
+    import torch
+
+    from ..engine import engine_for
+    from .errors import usage
+
+    engine = usage(engine_for, workers)
+    set_threads("1" if threads == "auto" and workers > 1 else threads)
+    return usage(engine_for, workers, torch.get_num_threads()) if workers > 1 else engine
 
 
 def set_threads(threads: str) -> None:

@@ -4,6 +4,7 @@
 """
 
 from .learned import LearnedWeights
+from .merge import Merged, merge_runs, shard_of
 from .report import Report, make_report, report_outputs
 from .runner import Summary, run_bench
 from .spec import Spec, builtin_specs, load_spec, parse_spec
@@ -12,6 +13,7 @@ from .statistics import Interval, bootstrap_mean, paired_difference
 __all__ = [
     "Interval",
     "LearnedWeights",
+    "Merged",
     "Report",
     "Spec",
     "Summary",
@@ -19,8 +21,10 @@ __all__ = [
     "builtin_specs",
     "load_spec",
     "make_report",
+    "merge_runs",
     "paired_difference",
     "parse_spec",
     "report_outputs",
     "run_bench",
+    "shard_of",
 ]

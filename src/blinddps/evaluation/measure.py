@@ -87,9 +87,9 @@ def measure(item: Item, degradation: Degradation, seed: int) -> Measurement:
     return Measurement(((y + 1) / 2).clamp(0, 1), truth, kernel, tilt, degradation.noise, degradation.boundary)
 
 
-def solver_seed(item: Item, seed: int) -> int:
-    """Seed of the solver: one for each item, so that its noise differs between items."""
-    return seed * SEED_STRIDE + item.index
+def solver_seed(index: int, seed: int) -> int:
+    """Seed of the solver: one for each item, by its index, so that its noise differs between items."""
+    return seed * SEED_STRIDE + index
 
 
 def _kernel(d: Motion | Gaussian | Defocus | Turbulence, index: int, seed: int) -> Tensor:

@@ -90,6 +90,24 @@ class Store:
                 remove_partial_files(place)
             yield
 
+    def claim(self, benchmark: str) -> None:
+        """Make sure that the folder is a run of ``benchmark``, or none yet.
+
+        Raises:
+            InputError: it holds another benchmark, or files of a run's names that are of none.
+        """
+        path = self.folder / "spec.json"
+        others = ("spec.toml", "plan.json", "runs.jsonl", "records", "pictures", "learned")
+        if not path.exists():
+            if there := [name for name in others if os.path.lexists(self.folder / name)]:
+                raise InputError(
+                    f"'{self.folder}' holds '{there[0]}' and is no folder of 'bench run'; give another folder"
+                )
+            return
+        before = read_json(path, "spec", remedy="give another folder", kind=dict).get("name")
+        if before != benchmark:
+            raise InputError(f"'{self.folder}' holds the benchmark '{before}', not '{benchmark}'; give another folder")
+
     def record_path(self, job: Job) -> Path:
         return self.folder / "records" / job.degradation / job.method / f"{job.stem}.json"
 
@@ -192,6 +210,20 @@ class Store:
             write_image(place / f"{job.stem}.{kind}.png", picture.permute(1, 2, 0).numpy(), dtype=np.uint8)
         _write_kernel(place, job.stem, m.kernel[0, 0].numpy())
         write_json(place / f"{job.stem}.json", {"key": key})
+
+    def copy_measurement(self, job: Job, source: Store, key: str) -> None:
+        """Take another run's pictures of the measurement ``key``, unless they are here; it may have none."""
+        kinds = [f"{job.stem}.{kind}" for kind in ("input.png", "truth.png", "kernel.npy", "kernel.png")]
+        theirs = [source.folder / "pictures" / job.degradation / MEASURED / name for name in kinds]
+        if self.measured(job) == key or source.measured(job) != key:
+            return
+        if all(within(path, source.folder) for path in theirs):
+            place = self.drop_measurement(job)
+            place.mkdir(parents=True, exist_ok=True)
+            for path in theirs:
+                with atomic_write(place / path.name) as temporary:
+                    shutil.copyfile(path, temporary)
+            write_json(place / f"{job.stem}.json", {"key": key})
 
     def drop_measurement(self, job: Job) -> Path:
         """Say that the pictures of a job's measurement are outdated; returns their folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +14,11 @@ from ..results import picture_suffix, restored, summary, write_deblurred
 from .console import say
 from .errors import note, report, usage
 from .files import expand, given_path, output_names
+from .inputs import each_input
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import Evolution, expected, progress_bar
 from .stack import restore_stack
-from .threads import Threads, set_threads
+from .threads import Threads, Workers, engine_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,6 +231,7 @@ def deblur(
             help="What the process may need, about; tiles are made to fit. auto: no limit.",
         ),
     ] = "auto",
+    workers: Workers = 1,
     threads: Threads = "auto",
     dry_run: Annotated[
         bool,
@@ -283,7 +286,7 @@ def deblur(
     chosen = {n: v for n, v in context.params.items() if (source := sources[n]) and source.name != "DEFAULT"}
     settings = usage(from_text, DeblurSettings, chosen)
     usage(find_device, device)
-    set_threads(threads)
+    engine = engine_of(workers, threads)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     if dry_run:
@@ -301,13 +304,15 @@ def deblur(
         for path, name in zip(paths, output_names(paths), strict=True)
     ]
     refuse_conflicts(outputs, [*paths, *(p for p in (known_kernel, mask) if p is not None)], overwrite)
-    for path, results in zip(paths, outputs, strict=True):
-        try:
-            failures += not _restore(path, results, settings, Wanted(form, planes, bad), animate, overwrite, quiet)
-        except Exception as error:
-            report(error, path)
-            failures += 1
-    if failures:
+    one = partial(
+        _restore,
+        settings=settings,
+        wanted=Wanted(form, planes, bad),
+        animate=animate,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if failures + each_input(engine, one, paths, outputs, quiet=quiet):
         raise typer.Exit(1)
 
 

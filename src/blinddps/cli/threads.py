@@ -1,4 +1,4 @@
-"""``--threads`` and ``--workers``: how many a computation on the processor uses."""
+"""``--threads`` and ``--workers``: what of the processor a computation uses."""
 
 from __future__ import annotations
 
@@ -53,9 +53,8 @@ def engine_of(workers: int, threads: str) -> Engine:
     from ..engine import engine_for
     from .errors import usage
 
-    engine = usage(engine_for, workers)
-    set_threads("1" if threads == "auto" and workers > 1 else threads)
-    return usage(engine_for, workers, torch.get_num_threads()) if workers > 1 else engine
+    set_threads(threads if workers == 1 or threads != "auto" else "1")
+    return usage(engine_for, workers, torch.get_num_threads())
 
 
 def set_threads(threads: str) -> None:

@@ -1,8 +1,9 @@
-"""Where tasks are done: on this core, or in processes of this machine. Who asks for them and saves the results is one.
+"""Where tasks are done: on this core, or in processes of this machine.
 
-``for done in engine.run(begin, tasks): ...`` is all there is of it. ``begin()`` is called once in every worker and
-returns the function that does a task, so what is dear (networks) is loaded once there. Tasks are drawn as workers fall
-free, and results come as they are ready. What a task gives depends on the task alone, so engines differ in time only.
+``for done in engine.run(begin, tasks): ...`` is all there is of it; who asks for the tasks saves what they give.
+``begin()`` is called once in every worker and returns the function that does a task, so what is dear (networks) is
+loaded once there. Tasks are drawn as workers fall free, and results come as they are ready. What a task gives depends
+on the task alone, so engines differ in time only.
 """
 
 from .base import Begin, Done, Engine, Serial

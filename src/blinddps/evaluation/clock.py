@@ -9,6 +9,7 @@ from collections import defaultdict
 
 from tqdm import tqdm
 
+from ..engine import Engine
 from .store import Job
 
 __all__ = ["Clock"]
@@ -19,13 +20,13 @@ _LINE_EVERY = 60.0  # seconds between lines of progress where there is no termin
 class Clock:
     """Progress, with the time left as each method's own mean time tells it."""
 
-    def __init__(self, methods: list[str], workers: int, shown: bool) -> None:
+    def __init__(self, methods: list[str], engine: Engine, shown: bool) -> None:
         self._left: dict[str, int] = defaultdict(int)
         for name in methods:
             self._left[name] += 1
         self._total, self._done, self._shown = len(methods), 0, shown
         self._spent: dict[str, list[float]] = defaultdict(list)
-        self._workers = workers
+        self._engine = engine
         self._begun = self._last = time.monotonic()
 
     def __enter__(self) -> None:
@@ -64,4 +65,4 @@ class Clock:
         every = [s for spent in self._spent.values() for s in spent]
         mean = sum(every) / len(every)
         own = {name: sum(s) / len(s) for name, s in self._spent.items()}
-        return sum(count * own.get(name, mean) for name, count in self._left.items()) / self._workers
+        return sum(count * own.get(name, mean) for name, count in self._left.items()) / self._engine.workers

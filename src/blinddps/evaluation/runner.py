@@ -144,7 +144,7 @@ def run_bench(
             if which not in made_anyway:
                 _measured(store, spec, job, item)
         coming = _Coming(store, spec, todo, finished)
-        clock = Clock([method.name for _, _, method in todo], engine.workers, progress)
+        clock = Clock([method.name for _, _, method in todo], engine, progress)
         work = partial(begin, spec, debug=os.environ.get("BLINDDPS_DEBUG", "0") not in ("", "0"))
         with clock, closing(engine.run(work, coming.tasks(clock))) as ends:
             for done in ends:

@@ -9,6 +9,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .core import Unknown, check_operator
     from .operators import Blur, Composed, Frames, Tilt
+    from .pipeline import BlindDeblurPipeline
     from .priors import as_prior, load_prior
     from .restore import (
         Deblurred,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .samplers import blind_dps, blind_proximal
 
 __all__ = [
+    "BlindDeblurPipeline",
     "Blur",
     "Composed",
     "DeblurSettings",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "BlindDeblurPipeline": "pipeline",
     "Blur": "operators",
     "Composed": "operators",
     "DeblurSettings": "restore",

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
-from blinddps.core import InputError, PriorError, isolated, unknown_name
+from blinddps.core import PriorError, isolated, unknown_name
 from blinddps.core.atomic import partial_path
 from blinddps.core.reading import read_json
 
@@ -23,8 +22,7 @@ from .card import CARD_NAME, PriorCard
 from .diffusion import DiffusionPrior
 from .hub import hub_folder, hub_name
 from .network import load_network, save_network
-from .process import OTHERS, read_other
-from .scheduler import Prediction, beta_config, read_scheduler
+from .parts import card_of, checked_card, prior_of, scheduler_of
 
 __all__ = ["find_prior", "load_prior", "read_card", "save_prior", "shipped_priors"]
 
@@ -97,42 +95,12 @@ def load_prior(
     """
     folder = find_prior(name)
     card = read_card(folder)
-    if card.value_range != (-1.0, 1.0):
-        raise PriorError(
-            f"prior '{folder}' has value_range {card.value_range}; only priors of values in (-1, 1) are supported"
-        )
     told = _read_json(_part(folder, "scheduler") / "scheduler_config.json", finite=False)
-    process = None
-    if str(told.get("_class_name")) in OTHERS:
-        schedule, process = read_other(told, folder)
-        prediction: Prediction = "sample"
-    else:
-        schedule, prediction = read_scheduler(told, folder)
     network = load_network(_part(folder, "unet"), card.channels * card.pixel_unshuffle**2)
-    shape: Any = network.config
-    _check_size(shape.get("sample_size"), folder)
-    if card.data_std != 1 and shape["out_channels"] != shape["in_channels"]:
-        raise PriorError(
-            f"prior '{folder}' has a learned variance and data_std {card.data_std:g}, whose bounds would not fit; "
-            "only one of the two is supported"
-        )
-    try:
-        levels = schedule.scaled(card.data_std)
-    except InputError as error:
-        raise PriorError(f"prior '{folder}' has data_std {card.data_std:g}, too far from 1 ({error})") from None
-    prior = DiffusionPrior(network, levels, prediction, card, dtype, process)
+    prior = prior_of(network, told, card, folder, dtype)
     _try(replace(prior, dtype=torch.float32), folder)
     network.to(device)
     return prior
-
-
-def _check_size(told: Any, folder: Path) -> None:
-    """Refuse a network's ``sample_size`` that is none; which sizes the prior takes, its card says."""
-    sides = told if isinstance(told, list | tuple) else [told]
-    if told is None:
-        return
-    if len(sides) > 2 or not sides or not all(type(side) is int and side > 0 for side in sides):
-        raise PriorError(f"prior network '{folder / 'unet'}' has sample_size {told!r}, which is no size; get it again")
 
 
 def _try(prior: DiffusionPrior, folder: Path) -> None:
@@ -170,19 +138,7 @@ def read_card(name: str | Path) -> PriorCard:
     path = folder / CARD_NAME
     if not path.exists():
         return _foreign_card(folder)
-    try:
-        return PriorCard.model_validate(_read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        said = " ".join(first["msg"].removeprefix("Value error, ").split())
-        if first["type"] == "extra_forbidden":
-            said = unknown_name("field", field, PriorCard.model_fields)
-        if first["type"] == "missing":
-            said = "it is missing"
-        raise PriorError(
-            f"{path} is not a valid prior description: field '{field}': {said}; mend it or get the folder again"
-        ) from None
+    return checked_card(_read_json(path), path)
 
 
 def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) -> Path:
@@ -197,26 +153,14 @@ def save_prior(prior: DiffusionPrior, folder: str | Path, *, half: bool = True) 
     Raises:
         PriorError: its diffusion is another one.
     """
-    if prior.process is not None:
-        raise PriorError(
-            f"prior '{prior.card.name}' is of another diffusion than the variance-preserving one; copy its folder"
-        )
     import shutil
 
-    from diffusers import DDPMScheduler
     from diffusers import __version__ as diffusers_version
 
     target = Path(folder)
     temporary = partial_path(target.parent)
     whole, old = (target.parent / f".{target.name}-{uuid.uuid4().hex}{end}" for end in ("", "-old"))
-    schedule = prior.schedule.scaled(1 / prior.card.data_std)  # the network's own
-    config: Any = prior.network.config
-    scheduler = DDPMScheduler(
-        num_train_timesteps=len(schedule),
-        prediction_type=prior.prediction,
-        variance_type="learned_range" if config.out_channels == 2 * config.in_channels else "fixed_small",
-        **beta_config(schedule),
-    )
+    scheduler = scheduler_of(prior)
     temporary.mkdir(parents=True)
     try:
         save_network(prior.network, temporary / "unet", half)
@@ -272,34 +216,7 @@ def _foreign_card(folder: Path) -> PriorCard:
             "which work on pixels, are supported"
         )
     config = _read_json(_part(folder, "unet") / "config.json")
-    size = config.get("sample_size") or 64
-    height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
-    if height != width:
-        raise PriorError(
-            f"prior '{folder}' was trained on pictures that are not square (sample_size {height} x {width}), which "
-            f"only a {CARD_NAME} beside it can describe; add one with any_size true if it fits other sizes"
-        )
     scheduler = _part(folder, "scheduler") / "scheduler_config.json"
     kind = _read_json(scheduler, finite=False).get("_class_name") if scheduler.exists() else None
-    halves = kind == "ScoreSdeVeScheduler"  # whose pipeline has pictures in [0, 1], centred in the network or not
-    if config.get("center_input_sample") and not halves:
-        raise PriorError(
-            f"prior '{folder}' has center_input_sample in its network, so its pictures are in [0, 1]; only priors of "
-            "values in [-1, 1] are supported"
-        )
-    try:
-        return PriorCard(
-            name=hub_name(folder) or " ".join(folder.resolve().name.split())[:100] or "prior",
-            unknown="image",
-            channels=int(config.get("in_channels") or 3),
-            units="[-1, 1]",
-            data_mean=-1.0 if halves else 0.0,
-            data_std=2.0 if halves else 1.0,
-            sizes=(int(height),),
-            size_multiple=2 ** (len(config.get("block_out_channels") or [0]) - 1),
-        )
-    except (LookupError, TypeError, ValueError, OverflowError):
-        raise PriorError(
-            f"prior network '{folder / 'unet'}' has in_channels, sample_size or block_out_channels that are no numbers "
-            "above zero, or too large; get the folder again"
-        ) from None
+    name = hub_name(folder) or " ".join(folder.resolve().name.split())[:100] or "prior"
+    return card_of(config, kind, name, folder)

@@ -57,11 +57,12 @@ class ResidualUNet(ModelMixin, ConfigMixin):
     def forward(self, sample: Tensor, timestep: Tensor | float, return_dict: bool = True) -> Any:
         """``sample`` ``(B, C, H, W)``, ``timestep`` a number or ``(B,)`` in [0, 1000), fractions too; the output has
         the field ``sample``, ``(B, out_channels, H, W)``."""
-        t = torch.as_tensor(timestep, device=sample.device).to(sample.dtype).reshape(-1).expand(len(sample))
+        exact = torch.promote_types(sample.dtype, torch.float32)  # bfloat16 has no number between 996 and 1000
+        t = torch.as_tensor(timestep, device=sample.device).to(exact).reshape(-1).expand(len(sample))
         # about even in the logarithm of the noise level
         place = torch.log1p(t)[:, None] * (math.pi / math.log(1000))
-        angle = place * torch.arange(1, _FREQUENCIES + 1, device=sample.device, dtype=sample.dtype) / 2
-        level = self.time(torch.cat([angle.cos(), angle.sin()], 1))
+        angle = place * torch.arange(1, _FREQUENCIES + 1, device=sample.device, dtype=exact) / 2
+        level = self.time(torch.cat([angle.cos(), angle.sin()], 1).to(sample.dtype))
         x, skips = self.head(sample), []
         for blocks, reduce in zip(self.down, self.reduce, strict=True):
             x = blocks(x, level)

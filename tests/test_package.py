@@ -6,6 +6,8 @@ import ast
 import functools
 import importlib.metadata
 import json
+import logging
+import os
 import re
 import subprocess
 import sys
@@ -139,6 +141,45 @@ def test_a_wheel_holds_whatever_is_no_python() -> None:
 def test_the_console_script_exists() -> None:
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="blinddps")
     assert callable(script.load())
+
+
+def test_a_shell_completes_commands() -> None:
+    asked = {"_BLINDDPS_COMPLETE": "complete_bash", "COMP_WORDS": "blinddps deb", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "blinddps"], capture_output=True, text=True, env=os.environ | asked, check=False
+    )
+    assert done.stdout.split() == ["deblur"], done.stderr
+
+
+def test_the_library_logs_and_the_command_line_prints() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] in ("cli", "web"):
+            continue
+        calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        names = {call.id for call in calls if isinstance(call, ast.Name)}
+        assert "print" not in names, f"{path.name} prints; use logging.getLogger(__name__)"
+
+
+def test_what_the_library_logs_is_shown_by_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from blinddps.cli.console import listen
+
+    log = logging.getLogger("blinddps")
+    before = log.handlers[:], log.level
+    try:
+        for _ in range(2):
+            listen()
+        logging.getLogger("blinddps.evaluation.runner").info("3 of %d", 7)
+        assert capsys.readouterr().err == "3 of 7\n"
+    finally:
+        log.handlers[:], level = before
+        log.setLevel(level)
+
+
+def test_the_extra_all_is_all_that_a_user_may_want() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    (everything,) = extras["all"]
+    named = set(everything.partition("[")[2].rstrip("]").split(","))
+    assert named == set(extras) - {"all", "test", "browser", "lint", "dev", "docs"}
 
 
 def test_one_version_everywhere() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from .version import __version__
@@ -67,6 +68,9 @@ _HOME = {
     "load_prior": "priors",
     "restore_turbulence": "restore",
 }
+
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who listens decides what is shown
 
 
 def __getattr__(name: str) -> Any:

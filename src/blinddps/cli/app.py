@@ -10,7 +10,7 @@ import typer
 
 from ..version import __version__
 from .bench import bench
-from .console import prepare, silence
+from .console import listen, prepare, silence
 from .convert import convert
 from .deblur import deblur
 from .demo import demo
@@ -29,7 +29,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="blinddps",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -73,6 +72,7 @@ app.command()(web)
 def main() -> None:
     """Entry point of ``blinddps`` and ``python -m blinddps``."""
     prepare()
+    listen()
     try:
         app(prog_name="blinddps")
     except KeyboardInterrupt:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["prepare", "say", "silence"]
+__all__ = ["listen", "prepare", "say", "silence"]
 
 
 def prepare() -> None:
@@ -25,6 +26,19 @@ def prepare() -> None:
                 stream.reconfigure(errors="backslashreplace")
     if not isinstance(sys.stderr, _Forgiving):
         sys.stderr = _Forgiving(sys.stderr)
+
+
+def listen() -> None:
+    """Show on standard error what the library logs, its messages alone."""
+    log = logging.getLogger("blinddps")
+    if not any(isinstance(handler, _Shown) for handler in log.handlers):
+        log.addHandler(_Shown())
+        log.setLevel(logging.INFO)
+
+
+class _Shown(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 def say(line: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import sys
 import time
 from collections import defaultdict
@@ -13,6 +14,8 @@ from ..engine import Engine
 from .store import Job
 
 __all__ = ["Clock"]
+
+_log = logging.getLogger(__name__)
 
 _LINE_EVERY = 60.0  # seconds between lines of progress where there is no terminal
 
@@ -47,7 +50,7 @@ class Clock:
         self._bar.update()
         if self._shown and self._bar.disable and time.monotonic() - self._last > _LINE_EVERY:
             self._last = time.monotonic()
-            print(f"{self._done} of {self._total}, {left}; {told}", file=sys.stderr, flush=True)
+            _log.info("%d of %d, %s; %s", self._done, self._total, left, told)
 
     def skip(self, job: Job) -> None:
         """It cost no time, which says nothing of its method's."""

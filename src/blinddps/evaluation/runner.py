@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ from .spec import Method, Spec
 from .store import FAILED, Job, Store
 
 __all__ = ["Summary", "run_bench"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def run_bench(
                 record = store.record(job)
             except InputError as error:
                 if progress:
-                    print(f"{error}: it is done again", file=sys.stderr)
+                    _log.warning("%s: it is done again", error)
                 record = None
             if record is None or (retry_failed and (record["status"] in FAILED or record.get("unscored"))):
                 todo.append((job, item, method))

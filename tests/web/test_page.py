@@ -117,7 +117,8 @@ def test_others_reach_nothing(page: Page, photo: Path) -> None:
 def test_only_this_page_may_ask(make_page: Callable[..., Page]) -> None:
     page = make_page()
     browser = page.visitor()
-    assert browser.ask("GET", "/options", host="rebound.example").status == 421
+    for other in ("rebound.example", "[", "127.0.0.1.example:7860"):
+        assert browser.ask("GET", "/options", host=other).status == 421
     assert browser.ask("POST", "/uploads?name=x.png", b"x", origin="http://elsewhere.example").status == 403
     assert browser.ask("POST", "/uploads?name=x.png", b"x", origin="http://127.0.0.1:7860").status == 200
     head = browser.ask("GET", "/").headers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import shutil
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -18,10 +16,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ..core import BlinddpsError
 from . import controls as choices
+from .guard import Guard
 from .jobs import Desk, Job
 from .limits import Limits, Refused
 from .visits import Store, Upload, Visit, of
@@ -29,59 +28,9 @@ from .visits import Store, Upload, Visit, of
 __all__ = ["make_app"]
 
 COOKIE = "blinddps-visit"
-STATIC = {"": "index.html", "page.js": "page.js", "draw.js": "draw.js", "page.css": "page.css"}
+STATIC = {"": "index.html", **{name: name for name in ("page.js", "stage.js", "draw.js", "page.css")}}
 EXAMPLES = {"photo": "photo_blurred.png", "face": "face_blurred.png"}
 SHOWN = ("running.png", "running_kernel.png", "before.png", "after.png", "small.png")
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
-
-
-class Guard:
-    """Lets nothing in but requests to this page, from this page, by those who may; and says so in every answer.
-
-    The name in ``Host`` is looked at where only this machine is to reach the page: another site's name that leads to
-    127.0.0.1 would else read everything. What changes something must come from the page itself.
-    """
-
-    def __init__(self, app: ASGIApp, local: bool, auth: str) -> None:
-        self._app, self._local = app, local
-        self._auth = b"Basic " + base64.b64encode(auth.encode()) if auth else b""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *((k.encode(), v.encode()) for k, v in HEADERS.items()),
-                ]
-            await send(message)
-
-        answer = self._refusal(Request(scope))
-        await (answer or self._app)(scope, receive, with_headers)
-
-    def _refusal(self, request: Request) -> Response | None:
-        host = request.headers.get("host", "")
-        if self._local and urlsplit(f"//{host}").hostname not in ("127.0.0.1", "localhost", "::1"):
-            return JSONResponse({"error": "this page has another name"}, 421)
-        origin = request.headers.get("origin")
-        if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != host:
-            return JSONResponse({"error": "the request comes from another page"}, 403)
-        given = request.headers.get("authorization", "").encode()
-        if self._auth and not secrets.compare_digest(given, self._auth):
-            return JSONResponse(
-                {"error": "name and password, please"}, 401, {"www-authenticate": 'Basic realm="blinddps"'}
-            )
-        return None
 
 
 def make_app(

@@ -121,8 +121,7 @@ class Store:
             raise Refused("your files fill the room that one visitor has; remove some results first", 429)
         if more:
             return of(visit.uploads, more)
-        upload = Upload(visit.folder)
-        upload.folder = visit.folder / f"in-{secrets.token_hex(8)}"
+        upload = Upload(visit.folder / f"in-{secrets.token_hex(8)}")
         upload.folder.mkdir()
         visit.uploads[upload.id] = upload
         return upload

@@ -1,7 +1,6 @@
 // The page: brings files, asks for restorations, shows how they go and what came of them.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
 const state = { options: null, uploads: [], job: null, jobs: new Map(), polling: false, before: "" };
 const pad = new Pad($("pad"), $("pad-size"));
 const region = new Region($("region"), $("region-text"));
@@ -131,6 +130,9 @@ async function restore() {
   try {
     let kernel = null;
     const own = $("known").open ? $("kernel-file").files[0] || (pad.dirty ? await pad.file() : null) : null;
+    if ($("known").open && $("kind").value === "deblur" && !own) {
+      throw new Error("give the kernel as a file or draw it; or close 'The blur is known'");
+    }
     if (own && $("kind").value === "deblur") {
       kernel = (await ask(`uploads?name=${encodeURIComponent(own.name)}`, { method: "POST", body: own })).id;
     }
@@ -142,6 +144,7 @@ async function restore() {
       first = first || job;
     }
     show(first);
+    if (innerWidth <= 700) $("see").scrollIntoView(); // below what was asked
     poll();
   } catch (error) { fail(error); }
   $("restore").disabled = !state.uploads.length;
@@ -215,7 +218,7 @@ function showResult(job) {
   $("told").hidden = false;
   $("verdict").textContent = result.said;
   $("verdict").className = result.good ? "good" : "bad";
-  $("message").textContent = result.message;
+  $("message").textContent = result.said.includes(result.message) ? "" : result.message;
   const kernel = result.files.find((name) => name.endsWith("_kernel.png"));
   $("kernel").hidden = !kernel;
   if (kernel) {
@@ -250,37 +253,6 @@ function drawGallery() {
     item.append(button);
     return item;
   }));
-}
-
-// ---- before and after
-
-function beside(address, words) {
-  $("before").src = address;
-  $("before").alt = words;
-  $("before").hidden = $("line").hidden = false;
-  slide();
-}
-
-function slide() {
-  const share = $("slider").value;
-  $("before").style.clipPath = `inset(0 ${100 - share}% 0 0)`;
-  $("line").style.left = `calc(${share}% - 1px)`;
-}
-
-// The whole picture in the room there is, small ones enlarged; or each pixel one of the screen's.
-function fit() {
-  const { naturalWidth: w, naturalHeight: h } = $("after");
-  if (!w) return;
-  const room = Math.min($("stage").clientWidth / w, (0.68 * innerHeight) / h);
-  const scale = $("stage").classList.contains("full") ? 1 : Math.min(room, Math.max(1, 400 / Math.max(w, h)));
-  $("after").style.width = `${w * scale}px`;
-}
-
-function full(on) {
-  $("full").setAttribute("aria-pressed", String(on));
-  $("stage").classList.toggle("full", on);
-  $("stage").tabIndex = on ? 0 : -1; // arrows scroll it
-  fit();
 }
 
 // ---- begin

@@ -46,7 +46,8 @@ def test_the_files_are_those_of_its_command_line(page: Page, photo: Path, tmp_pa
     assert browser.ask("GET", f"/uploads/{_upload(page)}/preview.png").body.startswith(b"\x89PNG")
     job = browser.wait(begin(browser, _upload(page), seed="3").json["id"])
     assert job["state"] == "done", job
-    assert job["result"]["said"] in ("finished", "rejected")
+    assert job["result"]["said"] == job["result"]["status"]
+    assert job["result"]["status"] in ("finished", "rejected")
     from blinddps.cli.app import app
 
     words = shlex.split(job["command"])

@@ -93,7 +93,7 @@ def _deblur(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool]) -> 
     return {
         "files": _files(results.record),
         "said": summary(outcome.status, result.confidence),
-        "good": bool(outcome),
+        "status": outcome.status,
         "message": outcome.message,
         "notes": list(dict.fromkeys([*notes, *result.notes])),
         "residual": result.residual[0] if written else None,
@@ -138,7 +138,7 @@ def _turbulence(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool])
     return {
         "files": _files(results.record),
         "said": KEPT.get(result.kept, outcome.message) if plain else outcome.status,
-        "good": outcome.status in ("finished", "restored"),
+        "status": outcome.status,
         "message": outcome.message,
         "notes": list(dict.fromkeys([*scene.notes, *result.notes])),
         "residual": None if plain else result.residual[0],

@@ -217,8 +217,9 @@ function showResult(job) {
   }
   $("told").hidden = false;
   $("verdict").textContent = result.said;
-  $("verdict").className = result.good ? "good" : "bad";
-  $("message").textContent = result.said.includes(result.message) ? "" : result.message;
+  const fine = { restored: "good", finished: "" }[result.status]; // finished: nothing judged it
+  $("verdict").className = fine === undefined ? "bad" : fine;
+  $("message").textContent = fine === undefined && !result.said.includes(result.message) ? result.message : "";
   const kernel = result.files.find((name) => name.endsWith("_kernel.png"));
   $("kernel").hidden = !kernel;
   if (kernel) {

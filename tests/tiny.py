@@ -8,11 +8,17 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 
+from blinddps.baselines.supervised import restorer
 from blinddps.core import linear_schedule
 from blinddps.priors import DiffusionPrior, PriorCard, save_prior
 from blinddps.priors.residual import ResidualUNet
 
-__all__ = ["tiny_folder", "tiny_network", "tiny_prior"]
+__all__ = ["TINY_TRAINED", "tiny_folder", "tiny_network", "tiny_prior", "tiny_trained", "tiny_weights"]
+
+TINY_TRAINED: dict[str, dict[str, Any]] = {
+    "nafnet": {"width": 4, "encoders": (1, 2), "middle": 1, "decoders": (1, 1)},
+    "mprnet": {"width": 4, "wider": 2, "last": 2, "blocks": 1},
+}
 
 
 def tiny_network(
@@ -65,6 +71,23 @@ def tiny_prior(
     else:
         made = tiny_network(inner, size=size, seed=seed, **network or {})
     return DiffusionPrior(made.requires_grad_(False), linear_schedule(), prediction, fields)  # type: ignore[arg-type]
+
+
+def tiny_trained(solver: str, seed: int = 0, **arguments: Any) -> torch.nn.Module:
+    """A network that restores, its weights drawn at random: small and none of them zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = restorer(solver, {**TINY_TRAINED[solver], **arguments})
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def tiny_weights(folder: Path, solver: str) -> Path:
+    """The same as a file of a state dict."""
+    path = folder / f"{solver}.pth"
+    torch.save({"params": tiny_trained(solver).state_dict()}, path)
+    return path
 
 
 def tiny_folder(folder: Path, unknown: str, channels: int, **card: Any) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.tiny import tiny_weights
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,35 @@ def test_a_baseline_and_a_known_kernel(blurred: Path, tmp_path: Path, blinddps: 
     assert np.load(tmp_path / "y_kernel.npy").shape == (7, 7)
     assert (tmp_path / "y_frames.gif").exists()
     assert np.asarray(Image.open(tmp_path / "y_restored.png")).shape == (64, 80, 3)
+
+
+def test_a_trained_network(
+    blurred: Path, tmp_path: Path, several: Callable[[Sequence[Sequence[object]]], list[Any]]
+) -> None:
+    weights = tiny_weights(tmp_path, "nafnet")
+    call = ["deblur", blurred / "y.png", "--out", tmp_path / "out", "--solver", "nafnet"]
+    into = ["deblur", blurred / "y.png", "--out", tmp_path, "--solver", "nafnet", "--weights"]
+    (tmp_path / "y_result.json").write_bytes(weights.read_bytes())
+    done, without, other, own = several(
+        [
+            [*call, "--weights", weights],
+            call,
+            [*call[:-1], "mprnet", "--weights", weights],
+            [*into, tmp_path / "y_result.json", "--overwrite"],
+        ]
+    )
+    assert done.code == 0, done.err
+    assert "finished" in done.out
+    record = json.loads((tmp_path / "out" / "y_result.json").read_text())
+    assert record["samples"][0]["outcome"] == "finished"
+    assert "no kernel" in record["samples"][0]["message"]
+    assert record["priors"]["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert record["settings"]["weights"] == str(weights)
+    assert np.asarray(Image.open(tmp_path / "out" / "y_restored.png")).shape == (64, 80, 3)
+    for refused, sentence in ((without, "needs its weights"), (other, "hold no mprnet"), (own, "input of this")):
+        assert refused.code != 0
+        assert sentence in refused.err
+    assert (tmp_path / "y_result.json").read_bytes() == weights.read_bytes()
 
 
 def test_kernel_options(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from blinddps.core import PriorError
+from blinddps.core import InputError, PriorError
 from blinddps.evaluation import parse_spec
 from blinddps.evaluation.datasets import items_of
-from blinddps.evaluation.keys import job_key, prior_hash
+from blinddps.evaluation.keys import _file_hash, job_key, prior_hash
 
 
 def keys(text: str, data: Path) -> dict[tuple[str, str, str, int], str]:
@@ -60,6 +60,22 @@ def test_what_is_edited_changes(
     before, after = keys(text, data), keys(text.replace(old, new, 1), data)
     changed = {m for (_, d, m, _) in before for k in before if before[k] != after[k] and k[2] == m}
     assert changed == touched
+
+
+def test_the_bytes_of_trained_weights_matter(spec_text: Callable[..., str], data: Path, tmp_path: Path) -> None:
+    file, text = tmp_path / "w.pth", spec_text()
+    text = text.replace("num_steps = 3", f'solver = "nafnet", weights = "{tmp_path / "w.pth"}"', 1)
+    found = []
+    for content in (b"one", b"one", b"two"):
+        file.write_bytes(content)
+        _file_hash.cache_clear()
+        found.append(keys(text, data))
+    assert found[0] == found[1]
+    assert {m for (_, _, m, _) in found[0] for k in found[0] if found[0][k] != found[2][k] and k[2] == m} == {"fast"}
+    file.unlink()
+    _file_hash.cache_clear()
+    with pytest.raises(InputError, match="cannot read weights"):
+        keys(text, data)
 
 
 def test_prior_weights_matter(priors: dict[str, str], tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.tiny import tiny_folder
+from tests.tiny import TINY_TRAINED, tiny_folder, tiny_weights
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,13 @@ def tiny(make_prior: Callable[..., str]) -> dict[str, Any]:
         "device": "cpu",
         "dtype": "float32",
     }
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Weights of each trained network, tiny and at random."""
+    folder = tmp_path_factory.mktemp("weights")
+    return {solver: tiny_weights(folder, solver) for solver in TINY_TRAINED}
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,15 @@ def states() -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
-def test_deblur(solver: str, tiny: dict[str, Any], picture: Callable[..., np.ndarray]) -> None:
+def test_deblur(
+    solver: str, tiny: dict[str, Any], picture: Callable[..., np.ndarray], trained: dict[str, Path]
+) -> None:
     options: dict[str, Any] = {"search": "none", "device": "cpu", "kernel_size": 7, "solver": solver}
     y = picture(32, 32)
     if SOLVERS[solver].has_prior:
         options |= tiny
+    if SOLVERS[solver].trained:
+        options["weights"] = trained[solver]
     if solver == "selfdeblur":
         options["num_steps"] = 2
     if solver in ("dps", "wiener"):

@@ -15,8 +15,9 @@ from blinddps.core import InputError
 from blinddps.io import write_image
 from blinddps.restore import forecast, tiles
 from blinddps.restore.forecast import slowness
+from blinddps.restore.geometry import spans
 from blinddps.restore.memory import memory_of
-from blinddps.restore.tiles import grid_of, spans
+from blinddps.restore.tiles import grid_of
 
 KERNEL = np.full((3, 5), 1 / 15, np.float32)
 forecasting = sys.modules[forecast.__module__]

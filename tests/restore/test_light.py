@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,16 @@ def test_linear_light_is_scaled_in_linear_light() -> None:
 
 
 @pytest.mark.parametrize("solver", [s for s in SOLVERS if s != "dps"])
-def test_every_solver_gives_the_same_at_a_fraction_of_the_range(tiny: dict[str, Any], solver: str) -> None:
+def test_every_solver_gives_the_same_at_a_fraction_of_the_range(
+    tiny: dict[str, Any], trained: dict[str, Path], solver: str
+) -> None:
     """In float, where scaling loses nothing, up to the room that a stretched picture is given."""
     y = shipped("photo_blurred", 32)
     used = find_range(tensor(y) / 16)
     stretched = used.bring(tensor(y) / 16)[0].permute(1, 2, 0).numpy()
     options = {**tiny, "solver": solver, "noise": 0.02}
+    if solver in trained:
+        options["weights"] = trained[solver]
     if solver in ("selfdeblur", "richardson-lucy", "wiener"):
         options["num_steps"] = 2
     whole = deblur(stretched, **options)

@@ -42,8 +42,10 @@ def test_the_table_fits_the_settings_and_the_methods() -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_every_solver_restores(tiny: dict[str, Any], picture: Picture, solver: str) -> None:
-    known = {"known_kernel": KERNEL} if SOLVERS[solver].kernel == "needed" else {}
+def test_every_solver_restores(tiny: dict[str, Any], picture: Picture, trained: dict[str, Path], solver: str) -> None:
+    known: dict[str, Any] = {"known_kernel": KERNEL} if SOLVERS[solver].kernel == "needed" else {}
+    if SOLVERS[solver].trained:
+        known = {"weights": trained[solver]}
     steps: list[Step] = []
     result = deblur(picture(32, 40), **options(tiny, solver), **known, on_step=steps.append)
     assert result.image.shape == (32, 40, 3)
@@ -58,7 +60,7 @@ def test_every_solver_restores(tiny: dict[str, Any], picture: Picture, solver: s
     assert all({"image", "kernel"} <= set(s.estimate) for s in steps)
     assert set(result.priors) == ({"image"} if SOLVERS[solver].has_prior else set()) | (
         {"kernel"} if "kernel_prior" in SOLVERS[solver].uses else set()
-    )
+    ) | ({"weights"} & known.keys())
     assert [n for n in result.notes if "does not use" in n] == []
 
 

@@ -15,7 +15,8 @@ from blinddps.cli import main
 from blinddps.core import InputError
 from blinddps.io import read_image, write_image
 from blinddps.restore import Cards, DeblurSettings, tiles
-from blinddps.restore.tiles import Kept, forget, goes_in_tiles, spans
+from blinddps.restore.geometry import spans
+from blinddps.restore.tiles import Kept, forget, goes_in_tiles
 
 
 def shrinking(x: Tensor, sigma: Tensor) -> Tensor:

@@ -107,9 +107,19 @@ def deblur(
         Option(
             rich_help_panel=SOLVER,
             help="fast (no backward passes), paper (Algorithm 1, to which step sizes, sparsity belong), or one to "
-            "compare with: uniform, dps, ilvr, pan-l0, pan-dcp, selfdeblur, richardson-lucy, wiener.",
+            "compare with: uniform, dps, ilvr, pan-l0, pan-dcp, selfdeblur, richardson-lucy, wiener, and the "
+            "trained networks nafnet, mprnet (--weights).",
         ),
     ] = "fast",
+    weights: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            parser=given_path,
+            rich_help_panel=SOLVER,
+            help="Of the trained network nafnet or mprnet: a published file, or one of 'train restorer'.",
+        ),
+    ] = None,
     known_kernel: Annotated[
         Path | None,
         Option(
@@ -281,6 +291,7 @@ def deblur(
     from ..restore import DeblurSettings
     from ..restore.known_kernel import read_kernel
     from ..restore.settings import find_device, from_text
+    from ..restore.trained import load_trained
 
     sources = {n: context.get_parameter_source(n) for n in context.params}
     chosen = {n: v for n, v in context.params.items() if (source := sources[n]) and source.name != "DEFAULT"}
@@ -289,6 +300,8 @@ def deblur(
     engine = engine_of(workers, threads)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
+    if settings.weights is not None:
+        load_trained(settings.solver, settings.weights)
     if dry_run:
         return _forecast(inputs, settings)
     bad = None if mask is None else read_mask(mask)
@@ -303,7 +316,8 @@ def deblur(
         restored(out, path, name, ["kernel.npy", "kernel.png"], settings.samples, once, picture_suffix(path, form))
         for path, name in zip(paths, output_names(paths), strict=True)
     ]
-    refuse_conflicts(outputs, [*paths, *(p for p in (known_kernel, mask) if p is not None)], overwrite)
+    read = [path for path in (known_kernel, mask, weights) if path is not None]
+    refuse_conflicts(outputs, [*paths, *read], overwrite)
     one = partial(
         _restore,
         settings=settings,

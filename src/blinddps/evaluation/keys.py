@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import Any
 
+from ..core import InputError
 from ..priors import find_prior
 from .datasets import Item
 from .spec import Degradation, Method, Spec, Turbulence
@@ -26,6 +27,7 @@ def job_key(spec: Spec, item: Item, degradation: Degradation, method: Method, se
 
     Raises:
         PriorError: a prior that does not exist.
+        InputError: weights that cannot be read.
     """
     options = spec.options(method)
     content = {
@@ -65,7 +67,22 @@ def _priors(method: Method, degradation: Degradation, options: dict[str, Any]) -
         used["kernel_prior"] = options.get("kernel_prior", "kernel")
     if method.call == "turbulence" and isinstance(degradation, Turbulence):
         used["tilt_prior"] = options.get("tilt_prior", "stationary")
-    return {role: name if name in ANALYTIC else prior_hash(str(name)) for role, name in used.items()}
+    found = {role: name if name in ANALYTIC else prior_hash(str(name)) for role, name in used.items()}
+    if options.get("weights") is not None:
+        found["weights"] = _file_hash(str(options["weights"]))
+    return found
+
+
+@functools.cache
+def _file_hash(path: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(2**20):
+                digest.update(part)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read weights '{path}': {error}; check the path") from None
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Priors: diffusers folders, analytic Gaussian, tiled evaluation."""
 
 from .card import PriorCard
+from .checkpoint import read_checkpoint
 from .convert import convert_checkpoint
 from .diffusion import DiffusionPrior
 from .error import measure_error
@@ -30,6 +31,7 @@ __all__ = [
     "load_prior",
     "measure_error",
     "read_card",
+    "read_checkpoint",
     "sample_prior",
     "save_prior",
     "shipped_priors",

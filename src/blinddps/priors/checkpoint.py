@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,10 +16,13 @@ from blinddps.core import PriorError
 __all__ = ["read_checkpoint"]
 
 
-def read_checkpoint(file: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_checkpoint(file: str | os.PathLike[str], *, within: Sequence[str] = ()) -> dict[str, Tensor]:
     """The named tensors of a safetensors file or of a state dict that ``torch.save`` wrote.
 
     They are mapped from the file, not read, unless it was written before torch 1.6.
+
+    Args:
+        within: names under which the file may hold them, beside other things; the first that is there counts.
 
     Raises:
         PriorError: there is no such file, it is damaged or cut short, or it holds anything but named tensors.
@@ -49,6 +53,8 @@ def read_checkpoint(file: str | os.PathLike[str]) -> dict[str, Tensor]:
     except Exception as error:  # what is no checkpoint raises nearly anything
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise PriorError(f"checkpoint '{path}' cannot be read ({reason}); get it again") from None
+    if isinstance(state, dict):
+        state = next((state[name] for name in within if isinstance(state.get(name), dict)), state)
     if not isinstance(state, dict) or not state:
         raise PriorError(f"checkpoint '{path}' holds no named tensors; {remedy}")
     other = next((name for name, value in state.items() if not _plain(name, value)), None)

@@ -42,6 +42,7 @@ LEAST_SEARCHED = 64  # pixels of the picture's shorter side: edges enough
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 FAINT = 2e-4  # least noise of measured values, of a range with room for peaks: faint stars count
+TRAINED_TILE = 384  # pixels: 1.5 of the crops that published networks, whose attention is global, were trained on
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
 
 
@@ -120,7 +121,7 @@ def resolve(
     scales = _scales(settings, min(size, TRUSTED_KERNEL) if search == "edges" else size, min(h, w), cards)
     tile = settings.tile
     if tile == "auto":
-        tile = 512
+        tile = TRAINED_TILE if info.trained else 512
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
@@ -145,7 +146,7 @@ def resolve(
         "device": str(device),
     }
     # what a solver does not use stays as it was given
-    ours = set(resolved) if info.room == "baselines" else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
+    ours = set(resolved) if not info.has_prior else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
     used = used_settings(replace(settings, search=search))
     resolved = {name: value for name, value in resolved.items() if name in used or name not in ours}
     return replace(settings, **resolved)
@@ -268,6 +269,7 @@ class Plan:
             whether it may ask the diffusions where the effort does.
         draws: diffusions of each sample, of which the first is kept and judged by the others.
         measured: values of a detector, whose restoration is not held to a range.
+        weights: file of a trained network, where the solver is one.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
     """
 
@@ -299,6 +301,7 @@ class Plan:
     tilt_start: float | None = None
     order: str = "tilt-blur"
     kernel_per_frame: bool = False
+    weights: str | None = None
     draws: int = 1
     measured: bool = False
 
@@ -348,6 +351,7 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         tilt_start=_level(settings, "tilt_start"),
         order=getattr(settings, "order", "tilt-blur"),
         kernel_per_frame=getattr(settings, "kernel_per_frame", False),
+        weights=None if settings.weights is None else os.fspath(settings.weights),
         draws=DRAWS[settings.effort] if settings.search == "draws" else 1,
     )
 

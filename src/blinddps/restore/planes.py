@@ -11,6 +11,7 @@ import numpy as np
 from ..core import InputError, Step
 from .deblur import deblur
 from .settings import DeblurSettings, with_options
+from .solvers import SOLVERS
 
 if TYPE_CHECKING:
     from ..io import Picture
@@ -40,7 +41,7 @@ def deblur_planes(
         raise InputError("there are no planes; give one at least")
     if chosen.samples > 1:
         raise InputError(f"samples is {chosen.samples}, and a stack has {len(planes)} planes; give one sample")
-    if kernels == "each" or chosen.known_kernel is not None:
+    if kernels == "each" or chosen.known_kernel is not None or SOLVERS[chosen.solver].kernel == "none":
         return [deblur(plane, chosen, on_step=on_step) for plane in planes]
     index = most_told(planes)
     first = deblur(planes[index], chosen, on_step=on_step)

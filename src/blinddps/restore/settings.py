@@ -128,6 +128,8 @@ class DeblurSettings:
         tile: pixels a side above which the image network sees tiles, or ``auto``.
         as_published: ``paper`` with what the authors' code has: steps of ``sqrt(alpha_bar)``, no penalty, one noise
             level for image and kernel from pure noise, nothing but zeros beyond the edge.
+        weights: file of the trained network of ``nafnet`` or ``mprnet``: the published one, or one that
+            ``blinddps train restorer`` wrote (``docs/baselines.md``). Other solvers take none.
     """
 
     prior: AnyPrior = "photos"
@@ -164,6 +166,7 @@ class DeblurSettings:
     tile: int | Literal["auto"] = number("auto", 64, whole=True, words=AUTO)
     known_kernel: str | os.PathLike[str] | Kernel | None = None
     as_published: bool = False
+    weights: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "known_kernel", frozen_kernel(self.known_kernel))
@@ -193,6 +196,7 @@ class DeblurSettings:
             raise InputError("family and psf_from_stars give one kernel; leave samples out, and choose another solver")
         if solver_info(self.solver).kernel == "needed" and self.known_kernel is None and not self.shaped:
             raise InputError(f"solver '{self.solver}' needs the kernel; give known_kernel (--known-kernel FILE)")
+        self._check_weights()
         if self.as_published:
             for name, value in PUBLISHED.items():
                 given, default = getattr(self, name), self.__dataclass_fields__[name].default
@@ -203,6 +207,19 @@ class DeblurSettings:
     def shaped(self) -> bool:
         """Whether the kernel is of a family or from stars."""
         return self.family != "free" or self.psf_from_stars
+
+    def _check_weights(self) -> None:
+        if self.weights is not None and not isinstance(self.weights, str | os.PathLike):
+            raise InputError(f"weights is {self.weights!r}; give the path of a file")
+        trained = solver_info(self.solver).trained
+        if trained and self.weights is None:
+            raise InputError(f"solver '{self.solver}' needs its weights; give weights (--weights FILE)")
+        if self.weights is not None and not trained:
+            names = ", ".join(name for name, info in SOLVERS.items() if info.trained)
+            raise InputError(
+                f"solver '{self.solver}' takes no weights; leave weights (--weights) out, or choose of {names}"
+            )
+        object.__setattr__(self, "weights", None if self.weights is None else os.fspath(self.weights))
 
     def _publish(self, name: str, given: Any) -> None:
         value = PUBLISHED[name]

@@ -11,6 +11,7 @@ _SHARED = frozenset(
 )
 _DIFFUSION = frozenset({"prior", "num_steps", "start", "samples", "seed", "dtype", "tile"})
 _GRADIENT = frozenset({"step_size", "step_schedule", "boundary"})
+_TRAINED = frozenset({"solver", "weights", "noise", "linear_light", "device", "tile"})
 KERNEL_PRIOR = frozenset({"kernel_prior", "kernel_step_size", "sparsity", "sparsity_norm", "projection"})
 
 
@@ -24,6 +25,11 @@ class SolverInfo:
     uses: frozenset[str]
     steps: int = 1
     kernel: str = "found"
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a network that was trained to restore, whose ``weights`` are needed."""
+        return "weights" in self.uses
 
     @property
     def has_prior(self) -> bool:
@@ -64,6 +70,8 @@ SOLVERS: dict[str, SolverInfo] = {
     ),
     "richardson-lucy": SolverInfo("Richardson-Lucy, blind", "baselines", _SHARED | {"num_steps"}, 10),
     "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
+    "nafnet": SolverInfo("NAFNet, trained", "trained", _TRAINED, kernel="none"),
+    "mprnet": SolverInfo("MPRNet, trained", "trained", _TRAINED, kernel="none"),
 }
 
 _FUSED = frozenset({"solver", "then"})

@@ -19,6 +19,7 @@ from ..core.reading import read_text
 from ..version import __version__
 from .candidates import solve
 from .clipped import at_white
+from .geometry import Span, spans
 from .light import Range
 from .memory import memory_of, tile_side
 from .plan import Cards, boundary_of, plan_of
@@ -33,14 +34,12 @@ __all__ = [
     "EXPECTED_KERNEL",
     "Kept",
     "Solved",
-    "Span",
     "blocks",
     "forget",
     "goes_in_tiles",
     "grid_of",
     "side_of",
     "solve_tiles",
-    "spans",
 ]
 
 LARGE = 1_000_000  # pixels above which a picture goes in tiles
@@ -52,40 +51,6 @@ RAMP = 24  # pixels over which neighbours are blended
 APART = 1_000_003  # between the seeds of two tiles
 BLOCKS = 4  # a side: the parts by which noise and range of a large picture are told
 REJECTED = 3.0  # times the expected noise, as of a picture at once
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where a tile lies along one axis, and its weights there, which with its neighbours' have sum one."""
-
-    start: int
-    weight: np.ndarray
-
-    @property
-    def place(self) -> slice:
-        return slice(self.start, self.start + len(self.weight))
-
-
-def spans(length: int, side: int, margin: int, ramp: int) -> list[Span]:
-    """Tiles of ``side`` over an axis, evenly spread. Of each, ``margin`` pixels at an end that is not the picture's
-    count for nothing, and the ``ramp`` pixels after them more and more."""
-    import numpy as np
-
-    if length <= side:
-        return [Span(0, np.ones(length, np.float32))]
-    overlap = 2 * margin + ramp
-    count = -(-(length - overlap) // (side - overlap))
-    starts = [round(i * (length - side) / (count - 1)) for i in range(count)]
-    rising = ((np.arange(side, dtype=np.float32) - margin + 1) / (ramp + 1)).clip(0, 1)
-    total = np.zeros(length, np.float32)
-    found = []
-    for start in starts:
-        weight = np.ones(side, np.float32)
-        weight = np.minimum(weight, rising) if start else weight
-        weight = np.minimum(weight, rising[::-1]) if start + side < length else weight
-        total[start : start + side] += weight
-        found.append(Span(start, weight))
-    return [Span(s.start, s.weight / total[s.place]) for s in found]
 
 
 def goes_in_tiles(settings: DeblurSettings, cards: Cards, size: tuple[int, ...], kernel: tuple[int, ...]) -> bool:

@@ -14,7 +14,7 @@ from ..core import Outcome, Step
 from .agreement import DOUBTFUL, kernel_agreement
 from .clipped import at_white
 from .light import no_blur, tells_a_blur, unchanged
-from .plan import Cards, fit_kernel, plan_of, resolve
+from .plan import Cards, Plan, fit_kernel, plan_of, resolve
 from .problem import Problem, load_priors
 from .regions import Region
 from .run import solve_or_restart
@@ -22,6 +22,7 @@ from .seen import see
 from .settings import DeblurSettings, find_device, unused_settings
 from .solvers import SOLVERS
 from .told import level
+from .trained import load_trained
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,8 @@ class Deblurred:
         images, kernels: all samples, ``(samples, H, W, C)`` and ``(samples, h, w)``.
         outcome: one per sample.
         residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained. Of the
-            baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there.
+            baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there. Of trained
+            networks, which have no kernel, ``||y - x||``: what they changed.
         noise: level used, in [0, 1] units of the picture.
         settings: as resolved; repeat them to repeat the result.
         nfe: network evaluations of a sample by unknown; those at half the size, a quarter of the cost, count alike.
@@ -134,6 +136,8 @@ def restore_at_once(
         )
     if chosen.solver == "ilvr":
         notes.append("solver 'ilvr' knows no blur: its kernel is a single one, its residual that of low frequencies")
+    if info.trained:
+        notes.append(f"solver '{chosen.solver}', a trained network, estimates no kernel: the one told is a single one")
     blind = info.kernel == "found" and plan.known is None
     begun, attempts = time.monotonic(), 1
     told = not blind or tells_a_blur(seen.given)
@@ -169,7 +173,7 @@ def restore_at_once(
         notes=tuple(notes),
         seconds=seconds,
         attempts=attempts,
-        priors=told_of(image=image_prior, kernel=kernel_prior),
+        priors=told_of(image=image_prior, kernel=kernel_prior) | _told_of_weights(plan, device),
         range=(seen.range.low, seen.range.high),
     )
 
@@ -178,6 +182,15 @@ def told_of(**priors: Any) -> dict[str, Any]:
     """Name, licence and training steps of the priors that have a card."""
     cards = {name: prior.card for name, prior in priors.items() if hasattr(prior, "card")}
     return {n: {"name": c.name, "licence": c.licence, "trained": c.training.get("steps")} for n, c in cards.items()}
+
+
+def _told_of_weights(plan: Plan, device: torch.device) -> dict[str, Any]:
+    """File and sha256 of a trained network; whose licence it has, its file does not say."""
+    if plan.weights is None:
+        return {}
+    found = load_trained(plan.solver, plan.weights, device)
+    told = {"licence": "not stated", "trained": None, "sha256": found.sha256, "parameters": found.parameters}
+    return {"weights": {"name": found.name, **told}}
 
 
 def not_used(chosen: DeblurSettings) -> list[str]:

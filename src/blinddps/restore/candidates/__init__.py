@@ -14,6 +14,7 @@ from .frequencies import solve_low_frequencies
 from .known import solve_known
 from .searched import solve_searched
 from .single import solve_single
+from .trained import solve_trained
 
 __all__ = ["solve", "solve_single", "way"]
 
@@ -24,10 +25,13 @@ def solve(problem: Problem, on_step: Callable[[Step], None] | None = None) -> So
 
 
 def way(problem: Problem) -> Callable[[Problem, Callable[[Step], None] | None], Solution]:
-    """A method to compare with; the kernel known; searched along edges; drawn twice; coarse to fine; or at one size."""
+    """A method to compare with, or a trained network; the kernel known; searched along edges; drawn twice; coarse to
+    fine; or at one size."""
     plan = problem.plan
     if SOLVERS[plan.solver].room == "baselines":
         return solve_baseline
+    if SOLVERS[plan.solver].trained:
+        return solve_trained
     if plan.solver == "ilvr":
         return solve_low_frequencies
     if plan.known is not None:

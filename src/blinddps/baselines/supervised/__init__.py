@@ -1,0 +1,12 @@
+"""Networks that were trained to restore pictures, to compare with: one file each, written from their publications.
+
+``blinddps.deblur(picture, solver="nafnet", weights="NAFNet-GoPro-width32.pth")`` is the usual way in. None of them
+estimates a kernel. See ``docs/baselines.md``.
+"""
+
+from .common import padded
+from .load import NETWORKS, WRAPPERS, network_of, restorer
+from .mprnet import MPRNet
+from .nafnet import GOPRO, NAFNet
+
+__all__ = ["GOPRO", "NETWORKS", "WRAPPERS", "MPRNet", "NAFNet", "network_of", "padded", "restorer"]

@@ -1,0 +1,57 @@
+"""Networks that were trained to restore, by the file of their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..baselines.supervised import WRAPPERS, network_of
+from ..core import InputError, PriorError
+from ..priors import read_checkpoint
+
+__all__ = ["Trained", "load_trained"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network, to be evaluated; the name and the sha256 of its file, and how many parameters it has."""
+
+    network: nn.Module
+    name: str
+    sha256: str
+    parameters: int
+
+
+def load_trained(solver: str, weights: str | os.PathLike[str], device: torch.device | str = "cpu") -> Trained:
+    """The network of ``solver`` with the weights of a file, safetensors or of ``torch.save``; the last one is kept.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or holds the weights of another network.
+    """
+    path = Path(weights)
+    try:
+        there = os.stat(path)
+    except (OSError, ValueError):
+        raise InputError(f"there is no file '{path}' of weights; check the path") from None
+    return _load(solver, path, (there.st_size, there.st_mtime_ns), str(device))
+
+
+@lru_cache(maxsize=1)
+def _load(solver: str, path: Path, state: tuple[int, int], device: str) -> Trained:
+    try:
+        tensors = read_checkpoint(path, within=WRAPPERS)
+    except PriorError as error:
+        raise InputError(str(error).replace("checkpoint", "file of weights")) from None
+    network = network_of(solver, tensors, f"weights '{path}'")
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    count = sum(p.numel() for p in network.parameters())
+    return Trained(network.to(device), path.name, digest.hexdigest(), count)

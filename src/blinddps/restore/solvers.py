@@ -70,8 +70,8 @@ SOLVERS: dict[str, SolverInfo] = {
     ),
     "richardson-lucy": SolverInfo("Richardson-Lucy, blind", "baselines", _SHARED | {"num_steps"}, 10),
     "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
-    "nafnet": SolverInfo("NAFNet, trained", "trained", _TRAINED, kernel="none"),
-    "mprnet": SolverInfo("MPRNet, trained", "trained", _TRAINED, kernel="none"),
+    "nafnet": SolverInfo("NAFNet, trained", "supervised", _TRAINED, kernel="none"),
+    "mprnet": SolverInfo("MPRNet, trained", "supervised", _TRAINED, kernel="none"),
 }
 
 _FUSED = frozenset({"solver", "then"})

@@ -1,4 +1,4 @@
-"""``blinddps train``: a prior of one's own."""
+"""``blinddps train``: a prior of one's own, or a network that restores."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ class Unknown(str, Enum):
     kernel = "kernel"
     image = "image"
     tilt = "tilt"
+    restorer = "restorer"
 
 
 def train(
-    unknown: Annotated[Unknown, typer.Argument(help="What the prior models.")],
+    unknown: Annotated[Unknown, typer.Argument(help="What the prior models; restorer: a network that restores.")],
     out: Annotated[
-        Path, Option(metavar="DIR", parser=given_path, help="Folder of the run; the prior will be DIR/prior.")
+        Path,
+        Option(metavar="DIR", parser=given_path, help="Folder of the run; the prior will be DIR/prior (DIR/restorer)."),
     ],
     recipe: Annotated[
         str | None,
         Option(
-            help="Settings to start from: kernel, tilt, faces-128, photos. Default: that of the unknown, or photos."
+            help="Settings to start from: kernel, tilt, faces-128, photos; nafnet, mprnet. Default: that of the "
+            "unknown, photos, or nafnet."
         ),
     ] = None,
     config: Annotated[
@@ -70,14 +73,15 @@ def train(
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, and what it would cost.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Train a diffusion prior.
+    """Train a diffusion prior, or a network that restores (restorer: nafnet, mprnet).
 
     Settings come from the recipe (or --config, or with --resume the run's own config.json), then the options, then
     --set. Several processes: torchrun -m blinddps train ...
 
     \b
     DIR holds: config.json, environment.json, log.jsonl, checkpoint.pt, samples/ and
-    prior/, a folder that 'blinddps deblur --prior' takes.
+    prior/, a folder that 'blinddps deblur --prior' takes; or
+    restorer/, whose weights.safetensors 'blinddps deblur --weights' takes.
     """
     from ..core import InputError
     from ..restore.settings import find_device
@@ -135,7 +139,7 @@ def _check_files(out: Path, config: Path | None, data: Iterable[str], start_from
     from ..core.reading import read_json
 
     written = [out / name for name in ("config.json", "environment.json", "log.jsonl", "checkpoint.pt")]
-    written += [out / name for name in ("samples", "prior", "tensorboard")]
+    written += [out / name for name in ("samples", "prior", "restorer", "tensorboard")]
     read = [os.path.realpath(path) for path in (config, *data, start_from) if path is not None and os.path.exists(path)]
     for path in written:
         for source in read:
@@ -158,7 +162,7 @@ def _base(unknown: str, out: Path, recipe: str | None, config: Path | None, resu
     if resume and config is None and recipe is None and own.exists():
         config = own
     if config is None:
-        return recipe_of(recipe or {"image": "photos"}.get(unknown, unknown))
+        return recipe_of(recipe or {"image": "photos", "restorer": "nafnet"}.get(unknown, unknown))
     value: Mapping[str, Any] = read_json(
         config, "settings", remedy="give a JSON file like a run's config.json", kind=dict
     )

@@ -7,12 +7,14 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..baselines.supervised import WRAPPERS, network_of
+from ..baselines.supervised import ABOUT, WRAPPERS, network_of
 from ..core import InputError, PriorError
+from ..core.reading import parse_json
 from ..priors import read_checkpoint
 
 __all__ = ["Trained", "load_trained"]
@@ -20,12 +22,14 @@ __all__ = ["Trained", "load_trained"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network, to be evaluated; the name and the sha256 of its file, and how many parameters it has."""
+    """A network, to be evaluated; the name and the sha256 of its file, how many parameters it has; and what a file of
+    this program says of itself: ``licence`` and ``steps``, if it is one."""
 
     network: nn.Module
     name: str
     sha256: str
     parameters: int
+    about: dict[str, Any]
 
 
 def load_trained(solver: str, weights: str | os.PathLike[str], device: torch.device | str = "cpu") -> Trained:
@@ -54,4 +58,15 @@ def _load(solver: str, path: Path, state: tuple[int, int], device: str) -> Train
         while part := file.read(2**20):
             digest.update(part)
     count = sum(p.numel() for p in network.parameters())
-    return Trained(network.to(device), path.name, digest.hexdigest(), count)
+    return Trained(network.to(device), path.name, digest.hexdigest(), count, _about(path))
+
+
+def _about(path: Path) -> dict[str, Any]:
+    if path.suffix != ".safetensors":
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(ABOUT, "{}")
+    about: dict[str, Any] = parse_json(text, f"metadata of '{path}'", remedy="get the file again", kind=dict)
+    return about

@@ -185,12 +185,18 @@ def told_of(**priors: Any) -> dict[str, Any]:
 
 
 def _told_of_weights(plan: Plan, device: torch.device) -> dict[str, Any]:
-    """File and sha256 of a trained network; whose licence it has, its file does not say."""
+    """File and sha256 of a trained network; licence and steps where its file says them."""
     if plan.weights is None:
         return {}
     found = load_trained(plan.solver, plan.weights, device)
-    told = {"licence": "not stated", "trained": None, "sha256": found.sha256, "parameters": found.parameters}
-    return {"weights": {"name": found.name, **told}}
+    told = {
+        "name": found.name,
+        "licence": found.about.get("licence", "not stated"),
+        "trained": found.about.get("steps"),
+        "sha256": found.sha256,
+        "parameters": found.parameters,
+    }
+    return {"weights": told}
 
 
 def not_used(chosen: DeblurSettings) -> list[str]:

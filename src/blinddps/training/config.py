@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from blinddps.core import InputError, unknown_name
 
-__all__ = ["NetworkConfig", "TrainConfig", "configure", "recipe"]
+from .restorer_config import RESTORER_RECIPES, RestorerConfig
+from .run_config import LINE, RunConfig
 
-_LINE = r"^[^\x00-\x1f\x7f]+$"
+__all__ = ["NetworkConfig", "TrainConfig", "configure", "recipe"]
 
 
 class NetworkConfig(BaseModel):
@@ -55,98 +56,61 @@ class NetworkConfig(BaseModel):
         return self
 
 
-class TrainConfig(BaseModel):
-    """All settings of one run. ``sizes`` are drawn per step with ``size_weights``; noise levels as in Karras et al.
+class TrainConfig(RunConfig):
+    """All settings of a run that trains a prior. Noise levels as in Karras et al.
     2022: ``log sigma ~ N(p_mean, p_std^2)``, a share ``uniform_share`` uniform in the schedule's step instead. The
     network models ``(x_0 - data_mean) / data_std``, and ``sigma`` is the noise of that. ``weighting`` of a sample's
     loss by its level, with ``SNR = 1 / sigma^2``: ``min_snr`` that of Hang et al. 2023, ``min(SNR, 5)`` of the error of
-    ``x0_hat``; ``none`` of the network's own target.
-    ``sources`` are CSV files of the pictures' licences (columns ``file``, ``licence``, ``url``, ``repo``). Pictures of
-    a licence that ``leave_out`` names are not read; whose the others are stands in ``ATTRIBUTION.md`` of the prior.
-    ``tensorboard`` also writes the log for TensorBoard (extra ``train``)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    ``x0_hat``; ``none`` of the network's own target."""
 
     unknown: Literal["kernel", "image", "tilt"]
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
-    data: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-    leave_out: tuple[str, ...] = ()
     channels: int = Field(default=3, ge=1, le=1024)
-    sizes: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(default=(64,), min_length=1, max_length=1000)
-    size_weights: tuple[float, ...] = ()
     any_size: bool = False
-    random_scale: float = Field(default=1.0, gt=0, le=1, description="smallest scale a picture is reduced to first")
-    flip: bool = True
-    grey_share: float = Field(default=0.0, ge=0, le=1)
-    mixture: dict[str, float] = {"motion": 5 / 6, "gaussian": 1 / 6}
+    mixture: dict[str, float] = Field(default={"motion": 5 / 6, "gaussian": 1 / 6})
     network: NetworkConfig = NetworkConfig()
     prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
     weighting: Literal["none", "min_snr"] = "none"
-    steps: PositiveInt = 100_000
-    batch_size: PositiveInt = 16
-    learning_rate: float = Field(default=4e-4, gt=0)
-    warmup: PositiveInt = 200
-    decay_steps: int = Field(default=0, ge=0, description="the rate falls to zero over the last so many steps")
-    weight_decay: float = Field(default=0.0, ge=0)
-    ema: float = Field(default=0.999, ge=0, lt=1)
     p_mean: float = -0.4
     p_std: float = Field(default=1.4, gt=0)
     uniform_share: float = Field(default=0.2, ge=0, le=1)
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    seed: int = 0
-    log_every: PositiveInt = 50
-    save_every: PositiveInt = 250
-    sample_every: PositiveInt = 2000
-    tensorboard: bool = False
-    units: str = Field(default="[-1, 1]", min_length=1, max_length=500, pattern=_LINE)
+    units: str = Field(default="[-1, 1]", min_length=1, max_length=500, pattern=LINE)
     scale: float = Field(default=1.0, ge=1e-6, le=1e6, description="physical value of 1 in the prior's range")
     data_mean: float = Field(default=0.0, ge=-1e3, le=1e3)
     data_std: float = Field(default=1.0, ge=1e-3, le=1e2)
-    licence: str = Field(default="unknown", min_length=1, max_length=500, pattern=_LINE)
+
+    @property
+    def size_multiple(self) -> int:
+        return self.network.size_multiple
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
-        multiple = self.network.size_multiple
-        for size in self.sizes:
-            if size % multiple:
-                raise ValueError(f"size {size} is no multiple of {multiple}, which the network's levels need")
-        if self.size_weights and len(self.size_weights) != len(self.sizes):
-            raise ValueError(f"{len(self.size_weights)} size_weights for {len(self.sizes)} sizes; give one for each")
-        if self.size_weights and (min(self.size_weights) < 0 or sum(self.size_weights) <= 0):
-            raise ValueError(f"size_weights {self.size_weights} must not be negative and not all zero")
         if self.unknown == "kernel" and self.channels != 1:
             raise ValueError(f"a kernel has one channel, not {self.channels}; set channels = 1")
         if self.unknown == "tilt" and (self.channels != 2 or self.data):
             raise ValueError(f"a tilt has two channels, not {self.channels}, and no data: fields are generated")
         if self.sources and self.unknown != "image":
             raise ValueError(f"sources are of pictures, which a {self.unknown} prior has none of; leave them out")
-        if self.leave_out and not self.sources:
-            raise ValueError("leave_out needs sources, tables that tell each picture's licence")
         if self.unknown == "image" and not self.data:
             raise ValueError("an image prior needs data: give a folder or a tar of images")
         return self
 
-    @property
-    def main_size(self) -> int:
-        """The size most steps have."""
-        weights = self.size_weights or (1.0,) * len(self.sizes)
-        return self.sizes[weights.index(max(weights))]
 
-
-def configure(settings: Mapping[str, Any]) -> TrainConfig:
-    """``TrainConfig(**settings)``, with what is wrong told in one sentence.
+def configure(settings: Mapping[str, Any]) -> TrainConfig | RestorerConfig:
+    """``TrainConfig(**settings)``, or ``RestorerConfig`` where ``unknown`` is ``restorer``, with what is wrong told in
+    one sentence.
 
     Raises:
         InputError: an unknown or missing setting, or a value out of its range.
     """
+    kind = RestorerConfig if settings.get("unknown") == "restorer" else TrainConfig
     try:
-        return TrainConfig(**settings)
+        return kind(**settings)
     except ValidationError as error:
         first = error.errors()[0]
         *parents, field = [str(part) for part in first["loc"]] or ["settings"]
         if first["type"] == "extra_forbidden":
-            known = NetworkConfig.model_fields if parents == ["network"] else TrainConfig.model_fields
+            inner = kind.model_fields["network"].annotation
+            known = inner.model_fields if parents == ["network"] and inner is not None else kind.model_fields
             raise InputError(unknown_name("training setting", field, known)) from None
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
@@ -158,13 +122,14 @@ def configure(settings: Mapping[str, Any]) -> TrainConfig:
 
 
 def recipe(name: str) -> dict[str, object]:
-    """Settings of the shipped priors; anything can be overridden. Chosen for two CPU cores. What a prior's own runs had
-    beside these (steps, rates, levels of later runs) is in its model card.
+    """Settings of the shipped priors, and of networks that restore; anything can be overridden. Chosen for two CPU
+    cores. What a prior's own runs had beside these (steps, rates, levels of later runs) is in its model card.
 
     Raises:
         InputError: no recipe has this name.
     """
     recipes: dict[str, dict[str, object]] = {
+        **RESTORER_RECIPES,
         "kernel": {
             "unknown": "kernel",
             "channels": 1,

@@ -19,7 +19,7 @@ from blinddps.simulate import kernel_set, read_kernel_database, tilt_set
 from .sources import attribution, chosen, read_sources
 
 if TYPE_CHECKING:
-    from .config import TrainConfig
+    from .tasks import AnyConfig
 
 __all__ = [
     "Data",
@@ -42,7 +42,7 @@ class Data(Protocol):
     def batch(self, items: Sequence[int], size: int) -> Tensor: ...
 
 
-def make_data(config: TrainConfig) -> Data:
+def make_data(config: AnyConfig) -> Data:
     """The data a configuration names: generated kernels or tilt fields, a database of kernels, or pictures.
 
     Raises:
@@ -74,7 +74,7 @@ def make_data(config: TrainConfig) -> Data:
     )
 
 
-def attribution_of(config: TrainConfig) -> str | None:
+def attribution_of(config: AnyConfig) -> str | None:
     """``ATTRIBUTION.md`` of a configuration with ``sources``: the pictures that are read, no others.
 
     Raises:
@@ -87,7 +87,7 @@ def attribution_of(config: TrainConfig) -> str | None:
     return attribution(config.name, (table[PurePath(name).name] for _, name, _ in used))
 
 
-def _wanted(config: TrainConfig) -> Callable[[str], bool] | None:
+def _wanted(config: AnyConfig) -> Callable[[str], bool] | None:
     return chosen(read_sources(config.sources), config.leave_out) if config.sources else None
 
 

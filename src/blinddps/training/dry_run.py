@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from .config import TrainConfig
 from .data import ImageData, make_data
 from .optimisation import Optimisation
+from .tasks import AnyConfig, task_of
 
 __all__ = ["dry_run"]
 
 
-def dry_run(config: TrainConfig, *, device: str = "cpu") -> dict[str, Any]:
+def dry_run(config: AnyConfig, *, device: str = "cpu") -> dict[str, Any]:
     """Read the data, build the network, take two steps at each size, the second one timed. Writes nothing.
 
     Returns:
@@ -29,14 +29,14 @@ def dry_run(config: TrainConfig, *, device: str = "cpu") -> dict[str, Any]:
         InputError: as :func:`make_data`, or the gradient is not finite.
     """
     data = make_data(config)
-    run = Optimisation(config, device)
+    run = task_of(config).begin(config, device)
     on_gpu = device.startswith("cuda")
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     items = range(config.batch_size)
     seconds, flop, first_loss = {}, {}, None
     for size in dict.fromkeys(config.sizes):
-        flop[size] = _flop_per_sample(run, config, size) / 1e9
+        flop[size] = _flop_per_sample(run, size) / 1e9
         for _ in range(2):  # the first also pays for what is set up once
             begun = time.perf_counter()
             rows, _, _ = run.advance(data.batch(items, size), items)
@@ -59,15 +59,13 @@ def dry_run(config: TrainConfig, *, device: str = "cpu") -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _flop_per_sample(run: Optimisation, config: TrainConfig, size: int) -> int:
+def _flop_per_sample(run: Optimisation, size: int) -> int:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    block = config.network.pixel_unshuffle
-    shape = (1, config.channels * block**2, size // block, size // block)
     # the counter does not know the CPU's fused attention
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        run.network(torch.zeros(shape, device=run.device), torch.zeros(1, device=run.device))
+        run.forward_once(size)
     return int(counter.get_total_flops())
 
 

@@ -17,12 +17,11 @@ from blinddps.core.reading import read_json
 from blinddps.provenance import environment
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
-from .config import TrainConfig
 from .data import Data, attribution_of, make_data
-from .export import as_prior, write_prior, write_samples
-from .optimisation import Optimisation, size_of_step
+from .optimisation import size_of_step
 from .processes import Processes, join_processes, stop_requests
 from .run_log import RunLog, loss_summary
+from .tasks import AnyConfig, task_of
 
 __all__ = ["train"]
 
@@ -30,7 +29,7 @@ _FREE = {"steps", "decay_steps", "log_every", "save_every", "sample_every", "ten
 
 
 def train(
-    config: TrainConfig,
+    config: AnyConfig,
     out: str | Path,
     *,
     resume: bool = False,
@@ -40,11 +39,12 @@ def train(
     progress: bool = True,
     data: Data | None = None,
 ) -> Path:
-    """Train a prior; returns its folder ``out/prior``, written whenever the run saves.
+    """Train a prior, or a network that restores; returns its folder, ``out/prior`` or ``out/restorer``, written
+    whenever the run saves.
 
     ``out`` holds ``config.json``, ``environment.json`` (of this session, with the ``earlier`` ones), ``log.jsonl`` (one
     line per ``log_every`` steps: loss, loss by noise quartile, rate, gradient norm, seconds and samples so far),
-    ``checkpoint.pt``, ``samples/`` and ``prior/``. Batches, sizes and noise are functions of the seed and the step: a
+    ``checkpoint.pt``, ``samples/`` and that folder. Batches, sizes and noise are functions of the seed and the step: a
     run that is killed and resumed on the same CPU ends with the same weights, bit for bit, and the same log, save the
     seconds, as an unbroken one.
 
@@ -55,7 +55,8 @@ def train(
         config: all settings; with ``resume`` those of the run must agree, save ``steps``, ``decay_steps``, the
             ``*_every``, ``tensorboard``, ``licence`` and the places of ``data`` and ``sources``.
         resume: continue from ``out/checkpoint.pt``.
-        start_from: folder or name of a prior whose weights a new run begins with; a resumed one has its own.
+        start_from: folder or name of a prior, or file of a network that restores, whose weights a new run begins with;
+            a resumed one has its own.
         max_minutes: save and stop after so long; the run can be resumed.
         device: ``cpu``, ``cuda`` or ``cuda:0`` and so on.
         data: in place of :func:`make_data`.
@@ -63,7 +64,7 @@ def train(
     Raises:
         InputError: ``out`` holds a run and ``resume`` is false, or holds none or a damaged one and ``resume`` is true;
             settings disagree; data cannot be used; the gradient becomes non-finite; or ``out`` cannot be written.
-        PriorError: ``start_from`` is no prior.
+        PriorError: ``start_from`` is no prior, or no file of weights.
         KeyboardInterrupt: after the save that SIGINT or SIGTERM asked for.
     """
     begun = time.monotonic()
@@ -78,7 +79,8 @@ def train(
             raise InputError(
                 f"'{out}' already holds a training run; continue it with --resume or choose another folder"
             )
-        run = Optimisation(config, team.device)
+        task = task_of(config)
+        run = task.begin(config, team.device)
         window: list[Tensor] = []  # losses and noise levels since the last line of the log
         before = 0.0
         if resume:
@@ -113,10 +115,8 @@ def train(
             if team.is_main:
                 texts = {"config": config.model_dump_json(), "seconds": seconds()}
                 save_checkpoint(out, run.state() | texts | {"window": rows})
-                prior = as_prior(
-                    config, run.average, team.device, step=run.step, seconds=seconds(), environment=session
-                )
-                write_prior(prior, out, credit)
+                told = {"step": run.step, "seconds": seconds(), "environment": session}
+                task.write(config, run.average, out, credit, team.device, **told)
 
         if run.step >= config.steps:
             save()  # a kill between checkpoint and prior leaves only the latter to do
@@ -141,9 +141,7 @@ def train(
                     log.write(line)
                     bar.set_postfix(loss=f"{line['loss']:.4f}")
             if team.is_main and (run.step % config.sample_every == 0 or last):
-                write_samples(
-                    config, as_prior(config, run.average, team.device), out / "samples" / f"{run.step:08d}.png"
-                )
+                task.show(config, run.average, out / "samples" / f"{run.step:08d}.png", data, team.device)
             expired = max_minutes is not None and time.monotonic() - begun > max_minutes * 60
             ending = team.largest(2 * stop_requested() + expired)
             if run.step % config.save_every == 0 or last or ending:
@@ -152,12 +150,12 @@ def train(
                 raise KeyboardInterrupt
             if ending:
                 break
-    return out / "prior"
+    return out / task.folder
 
 
-def _check_same(stored: str, new: TrainConfig) -> None:
+def _check_same(stored: str, new: AnyConfig) -> None:
     try:
-        old = TrainConfig.model_validate_json(stored)
+        old = type(new).model_validate_json(stored)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "config"
         raise InputError(

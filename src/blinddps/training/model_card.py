@@ -9,15 +9,15 @@ from typing import Any
 from blinddps.core.atomic import atomic_write
 from blinddps.priors import PriorCard
 
-__all__ = ["write_model_card"]
+__all__ = ["MARK", "commits", "curve", "write_model_card"]
 
-_MARK = "<!-- written by blinddps train -->"
+MARK = "<!-- written by blinddps train -->"
 
 
 def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> None:
     """Write ``README.md`` into a prior folder unless a hand-written one (without our first line) is there."""
     path = folder / "README.md"
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(_MARK):
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(MARK):
         return
     run = card.training
     config, session = run["config"], run["environment"]
@@ -25,7 +25,7 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
     credit = "; the pictures are credited in `ATTRIBUTION.md`" if config.get("sources") else ""
     command = [Path(word).name if i == 0 else word for i, word in enumerate(session["command"])]
     lines = [
-        _MARK,
+        MARK,
         f"# {card.name}",
         "",
         f"Diffusion prior of the unknown `{card.unknown}` for blinddps: a diffusers unconditional pipeline folder with "
@@ -38,12 +38,12 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
         f"values of mean {card.data_mean:g} and standard deviation {card.data_std:g}",
         f"* data: {data}; licence: {card.licence}{credit}",
         f"* {run['steps']} steps, {run['samples']} samples, {run['seconds'] / 60:.0f} minutes on {session['device']} "
-        f"({session['machine']}), seed {config['seed']}, {_commits(session)}",
+        f"({session['machine']}), seed {config['seed']}, {commits(session)}",
         f"* command: `{' '.join(command)}`",
         "",
         "| step | loss | by noise quartile, low to high |",
         "|---|---|---|",
-        *(_curve(log) if log is not None else []),
+        *(curve(log) if log is not None else []),
         "",
         "All settings are in `blinddps.json`.",
         "",
@@ -52,7 +52,7 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
         temporary.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _commits(session: dict[str, Any]) -> str:
+def commits(session: dict[str, Any]) -> str:
     """``commit a``, or after a resume ``commit a from step 0, b from step 500``."""
     sessions = [*session.get("earlier", []), session]
     if len(sessions) == 1:
@@ -60,7 +60,7 @@ def _commits(session: dict[str, Any]) -> str:
     return "commit " + ", ".join(f"{s['commit']} from step {s.get('from_step', 0)}" for s in sessions)
 
 
-def _curve(log: Path, rows: int = 10) -> list[str]:
+def curve(log: Path, rows: int = 10) -> list[str]:
     """Up to ``rows`` lines of the log, evenly spaced, the last one among them."""
     if not log.exists():
         return []

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from blinddps.core import InputError, generator_for, linear_schedule
 from blinddps.priors import load_prior
 
-from .config import TrainConfig
 from .network import build_network, losses
+from .run_config import RunConfig
 
 __all__ = ["Optimisation", "learning_rate", "size_of_step", "update_average"]
 
@@ -26,16 +26,32 @@ class Optimisation:
     initial weights soon. Gradients are clipped to norm 1.
     """
 
-    def __init__(self, config: TrainConfig, device: str = "cpu") -> None:
+    config: Any
+
+    def __init__(self, config: RunConfig, device: str = "cpu") -> None:
         self.config, self.device, self.step = config, device, 0
         self.schedule = linear_schedule()
-        network = build_network(config.network, config.channels, config.main_size, seed=config.seed)
+        network = self._build()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = self.network
         self.average = self._copy()
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+            self.network.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
+
+    def _build(self) -> nn.Module:
+        config = self.config
+        return build_network(config.network, config.channels, config.main_size, seed=config.seed)
+
+    def _losses(self, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Loss and noise level of each sample, ``(B,)``."""
+        return losses(self.model, self.config, self.schedule, x0, items)
+
+    def forward_once(self, size: int) -> None:
+        """One sample of ``size`` through the network, to be counted."""
+        block = self.config.network.pixel_unshuffle
+        shape = (1, self.config.channels * block**2, size // block, size // block)
+        self.network(torch.zeros(shape, device=self.device), torch.zeros(1, device=self.device))
 
     def start_from(self, prior: str | Path) -> None:
         """Take the weights of a prior folder, or of a shipped prior by name.
@@ -79,7 +95,7 @@ class Optimisation:
         rate = learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        per_sample, sigma = losses(self.model, self.config, self.schedule, x0.to(self.device), items)
+        per_sample, sigma = self._losses(x0.to(self.device), items)
         rows = torch.stack([per_sample.detach(), sigma])
         self.optimizer.zero_grad(set_to_none=True)
         per_sample.mean().backward()
@@ -114,7 +130,7 @@ class Optimisation:
         return {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: RunConfig, step: int) -> float:
     """Linear warm-up over ``warmup`` steps, constant, then linear decay to zero over the last ``decay_steps``."""
     rate = config.learning_rate * min(1.0, (step + 1) / config.warmup)
     if config.decay_steps:
@@ -122,7 +138,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return rate
 
 
-def size_of_step(config: TrainConfig, step: int) -> int:
+def size_of_step(config: RunConfig, step: int) -> int:
     """The size of all items of a step, drawn with ``size_weights`` from ``(seed, step)``."""
     if len(config.sizes) == 1:
         return config.sizes[0]

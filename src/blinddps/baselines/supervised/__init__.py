@@ -5,8 +5,8 @@ estimates a kernel. See ``docs/baselines.md``.
 """
 
 from .common import padded
-from .load import NETWORKS, WRAPPERS, network_of, restorer
+from .load import ABOUT, NETWORKS, WRAPPERS, network_of, restorer
 from .mprnet import MPRNet
 from .nafnet import GOPRO, NAFNet
 
-__all__ = ["GOPRO", "NETWORKS", "WRAPPERS", "MPRNet", "NAFNet", "network_of", "padded", "restorer"]
+__all__ = ["ABOUT", "GOPRO", "NETWORKS", "WRAPPERS", "MPRNet", "NAFNet", "network_of", "padded", "restorer"]

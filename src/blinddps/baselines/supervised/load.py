@@ -12,13 +12,17 @@ from ...core import InputError, unknown_name
 from .mprnet import SLOPE, MPRNet
 from .nafnet import NAFNet
 
-__all__ = ["NETWORKS", "WRAPPERS", "network_of", "restorer"]
+__all__ = ["ABOUT", "NETWORKS", "WRAPPERS", "network_of", "restorer"]
 
 NETWORKS: dict[str, Any] = {"nafnet": NAFNet, "mprnet": MPRNet}
 """By the solver's name. Each has ``restore``, ``multiple`` and ``arguments``."""
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 """Under what name published files hold the tensors: BasicSR's first two, those of MPRNet, of DeblurGAN-v2."""
+
+
+ABOUT = "blinddps"
+"""Entry of a safetensors file's metadata in which this program's own say what they are: JSON."""
 
 
 def restorer(name: str, arguments: Mapping[str, Any]) -> nn.Module:

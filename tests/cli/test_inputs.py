@@ -32,7 +32,8 @@ def results(out: Path) -> dict[str, Any]:
         if path.suffix == ".json":
             record = json.loads(path.read_text())
             record.pop("seconds")
-            record["environment"].pop("command")
+            for other in ("command", "commit"):  # the checkout may be worked in
+                record["environment"].pop(other)
             found[path.name] = record
         else:
             found[path.name] = path.read_bytes()

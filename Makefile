@@ -42,5 +42,11 @@ test-web: $(INSTALLED)  ## the page in a real browser; needs chromium (apt-get i
 fuzz: $(INSTALLED)  ## feed CASES damaged inputs (10,000) to everything that reads
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz --count $(CASES) --seed $(SEED)
 
+# deepinv needs torchvision, which must not get into .venv: both go into a folder of their own, beside the rest of it.
+test-deepinv: $(INSTALLED)  ## what the bridge to deepinv does, by deepinv's own tests
+	$(BIN)/python -m pip install --quiet --upgrade --target .deepinv --no-deps -c constraints.txt deepinv torchvision einops h5py \
+		natsort matplotlib contourpy cycler fonttools kiwisolver pyparsing python-dateutil six packaging requests urllib3 idna certifi charset-normalizer
+	PYTHONPATH=.deepinv OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/bridges
+
 clean:  ## remove .venv, caches and demo-output/
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output
+	rm -rf .venv .deepinv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output

@@ -1,0 +1,116 @@
+"""Priors and operators to and from deepinv (extra ``deepinv``).
+
+deepinv's pictures are in [0, 1], those of priors here in [-1, 1]: so is every ``sigma`` half of ours.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core import InputError
+from ..core.denoiser import Denoiser
+
+__all__ = ["as_denoiser", "as_operator", "as_physics", "as_prior"]
+
+
+def as_denoiser(prior: Denoiser) -> Any:
+    """A prior as ``deepinv.models.Denoiser``: ``(D(2 x - 1, 2 sigma) + 1) / 2``.
+
+    Args:
+        prior: of pictures, ``denoiser(x, sigma)`` with ``x`` ``(B, C, H, W)`` in [-1, 1]. If it has a network, that is
+            on its own device.
+    """
+    _asked_for()
+    from deepinv.models import Denoiser as Theirs
+
+    class PriorDenoiser(Theirs):
+        def forward(self, x: Tensor, sigma: float | Tensor, **_: Any) -> Tensor:
+            """``x`` ``(B, C, H, W)`` in [0, 1]; ``sigma`` one number, or one for each picture."""
+            level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1).expand(len(x))
+            return (prior(2 * x - 1, 2 * level) + 1) / 2
+
+    return PriorDenoiser()
+
+
+def as_prior(denoiser: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    """A ``deepinv.models.Denoiser`` as a denoiser here: ``2 D((x + 1) / 2, sigma / 2) - 1``.
+
+    ``blinddps.deblur(picture, prior=as_prior(DRUNet()))``; also the prior of an :class:`~blinddps.Unknown`.
+    """
+
+    def prior(x: Tensor, sigma: Tensor) -> Tensor:
+        found: Tensor = denoiser((x + 1) / 2, sigma / 2)
+        return 2 * found - 1
+
+    prior.__name__ = type(denoiser).__name__
+    return prior
+
+
+def as_physics(operator: Callable[..., Tensor], image_size: tuple[int, int, int], **known: Tensor) -> Any:
+    """A linear operator as ``deepinv.physics.LinearPhysics``; its adjoint is the derivative's transpose.
+
+    Args:
+        operator: linear in ``image``, as :class:`~blinddps.Blur`. The range does not matter to it.
+        image_size: ``(C, H, W)``.
+        known: its other unknowns, ``(1, ...)`` or ``(B, ...)``: parameters of the physics, which a call may give anew
+            by name and ``update`` keeps.
+    """
+    _asked_for()
+    from deepinv.physics import LinearPhysics
+
+    class OperatorPhysics(LinearPhysics):
+        def __init__(self) -> None:
+            super().__init__(img_size=image_size)
+            for name, value in known.items():
+                self.register_buffer(name, value)
+
+        def A(self, x: Tensor, **given: Any) -> Tensor:
+            return operator(image=x, **self._parameters_of(given, len(x)))
+
+        def A_adjoint(self, y: Tensor, **given: Any) -> Tensor:
+            parameters = self._parameters_of(given, len(y))
+            start = y.new_zeros((len(y), *image_size))
+            back: Tensor = torch.func.vjp(lambda x: operator(image=x, **parameters), start)[1](y)[0]
+            return back
+
+        def _parameters_of(self, given: dict[str, Any], batch: int) -> dict[str, Tensor]:
+            self.update_parameters(**{n: v for n, v in given.items() if n in known and v is not None})
+            kept = {name: getattr(self, name) for name in known}
+            return {n: v.expand(batch, *v.shape[1:]) for n, v in kept.items()}
+
+    return OperatorPhysics()
+
+
+def as_operator(physics: Any, **names: str) -> Callable[..., Tensor]:
+    """A ``deepinv.physics.Physics`` as an operator: ``A((image + 1) / 2, ...)``, without its noise.
+
+    ``A`` of deepinv keeps the parameters that it is given; the operator asks a copy each time, so it remembers nothing.
+
+    Args:
+        physics: with parameters or without.
+        names: by the name of an unknown here that of its parameter there, as ``kernel="filter"`` of ``BlurFFT``.
+    """
+    own = copy.deepcopy(physics)
+
+    def operator(*, image: Tensor, **unknowns: Tensor) -> Tensor:
+        if unknowns.keys() != names.keys():
+            raise InputError(f"the operator was given {sorted(unknowns)} beside the image; it takes {sorted(names)}")
+        found: Tensor = copy.deepcopy(own).A((image + 1) / 2, **{names[n]: v for n, v in unknowns.items()})
+        return found
+
+    return operator
+
+
+def _asked_for() -> None:
+    try:
+        import deepinv  # noqa: F401
+    except (ImportError, RuntimeError) as error:  # torchvision whose compiled part does not fit torch
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"deepinv cannot be imported ({reason}); install it with pip install 'blinddps[deepinv]'"
+        ) from None

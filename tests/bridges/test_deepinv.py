@@ -1,0 +1,96 @@
+"""Priors and operators of deepinv here, and ours there. ``make test-deepinv`` runs all of it."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.tiny import tiny_prior
+
+import blinddps
+from blinddps.bridges.deepinv import as_denoiser, as_operator, as_physics, as_prior
+from blinddps.core import InputError
+from blinddps.simulate import gaussian_kernels
+
+_HERE = importlib.util.find_spec("deepinv") is not None
+there = pytest.mark.skipif(not _HERE, reason="deepinv is not installed; make test-deepinv")
+
+
+@pytest.mark.skipif(_HERE, reason="deepinv is installed")
+def test_without_deepinv_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"blinddps\[deepinv\]"):
+        as_denoiser(tiny_prior())
+
+
+def smooth(x: torch.Tensor, sigma: Any, **_: Any) -> torch.Tensor:
+    """A denoiser of pictures in [0, 1]."""
+    level = torch.as_tensor(sigma).reshape(-1, 1, 1, 1)
+    return 0.5 + (x - 0.5) / (1 + level**2)
+
+
+def test_their_denoiser_is_a_prior() -> None:
+    """``N(0, 4)`` on [-1, 1] is ``N(0.5, 1)`` on [0, 1]."""
+    x, sigma = torch.randn(2, 3, 8, 8), torch.tensor([0.5, 2.0])
+    assert torch.allclose(as_prior(smooth)(x, sigma), x * 4 / (4 + sigma.reshape(-1, 1, 1, 1) ** 2), atol=1e-6)
+    picture = np.random.default_rng(0).uniform(0.3, 0.7, (32, 32, 3)).astype(np.float32)
+    options: dict[str, Any] = {
+        "known_kernel": np.full((3, 3), 1 / 9),
+        "num_steps": 2,
+        "search": "none",
+        "device": "cpu",
+    }
+    assert blinddps.deblur(picture, prior=as_prior(smooth), **options).image.shape == picture.shape
+
+
+@there
+def test_a_prior_is_their_denoiser() -> None:
+    import deepinv
+
+    prior = tiny_prior()
+    found = as_denoiser(prior)
+    assert isinstance(found, deepinv.models.Denoiser)
+    x = torch.rand(2, 3, 16, 16)
+    one, each = found(x, 0.1), found(x, torch.tensor([0.1, 0.3]))
+    assert torch.allclose(one[0], each[0], atol=1e-6)
+    assert torch.allclose(2 * each - 1, prior(2 * x - 1, torch.tensor([0.2, 0.6])), atol=1e-6)
+
+
+@there
+@pytest.mark.parametrize("boundary", ["circular", "zero", "replicate", "valid"])
+def test_an_operator_passes_their_own_tests(boundary: Any) -> None:
+    blur = blinddps.Blur(boundary=boundary)
+    physics = as_physics(blur, (3, 16, 16), kernel=gaussian_kernels(1, 5, std=1.0))
+    x = torch.rand(2, 3, 16, 16)
+    assert float(abs(physics.adjointness_test(x))) < 1e-3
+    assert 0.9 < float(physics.compute_norm(x, squared=False, verbose=False)) < 2.0
+    other = gaussian_kernels(1, 5, std=2.0)
+    assert torch.equal(physics(x, kernel=other), blur(image=x, kernel=other.expand(2, -1, -1, -1)))
+    assert torch.equal(physics.kernel, other)  # as their physics keep what they are given
+
+
+@there
+def test_a_parameter_of_theirs_is_an_unknown_and_nothing_is_kept() -> None:
+    import deepinv
+
+    size = (1, 16, 16)
+    physics = deepinv.physics.BlurFFT(img_size=size, filter=gaussian_kernels(1, 5, std=1.0))
+    before = physics.filter.clone()
+    operator = as_operator(physics, kernel="filter")
+    assert torch.equal(physics.filter, before)
+    image, kernel = torch.rand(1, *size) * 2 - 1, gaussian_kernels(1, 5, std=2.0)
+    assert torch.allclose(operator(image=image, kernel=kernel), physics.A((image + 1) / 2, filter=kernel), atol=1e-6)
+    ours = blinddps.Blur("circular")(image=(image + 1) / 2, kernel=kernel)
+    assert torch.allclose(operator(image=image, kernel=kernel), ours, atol=1e-5)
+    with pytest.raises(InputError, match="takes"):
+        operator(image=image)
+
+
+@there
+def test_their_downsampling_is_an_operator() -> None:
+    import deepinv
+
+    operator = as_operator(deepinv.physics.Downsampling(img_size=(3, 16, 16), factor=2, filter=None))
+    assert blinddps.check_operator(operator, image=(3, 16, 16))

@@ -14,7 +14,7 @@ from scipy.signal import fftconvolve
 
 from blinddps.core.reading import read_json
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "gallery" / "make.py"
+SCRIPT = Path(__file__).parents[1] / "examples" / "gallery" / "make.py"
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tests.tiny import TINY_TRAINED, tiny_trained
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from blinddps.baselines.supervised import NAFNet, network_of, padded, restorer
 from blinddps.baselines.supervised.mprnet import ChannelAttentionBlock, MPRNet, SupervisedAttention
@@ -48,6 +49,17 @@ class TestPublished:
     def test_parameters_of_a_block(self) -> None:
         # as a public listing of NAFNet has it, of 512 channels
         assert sum(p.numel() for p in NAFBlock(512).parameters()) == 1_851_904
+
+    @pytest.mark.parametrize(
+        ("kind", "arguments", "thousands"),
+        [(NAFNet, {"width": 32}, 16), (NAFNet, {"width": 64}, 63), (MPRNet, {}, 759)],
+    )
+    def test_multiplications(self, kind: Callable[..., torch.nn.Module], arguments: Any, thousands: int) -> None:
+        """Of a picture of 256 x 256, in units of 1e9; published for NAFNet are 16 and 63."""
+        network = on_meta(kind, **arguments)
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 3, 256, 256, device="meta"))
+        assert round(counter.get_total_flops() / 2e9) == thousands
 
     def test_names_of_nafnet(self) -> None:
         layers = [

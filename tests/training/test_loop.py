@@ -24,6 +24,7 @@ from blinddps.priors import folder as prior_folder
 from blinddps.priors import load_prior, read_card, sample_prior
 from blinddps.training import ImageData, KernelData, TrainConfig, train
 from blinddps.training import loop as training_loop
+from blinddps.training import tasks as training_tasks
 from blinddps.training.checkpoint import load_checkpoint
 
 # The victim is started, killed at random moments and resumed, three times over, then left to finish; beside it an
@@ -189,7 +190,7 @@ class TestBroken:
             raise RuntimeError("killed")
 
         with monkeypatch.context() as patch:
-            patch.setattr(training_loop, "write_prior", killed)
+            patch.setattr(training_tasks, "write_prior", killed)
             with pytest.raises(RuntimeError, match="killed"):
                 train(tiny(steps=3), tmp_path, progress=False)
         assert not (tmp_path / "prior").exists()

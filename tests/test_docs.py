@@ -145,7 +145,9 @@ def assert_tree(block: str) -> None:
     rooms, package = [], ROOT / "src" / "blinddps"
     for line in block.splitlines():
         name = line.split()[0]
-        if not line.startswith(" "):
+        if not line.startswith(" ") and name.endswith(".py"):
+            assert (package / name).is_file(), name
+        elif not line.startswith(" "):
             rooms.append(name.rstrip("/"))
             assert (package / name).is_dir(), name
         else:

@@ -17,6 +17,7 @@ from blinddps.restore.candidates import searched
 from blinddps.restore.find import find_kernel
 from blinddps.restore.regions import best_regions
 from blinddps.search import Verdict, VerdictNetwork
+from blinddps.search.verdict import Trust
 
 
 class Judge(VerdictNetwork):
@@ -36,6 +37,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
 
     def set_to(*probabilities: float) -> list[float]:
         left = list(probabilities)
+        monkeypatch.setattr(searched, "trust", Trust)  # as it is made: the verdict's probability
         monkeypatch.setattr(
             searched, "verdict_network", lambda device: Judge(left.pop(0) if len(left) > 1 else left[0])
         )
@@ -134,11 +136,11 @@ def test_regions_that_are_none(given: Any) -> None:
 def test_while_it_is_doubtful_the_next_part_is_asked(
     options: dict[str, Any], blocks: np.ndarray, judged: Callable[..., list[float]], small_parts: None
 ) -> None:
-    left = judged(0.3, 0.7, 0.1)
+    left = judged(0.3, 0.85, 0.1)
     found = find_kernel(blocks, **options)
-    assert [sure for _, sure in found.regions] == pytest.approx([0.3, 0.7])
+    assert [sure for _, sure in found.regions] == pytest.approx([0.3, 0.85])
     assert found.region == found.regions[1][0]
-    assert found.confidence == pytest.approx(0.7)
+    assert found.confidence == pytest.approx(0.85)
     assert "the surest of 2 that were asked" in found.notes[-1]
     assert left == [0.1]
     assert "kernel" not in found.nfe  # no diffusion was asked

@@ -188,7 +188,7 @@ def test_names_and_kernels_that_cannot_be_used(picture: Picture, tmp_path: Path)
             "the known kernel is 3 x 33 pixels and the picture 32 x 32; give the part of it that is not",
         ),
         ("/nowhere/k.npy", "kernel '/nowhere/k.npy' does not exist; check the path"),
-        (tmp_path / "k.png", r"kernel '.*k.png' is no .npy file; save the array with numpy.save"),
+        (tmp_path / "k.png", r"cannot read kernel '.*k.png': the file is empty; get a fresh copy"),
         (tmp_path / "empty.npy", "cannot read kernel '.*empty.npy': it holds no array of numbers"),
         (tmp_path / "text.npy", "cannot read kernel '.*text.npy': it holds no array of numbers"),
         (tmp_path / "objects.npy", "cannot read kernel '.*objects.npy': it holds no array of numbers"),

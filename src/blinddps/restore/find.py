@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core import InputError, Outcome, Step, isolated
+from .candidates.searched import TRUSTED
 from .memory import refuse_beyond
 from .plan import Cards, name_of
 from .regions import LEAST_SIDE, Region, best_regions, region_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FoundKernel", "find_kernel", "kernel_by_region", "regions_of"]
 
 PARTS = {"quick": 1, "usual": 2, "best": 4}  # of the picture that are asked, at most
-ENOUGH = {"quick": 0.0, "usual": 0.5, "best": 0.9}  # probability from which no further part is asked
+ENOUGH = {"quick": 0.0, "usual": TRUSTED, "best": 0.9}  # confidence from which no further part is asked
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -170,3 +171,14 @@ def test_more_frames_than_fit_are_refused_before_any_is_made(
         assert sentence in capsys.readouterr().err
     with pytest.raises(InputError, match="frames is 10001; give a number from 1 to 10000"):
         app([*call, "--frames", "10001", "--overwrite"])
+
+
+def test_the_command_line_begins_where_the_library_does() -> None:
+    """Its ``--restarts`` was 1, which left the search along edges out, and with it the first step."""
+    from blinddps.cli.turbulence import turbulence
+    from blinddps.restore import TurbulenceSettings
+    from blinddps.restore.settings import from_text
+
+    options = {name: p.default for name, p in inspect.signature(turbulence).parameters.items()}
+    given = {name: value for name, value in options.items() if value is not inspect.Parameter.empty}
+    assert from_text(TurbulenceSettings, given) == TurbulenceSettings()

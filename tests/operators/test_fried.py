@@ -55,6 +55,14 @@ def test_the_fit_finds_what_was_given(given: float, exposure: Exposure) -> None:
     assert likeness > 0.999
 
 
+def test_a_piece_far_off_lowers_the_likeness_and_not_the_fit() -> None:
+    kernel = 0.85 * fried_kernel(32, 3.0)[0, 0]
+    kernel[26:32, 26:31] += 0.005  # such a piece moved the centroid by pixels, and the likeness to 0.2
+    found, likeness = fit_d_over_r0(kernel)
+    assert found == pytest.approx(3.0, rel=0.1)
+    assert 0.9 < likeness < 0.99
+
+
 def test_what_is_no_seeing_is_told_by_its_likeness() -> None:
     streak = torch.zeros(31, 31)
     streak[15, 3:28] = 1 / 25

@@ -308,7 +308,18 @@ def test_a_kernel_that_cannot_be_trusted_is_the_next_steps(
         assert "too many to find image, kernel and tilts of together" in result.notes[-1]
     else:
         assert result.kept == "restored"
-    assert "with no blur taken off: the kernel is doubtful (0 % sure)" in result.outcome[0].message
+    assert "with no blur taken off: nothing judged the kernel" in result.outcome[0].message
+
+
+@pytest.mark.parametrize("options", [{"restarts": 1}, {"search": "none"}, {"boundary": "zero"}, {"fall_back": False}])
+def test_what_has_no_search_along_edges_is_found_together_at_once(
+    seen_through_air: tuple[np.ndarray, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    _, frames = seen_through_air
+    together = restore_turbulence(frames, solver="mean")
+    monkeypatch.setattr(restoration, "restore_jointly", lambda *args: together)
+    monkeypatch.setattr(restoration, "fuse_and_judge", lambda *args: pytest.fail("no verdict can be had"))
+    assert restore_turbulence(frames, **options) is together
 
 
 def test_halves_that_differ_are_not_deblurred(

@@ -70,12 +70,14 @@ def turbulence(
     ] = "auto",
     samples: Annotated[int, Option(help="Draws from the posterior.")] = 1,
     restarts: Annotated[
-        int,
+        str,
         Option(
+            metavar="auto|N",
             rich_help_panel=SOLVER,
-            help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast).",
+            help="Diffusions begun for each draw; the best goes on after 0.4 of the steps (fast). A number leaves the "
+            "search along edges out.",
         ),
-    ] = 1,
+    ] = "auto",
     solver: Annotated[
         str,
         Option(
@@ -228,7 +230,7 @@ def _restore(
     written = write_turbulence(path, results, scene, result)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
-        if outcome.status != "finished":
+        if outcome.status not in ("finished", "restored"):
             kind = "error" if outcome.status == "diverged" else "warning"
             note(kind, f"{which}{outcome.status}: {outcome.message}", path)
     if not quiet:

@@ -14,6 +14,7 @@ __all__ = ["Exposure", "fit_d_over_r0", "fried_kernel", "fried_otf"]
 
 Exposure = Literal["long", "short"]
 LARGEST = 30.0  # D / r0 that a fit goes to
+NEAR = 2  # pixels about the maximum in which the middle of a kernel is sought
 FINE = 256  # least pixels of the grid on which a kernel is made
 
 
@@ -81,8 +82,9 @@ def fit_d_over_r0(
 ) -> tuple[float, float]:
     """The ``D / r0`` whose kernel is most like ``kernel`` ``(h, w)``, and how like it is.
 
-    Likeness is the cross-correlation of both, each about its centroid: least squares but for a factor. Golden section,
-    to 0.01.
+    Likeness is the cross-correlation of both: least squares but for a factor. The kernel's middle is the centroid of
+    what has a tenth of its maximum, within two pixels of that: pieces further off would move it. The best of eight
+    values, then golden section to 0.01.
 
     Returns:
         ``D / r0`` between 0 and 30, and the likeness, at most 1. Below 0.9 the kernel is hardly of this family.
@@ -90,7 +92,10 @@ def fit_d_over_r0(
     size = max(kernel.shape) + 1 - max(kernel.shape) % 2
     k = kernel.double() / kernel.double().sum()
     y, x = (torch.arange(n, dtype=torch.float64) for n in k.shape)
-    centre = float((k.sum(1) * y).sum()), float((k.sum(0) * x).sum())
+    top, left = divmod(int(k.argmax()), k.shape[1])
+    near = ((y[:, None] - top).abs() <= NEAR) & ((x[None] - left).abs() <= NEAR) & (k >= 0.1 * k.max())
+    main = torch.where(near, k, 0.0)
+    centre = float((main.sum(1) * y).sum() / main.sum()), float((main.sum(0) * x).sum() / main.sum())
     fy = torch.fft.fftfreq(FINE, dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(FINE, dtype=torch.float64)[None]
     middle = torch.exp(2j * math.pi * (fy * centre[0] + fx * centre[1]))
@@ -103,7 +108,10 @@ def fit_d_over_r0(
         )
         return float((seen * there.conj()).real.sum() / (seen.abs().square().sum() * there.abs().square().sum()).sqrt())
 
-    low, high, golden = 0.0, LARGEST, (math.sqrt(5) - 1) / 2
+    coarse = [0.0, *(LARGEST / 2**i for i in range(6, -1, -1))]  # a piece far off makes a second maximum
+    best = max(range(len(coarse)), key=lambda i: likeness(coarse[i]))
+    low, high = coarse[max(best - 1, 0)], coarse[min(best + 1, len(coarse) - 1)]
+    golden = (math.sqrt(5) - 1) / 2
     a, b = high - golden * (high - low), low + golden * (high - low)
     at_a, at_b = likeness(a), likeness(b)
     while high - low > 0.01:
@@ -115,5 +123,5 @@ def fit_d_over_r0(
             low, a, at_a = a, b, at_b
             b = low + golden * (high - low)
             at_b = likeness(b)
-    best = (low + high) / 2
-    return best, likeness(best)
+    found = (low + high) / 2
+    return found, likeness(found)

@@ -31,6 +31,7 @@ __all__ = [
     "name_of",
     "plan_of",
     "resolve",
+    "search_of",
 ]
 
 KNOWN_STEPS, KNOWN_START = 4, 0.5  # evaluations with the kernel known, any-size priors, and the level of the first
@@ -112,7 +113,7 @@ def resolve(
         level = KNOWN_START if begun and boundary_of(settings, cards) == "valid" else 1.0
         start = level if cards.any_image else "noise"
     from_noise = start == "noise"
-    search = _search(settings, size, min(h, w), cards)
+    search = search_of(settings, size, min(h, w), cards)
     if search == "edges" and settings.kernel_size == "auto":
         size = max(size, min(h, w) // ROOM)
     num_steps = _steps(settings, cards, search) if settings.num_steps == "auto" else settings.num_steps
@@ -169,7 +170,8 @@ def _steps(settings: DeblurSettings, cards: Cards, search: str) -> int:
     return KNOWN_STEPS if search == "edges" or (known and cards.any_image) else SOLVERS[settings.solver].steps
 
 
-def _search(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> Literal["none", "edges", "draws"]:
+def search_of(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> Literal["none", "edges", "draws"]:
+    """``search``, decided where it is ``auto``; of a picture whose shorter side is ``side``."""
     if settings.solver != "fast" or settings.known_kernel is not None:
         return "none"
     if settings.search != "auto":

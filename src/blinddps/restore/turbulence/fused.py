@@ -85,7 +85,9 @@ def fuse_and_judge(
         told = f"{what}, then deblurred (two halves agree to {agreement:.2f}): "
         result = replace(_with(result, one, told), kept="deblurred")
     else:
-        doubt = f"the kernel is doubtful ({100 * confidence:.0f} % sure)"
+        doubt = "nothing judged the kernel"
+        if one.confidence is not None:
+            doubt = f"the kernel is doubtful ({100 * one.confidence:.0f} % sure)"
         if agreement is not None:
             doubt = f"deblurring makes different detail of two halves of them (agreement {agreement:.2f})"
         result = replace(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core import InputError, Step, isolated
 from ...core.stack import Stack
-from ..plan import LEAST_SEARCHED, Cards
+from ..plan import LEAST_OF_EDGES, LEAST_SEARCHED, Cards, search_of
 from ..settings import with_options
 from ..solvers import FUSIONS
 from .fused import fuse, fuse_and_judge
@@ -45,7 +45,8 @@ def restore_turbulence(
     4. ``mean``: the plain mean, where registering did not explain the frames better.
 
     It begins at 2 with settings that only that has (``tilts``, ``start``, ``tilt_start``, ``samples``, ``order``,
-    ``kernel_per_frame``), a prior of one size, ``search`` of ``none``, or frames below 64 pixels.
+    ``kernel_per_frame``), with what has no search along edges (a prior of one size, ``search`` of ``none``, a number of
+    ``restarts`` or ``scales``), and with frames below 64 pixels.
 
     Args:
         frames: one picture, or a list of frames of one scene, each of what :func:`deblur` takes; or a
@@ -70,7 +71,7 @@ def restore_turbulence(
     large = len(frames) * (size[0] * size[1] if side is None else side**2) > JOINTLY
     note = f"{len(frames)} frames of this size are too many to find image, kernel and tilts of together"
     automatic = replace(chosen, solver="registered", then="fast")
-    if not _can_be_judged(chosen, size, cards):
+    if not _can_be_judged(automatic, size, cards):
         if not large:
             return restore_jointly(_in_memory(frames), chosen, on_step)
         found = fuse(frames, automatic, on_step, on_fused)
@@ -92,8 +93,10 @@ def restore_turbulence(
 
 def _can_be_judged(chosen: TurbulenceSettings, size: tuple[int, int], cards: Cards) -> bool:
     """Whether the kernel of what frames of this size become is sought along edges, which has a verdict."""
-    fits = chosen.fall_back and chosen.search != "none" and min(size) >= LEAST_SEARCHED
-    return fits and cards.any_image
+    if not chosen.fall_back or min(size) < LEAST_SEARCHED:
+        return False
+    kernel = LEAST_OF_EDGES if isinstance(chosen.kernel_size, str) else chosen.kernel_size
+    return search_of(chosen.of_then(), kernel, min(size), cards) == "edges"
 
 
 def _asks_for_joint(chosen: TurbulenceSettings) -> bool:

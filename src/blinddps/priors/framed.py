@@ -9,14 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blinddps.core import Denoiser, ErrorSpectrum, InputError, NoiseSchedule, natural_spectrum
+from blinddps.core import Denoiser, InputError, natural_spectrum
 from blinddps.core.spectrum import filtered
+
+from .around import Around
 
 __all__ = ["Framed"]
 
 
 @dataclass(frozen=True)
-class Framed:
+class Framed(Around):
     """``prior`` in the middle ``side`` x ``side`` pixels of a picture; its edges go on around.
 
     What lies beyond the border of a measurement is seen by its blur alone. With ``m = D(x, sigma)`` of the middle,
@@ -34,16 +36,6 @@ class Framed:
 
     prior: Denoiser
     side: int
-
-    @property
-    def schedule(self) -> NoiseSchedule | None:
-        """Noise levels of ``prior``, if it has any of its own."""
-        return getattr(self.prior, "schedule", None)
-
-    @property
-    def error_spectrum(self) -> ErrorSpectrum | None:
-        """Of ``prior``, if it has one: of the middle."""
-        return getattr(self.prior, "error_spectrum", None)
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
         height, width = x.shape[-2:]

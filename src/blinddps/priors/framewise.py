@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blinddps.core import Denoiser, ErrorSpectrum, NoiseSchedule
+from blinddps.core import Denoiser
+
+from .around import Around
 
 __all__ = ["Framewise"]
 
 
 @dataclass(frozen=True)
-class Framewise:
+class Framewise(Around):
     """``count`` independent draws of ``prior`` as one unknown: ``(B, count * C, H, W)``, frame after frame.
 
     Frames pass the network ``at_once`` at a time, which bounds the memory and cannot change the result. A learned
@@ -23,16 +25,6 @@ class Framewise:
     prior: Denoiser
     count: int
     at_once: int = 16
-
-    @property
-    def schedule(self) -> NoiseSchedule | None:
-        """Noise levels of ``prior``, if it has any of its own."""
-        return getattr(self.prior, "schedule", None)
-
-    @property
-    def error_spectrum(self) -> ErrorSpectrum | None:
-        """Of ``prior``, if it has one."""
-        return getattr(self.prior, "error_spectrum", None)
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
         frames = x.unflatten(1, (self.count, -1)).flatten(0, 1)

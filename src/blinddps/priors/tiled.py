@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from blinddps.core import Denoiser, ErrorSpectrum, InputError, NoiseSchedule
+from blinddps.core import Denoiser, InputError
+
+from .around import Around
 
 __all__ = ["Tiled"]
 
 
 @dataclass(frozen=True)
-class Tiled:
+class Tiled(Around):
     """Evaluate ``prior`` on overlapping tiles of ``tile`` pixels, blended with linear ramps over ``overlap`` pixels.
 
     Only the network sees tiles: state, measurement and operator stay global, so all tiles share one kernel. Each
@@ -34,16 +36,6 @@ class Tiled:
                 f"tile {self.tile} and overlap {self.overlap} do not fit; give a tile of at least 1 pixel and an "
                 "overlap of at most half of it"
             )
-
-    @property
-    def schedule(self) -> NoiseSchedule | None:
-        """Noise levels of ``prior``, if it has any of its own."""
-        return getattr(self.prior, "schedule", None)
-
-    @property
-    def error_spectrum(self) -> ErrorSpectrum | None:
-        """Of ``prior``, if it has one."""
-        return getattr(self.prior, "error_spectrum", None)
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
         h, w = x.shape[-2:]

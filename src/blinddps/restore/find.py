@@ -33,9 +33,9 @@ class FoundKernel:
     Attributes:
         kernel: ``(h, w)`` float32, non-negative, sum one, true convolution, origin at ``(h // 2, w // 2)``: what
             ``deblur(known_kernel=)`` takes.
-        outcome: ``restored`` (rather right than wrong), ``doubtful``, ``finished`` (nothing judged it), ``rejected`` or
+        outcome: ``restored`` (at least 80 % sure), ``doubtful``, ``finished`` (nothing judged it), ``rejected`` or
             ``diverged``.
-        confidence: probability that it is right, by the learned verdict; ``None`` where nothing judged it.
+        confidence: probability that it is right (``docs/search.md``); ``None`` where nothing judged it.
         region: ``(x, y, width, height)`` of the part of the picture on which it was found, if it was a part.
         regions: the parts that were asked, with the confidence of each.
         preview: ``(h, w, C)`` in [0, 1], of that part: the picture by which the kernel was judged, no restoration.

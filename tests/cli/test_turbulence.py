@@ -28,6 +28,7 @@ def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, t
     made, out = tmp_path / "made", tmp_path / "out"
     simulate = ["simulate", "turbulence", tmp_path / "a.png", "--out", made]
     restore = ["turbulence", made / "a_turbulent", "--out", out, "--kernel-size", 8, *tiny]
+    screens = ["--kind", "phase-screen", "--frames", 2, "--kernel-size", 8]
     done = several(
         [
             [*simulate, "--frames", 3, "--kernel-size", 8],
@@ -38,9 +39,18 @@ def test_from_a_sharp_picture_to_a_restored_one(tmp_path: Path, several: Call, t
             ["turbulence", tmp_path / "a.png", "--out", out, "--order", "tilt-blurr"],
             ["simulate", "turbulence", tmp_path / "a.png", "--out", tmp_path / "b", "--kind", "atmosferic"],
             ["simulate", "tilts", "--out", tmp_path / "t.safetensors", "--count", 3, "--size", 16, "--quiet"],
+            [*simulate[:-1], tmp_path / "air", *screens, "--d-r0", 2],
+            [*simulate[:-1], tmp_path / "air", *screens, "--d-r0", 0],
         ]
     )
-    assert [d.code for d in done] == [0, 1, 0, 1, 1, 2, 2, 0], [d.err for d in done]
+    assert [d.code for d in done] == [0, 1, 0, 1, 1, 2, 2, 0, 0, 1], [d.err for d in done]
+    assert "did you mean 'atmospheric'" in done[6].err.replace("\n", " ")
+    assert "D / r0 is 0" in done[9].err
+    air = json.loads((tmp_path / "air" / "a_turbulent_truth.json").read_text())
+    assert air["tilt"]["d_over_r0"] == pytest.approx(2)
+    psfs = np.load(tmp_path / "air" / "a_turbulent_truth_psfs.npy")
+    assert psfs.shape == (2, 2, 2, 8, 8)
+    assert np.allclose(np.load(tmp_path / "air" / "a_turbulent_truth_kernel.npy"), psfs.mean((0, 1, 2)))
     assert "does not use" not in done[2].err
     truth = json.loads((made / "a_turbulent_truth.json").read_text())
     assert truth["files"][:3] == ["a_turbulent/001.png", "a_turbulent/002.png", "a_turbulent/003.png"]

@@ -16,12 +16,15 @@ from ..results import file_hash, picture_suffix, write_kernel
 from .console import say
 from .errors import note, report
 from .files import expand, given_path, output_names
+from .panels import InPanels
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
 
 __all__ = ["simulate"]
 
+SCREENS = "Kind phase-screen"
+GEOMETRIC = 0.3  # Rytov variance
 MOST_FRAMES = 10_000  # of a scene, each a file: more is a slip of the hand
 
 simulate = typer.Typer(
@@ -109,20 +112,42 @@ def kernels(
     say(write_kernel_database(out, count, size, seed=seed, progress=not quiet))
 
 
-@simulate.command()
+@simulate.command(cls=InPanels)
 def turbulence(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Sharp pictures, or folders of pictures.")
     ],
     out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
-    kind: Annotated[str, Option(help="Of tilt: atmospheric (stationary), or patch (the paper's).")] = "atmospheric",
+    kind: Annotated[
+        str,
+        Option(
+            help="Of tilt: atmospheric (stationary), patch (the paper's), or phase-screen: tilt and blur of one path."
+        ),
+    ] = "atmospheric",
     rms: Annotated[float, Option(help="Of atmospheric: standard deviation of each component, pixels.")] = 1.0,
     d_over_r0: Annotated[
-        float | None, Option("--d-r0", help="Of atmospheric, in place of --rms: D / r0 of a camera at Nyquist.")
+        float | None,
+        Option("--d-r0", help="D / r0. Of atmospheric, in place of --rms, at Nyquist; of phase-screen, of --cn2."),
     ] = None,
     aperture: Annotated[float, Option(help="Of atmospheric: distance over which tilt is alike, pixels.")] = 16.0,
     strength: Annotated[float, Option(help="Of patch, pixels; the paper draws 0.1 to 0.4.")] = 0.25,
-    std: Annotated[float, Option(help="Of the Gaussian blur, pixels.")] = 1.0,
+    std: Annotated[float, Option(help="Of the Gaussian blur, pixels; phase-screen has a blur of its own.")] = 1.0,
+    diameter: Annotated[float, Option(rich_help_panel=SCREENS, help="Of the lens, metres.")] = 0.1,
+    distance: Annotated[float, Option(rich_help_panel=SCREENS, help="Of the scene, metres.")] = 1000.0,
+    wavelength: Annotated[float, Option(rich_help_panel=SCREENS, help="Of light, micrometres.")] = 0.55,
+    cn2: Annotated[
+        float, Option(rich_help_panel=SCREENS, help="Strength of the air, m^(-2/3): 1e-16 weak, 1e-13 strong.")
+    ] = 1e-14,
+    pixel: Annotated[
+        float | None,
+        Option(rich_help_panel=SCREENS, help="Angle between pixels, microradians. Nyquist's unless given."),
+    ] = None,
+    outer_scale: Annotated[
+        float, Option(rich_help_panel=SCREENS, help="Of the air, metres; inf is Kolmogorov's spectrum.")
+    ] = float("inf"),
+    psf_every: Annotated[
+        float, Option(rich_help_panel=SCREENS, help="Pixels between the blurs of a frame, blended in between.")
+    ] = 32.0,
     kernel_size: Annotated[int, Option(help="Side of the kernel, in pixels.")] = 32,
     order: Annotated[str, Option(help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
     frames: Annotated[int, Option(help="Frames of each scene, each with its own tilt and noise.")] = 1,
@@ -139,37 +164,72 @@ def turbulence(
       NAME_turbulent.png      or with --frames the folder NAME_turbulent of 001.png, 002.png, ...
       NAME_turbulent_truth_tilt.npy     float32 (frames, 2, H, W), pixels right and down; ..._tilt.png: the first
       NAME_turbulent_truth_kernel.npy, NAME_turbulent_truth_kernel.png, NAME_turbulent_truth.json
+      NAME_turbulent_truth_psfs.npy     of phase-screen: float32 (frames, rows, columns, h, w); the kernel is their mean
+
+    phase-screen follows waves through six screens between scene and lens: every pixel has the tilt, and every point
+    of a grid the short-exposure blur, of the air that its own light crosses. The record has r0 and D / r0.
     """
     from ..core import InputError
     from ..core.outputs import refuse_conflicts
     from ..io import ensure_output_dir
-    from ..simulate import atmospheric_tilts, gaussian_kernels, patch_tilts, tilt_rms
+    from ..simulate import TurbulentPath, atmospheric_tilts, gaussian_kernels, patch_tilts, phase_screens, tilt_rms
 
     if not 1 <= frames <= MOST_FRAMES:
         raise InputError(f"frames is {frames}; give a number from 1 to {MOST_FRAMES}")
     strength_px = rms if d_over_r0 is None else tilt_rms(d_over_r0)
-    makers: dict[str, Callable[..., Any]] = {
-        "atmospheric": lambda size, n: atmospheric_tilts(
-            frames, size, rms=strength_px, aperture=aperture, seed=seed, start=n
-        ),
-        "patch": lambda size, n: patch_tilts(frames, size, strength=strength, seed=seed, start=n),
+    told: dict[str, Any] = {
+        "tilt": {"kind": kind} | ({"strength": strength} if kind == "patch" else {"rms": strength_px}),
+        "kernel": {"kind": "gaussian", "std": std},
     }
+    if kind == "atmospheric":
+        told["tilt"]["aperture"] = aperture
+    kernel = gaussian_kernels(1, kernel_size, std=std)
+    makers: dict[str, Callable[..., Any]] = {
+        "atmospheric": lambda size, n: (
+            atmospheric_tilts(frames, size, rms=strength_px, aperture=aperture, seed=seed, start=n),
+            kernel,
+        ),
+        "patch": lambda size, n: (patch_tilts(frames, size, strength=strength, seed=seed, start=n), kernel),
+    }
+    if kind == "phase-screen":
+        others = {
+            "aperture": diameter,
+            "distance": distance,
+            "wavelength": 1e-6 * wavelength,
+            "pixel": None if pixel is None else 1e-6 * pixel,
+            "outer_scale": outer_scale,
+        }
+        if d_over_r0 is None:
+            air = TurbulentPath(cn2=cn2, **others)
+        elif not d_over_r0 > 0:
+            raise InputError(f"D / r0 is {d_over_r0}; give a number above 0")
+        else:
+            air = TurbulentPath.of_r0(diameter / d_over_r0, **others)
+        if air.scintillation > GEOMETRIC:
+            note(
+                "note",
+                f"the light of this path would scintillate (Rytov variance {air.scintillation:.2g}, and geometric "
+                f"screens hold up to {GEOMETRIC}); give a shorter --distance or weaker air for what a camera would see",
+            )
+        told = {"tilt": {"kind": kind} | air.told(), "kernel": {"kind": kind, "psf_every": psf_every}}
+
+        def by_screens(size: tuple[int, int], n: int) -> tuple[Any, Any]:
+            seen = phase_screens(frames, size, air, kernel_size=kernel_size, psf_every=psf_every, seed=seed, start=n)
+            return seen.tilt, seen.psfs
+
+        makers[kind] = by_screens
     if kind not in makers:
         from ..core import unknown_name
 
-        raise typer.BadParameter(unknown_name("kind of tilt", kind, makers))
-    options = {"rms": strength_px, "aperture": aperture} if kind == "atmospheric" else {"strength": strength}
+        raise typer.BadParameter(unknown_name("kind of tilt", kind, [*makers, "phase-screen"]))
     ensure_output_dir(out)
-    kernel = gaussian_kernels(1, kernel_size, std=std)
     paths, failures = expand(inputs)
-    outputs = [_turbulent(out, name, frames) for name in output_names(paths)]
+    outputs = [_turbulent(out, name, frames, kind == "phase-screen") for name in output_names(paths)]
     refuse_conflicts(outputs, paths, overwrite)
     for i, (path, results) in enumerate(zip(paths, outputs, strict=True)):
         try:
             results.check(overwrite)
-            truth = {
-                "tilt": {"kind": kind} | options,
-                "kernel": {"kind": "gaussian", "std": std},
+            truth = told | {
                 "kernel_size": kernel_size,
                 "order": order,
                 "frames": frames,
@@ -178,7 +238,7 @@ def turbulence(
                 "seed": seed,
                 "number": i * frames,
             }
-            _turbulence(path, results, kernel, makers[kind], truth)
+            _turbulence(path, results, makers[kind], truth)
         except Exception as error:
             report(error, path)
             failures += 1
@@ -224,7 +284,7 @@ def _kernels(kernel: str, size: int, intensity: float, std: float, radius: float
     return lambda number: makers[kernel](1, size, seed=seed, start=number, **option)
 
 
-def _turbulent(out: Path, name: str, frames: int) -> Outputs:
+def _turbulent(out: Path, name: str, frames: int, screens: bool) -> Outputs:
     """Results of ``simulate turbulence``; of a scene, a numbered picture that is none would be taken for a frame."""
     from ..core.outputs import Outputs
 
@@ -237,7 +297,8 @@ def _turbulent(out: Path, name: str, frames: int) -> Outputs:
     else:
         seen = [f"{folder.name}", *(f"{folder.name}/{frame}" for frame in _frame_names(frames))]
     truth = [f"{folder.name}_truth_{kind}" for kind in ("tilt.npy", "tilt.png", "kernel.npy", "kernel.png")]
-    own = rf"{re.escape(folder.name)}(\.png|/\d{{3,}}\.png|_truth_(tilt|kernel)\.(npy|png))"
+    truth += [f"{folder.name}_truth_psfs.npy"] if screens else []
+    own = rf"{re.escape(folder.name)}(\.png|/\d{{3,}}\.png|_truth_(tilt|kernel|psfs)\.(npy|png))"
     return Outputs(out, f"{folder.name}_truth.json", [*seen, *truth], own)
 
 
@@ -287,7 +348,7 @@ def _blur(path: Path, results: Outputs, kernel: Any, truth: dict[str, Any]) -> N
     say(f"{path}: {blurred}" + (f", {clipped:.1%} of the values were clipped" if clipped > 0.001 else ""))
 
 
-def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., Any], truth: dict[str, Any]) -> None:
+def _turbulence(path: Path, results: Outputs, make: Callable[..., Any], truth: dict[str, Any]) -> None:
     import numpy as np
 
     from ..core import InputError
@@ -306,7 +367,7 @@ def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., A
             f"{truth['frames']} frames of this picture take {needed / 1e9:.1f} GB, and {room / 1e9:.1f} GB of memory "
             "are free; give fewer frames or a smaller picture"
         )
-    tilt = make(tuple(x.shape[-2:]), truth["number"])
+    tilt, kernel = make(tuple(x.shape[-2:]), truth["number"])
     y = simulate_turbulence(
         x.expand(len(tilt), -1, -1, -1),
         tilt,
@@ -320,17 +381,19 @@ def _turbulence(path: Path, results: Outputs, kernel: Any, make: Callable[..., A
     scene = results.record.name.removesuffix("_truth.json")
     seen = [f"{scene}.png"] if len(y) == 1 else [f"{scene}/{frame}" for frame in _frame_names(len(y))]
     truths = [results.name(f"truth_{kind}") for kind in ("tilt.npy", "tilt.png", "kernel.npy", "kernel.png")]
+    truths += [results.name("truth_psfs.npy")] if kernel.ndim == 5 else []
     results.begin([*seen, *truths])
     if len(y) > 1:
         ensure_output_dir(results.folder / scene)
     for frame, target in zip(y, seen, strict=True):
         dtype = np.uint8 if picture.dtype.kind == "f" else picture.dtype
         write_image(results.folder / target, from_tensor(frame[None]), like=picture, dtype=dtype)
-    array, shown, kernel_file, _ = (results.folder / name for name in truths)
-    with atomic_open(array) as file:
-        np.save(file, tilt.numpy(), allow_pickle=False)
+    array, shown, kernel_file, _, *varying = (results.folder / name for name in truths)
+    for target, values in zip([array, *varying], [tilt, kernel][: 1 + len(varying)], strict=True):
+        with atomic_open(target) as file:
+            np.save(file, values.numpy(), allow_pickle=False)
     write_image(shown, tilt_picture(tilt[0].numpy()))
-    write_kernel(kernel_file, kernel[0, 0].numpy())
+    write_kernel(kernel_file, (kernel.flatten(0, -3).mean(0)).numpy())
     record = truth | {
         "input": {"path": os.fspath(path.absolute()), "sha256": file_hash(path)},
         "environment": environment(),

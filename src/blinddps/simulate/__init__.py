@@ -10,16 +10,20 @@ from .kernels import (
     write_kernel_database,
 )
 from .measurement import simulate_blur, simulate_turbulence
+from .screens import PhaseScreens, TurbulentPath, phase_screens
 from .tilts import atmospheric_tilts, patch_tilts, tilt_rms, tilt_set, write_tilt_database
 
 __all__ = [
     "PAPER_MIXTURE",
+    "PhaseScreens",
+    "TurbulentPath",
     "atmospheric_tilts",
     "defocus_kernels",
     "gaussian_kernels",
     "kernel_set",
     "motion_kernels",
     "patch_tilts",
+    "phase_screens",
     "read_kernel_database",
     "simulate_blur",
     "simulate_turbulence",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from blinddps.core.errors import InputError, unknown_name
@@ -58,8 +59,10 @@ def simulate_turbulence(
     """``y = k * T_phi(x) + n`` (paper, eqs. 13 and 52), or with ``blur-tilt`` ``y = T_phi(k * x) + n``.
 
     Args:
-        image, kernel, sigma_y, boundary, seed, start: as for :func:`simulate_blur`.
+        image, sigma_y, boundary, seed, start: as for :func:`simulate_blur`.
         tilt: ``(B, 2, H, W)`` in pixels, see :class:`~blinddps.operators.Tilt`.
+        kernel: as for :func:`simulate_blur`; or ``(B, rows, columns, h, w)``, PSFs at points evenly from corner to
+            corner, as of :func:`~blinddps.simulate.phase_screens`: ``sum_g k_g * (b_g x)``, ``b_g`` bilinear weights.
         order: what happens first.
 
     Returns:
@@ -70,7 +73,31 @@ def simulate_turbulence(
     """
     if order not in ("tilt-blur", "blur-tilt"):
         raise InputError(unknown_name("order", order, ("tilt-blur", "blur-tilt")))
+    if kernel.ndim == 5:
+        moved = Tilt(boundary=boundary)
+
+        def blur(x: Tensor) -> Tensor:
+            return torch.cat([_blended(one[None], psfs, boundary) for one, psfs in zip(x, kernel, strict=True)])
+
+        y = blur(moved(image=image, tilt=tilt)) if order == "tilt-blur" else moved(image=blur(image), tilt=tilt)
+        return add_gaussian_noise(y, sigma_y, [generator_for(seed, "measurement", start + b) for b in range(len(y))])
     first, last = Tilt(boundary=boundary), Blur(boundary=boundary)
     model = Composed((first, last) if order == "tilt-blur" else (last, first))
     y = model(image=image, tilt=tilt, kernel=kernel)
     return add_gaussian_noise(y, sigma_y, [generator_for(seed, "measurement", start + b) for b in range(len(y))])
+
+
+def _blended(image: Tensor, psfs: Tensor, boundary: Literal["circular", "zero", "replicate", "reflect"]) -> Tensor:
+    """``image`` ``(1, C, H, W)``, each of its points spread by the PSFs ``(rows, columns, h, w)`` about it."""
+    down, right = (_hats(n, nodes).to(image) for n, nodes in zip(image.shape[-2:], psfs.shape[:2], strict=True))
+    y = torch.zeros_like(image)
+    for row, weight in zip(psfs, down, strict=True):
+        parts = image * weight[:, None] * right[:, None, None]
+        y += Blur(boundary=boundary)(image=parts, kernel=row[:, None].to(image)).sum(0, keepdim=True)
+    return y
+
+
+def _hats(length: int, nodes: int) -> Tensor:
+    """``(nodes, length)``: bilinear weights of points evenly from the first pixel to the last."""
+    place = torch.linspace(0, nodes - 1, length)
+    return (1 - (place - torch.arange(nodes)[:, None]).abs()).clamp_min(0)

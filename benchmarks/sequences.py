@@ -2,7 +2,8 @@
 
 Tilts with a correlation length of 3 to 60 pixels and a shake of the whole frame, a Gaussian blur of 1 to 2 pixels,
 sharpening, exposure that flickers, noise correlated between pixels, white areas that are saturated, JPEG. A third of
-the photographs have a sky without texture in their upper part.
+the photographs have a sky without texture in their upper part. Or tilt and blur of phase screens, D / r0 of 1 to 3,
+from 500 to 1500 metres, and the same camera.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from blinddps.core import generator_for
 from blinddps.operators import Blur, Tilt
-from blinddps.simulate import atmospheric_tilts, gaussian_kernels
+from blinddps.simulate import TurbulentPath, atmospheric_tilts, gaussian_kernels, phase_screens, simulate_turbulence
 from blinddps.training import read_pictures
 
 MARGIN = 16  # pixels rendered around the frame: what is shaken in is there
@@ -68,23 +69,36 @@ def _sky(picture: Tensor, seed: int) -> Tensor:
     return above * colour + (1 - above) * picture
 
 
-def sequence(name: str, scene: Tensor, seed: int, frames: int) -> Sequence:
-    """What a camera would make of ``scene`` in ``frames`` frames; all of it a function of ``seed`` (and the scene)."""
+def sequence(name: str, scene: Tensor, seed: int, frames: int, air: str = "tilts") -> Sequence:
+    """What a camera would make of ``scene`` in ``frames`` frames; all of it a function of ``seed`` (and the scene).
+
+    ``air``: ``tilts`` and a Gaussian blur, or phase ``screens``.
+    """
     g = generator_for(seed, "sequence")
     u = torch.rand(8, generator=g).tolist()
-    rms, length = 1 + 2 * u[0], 3 * 20 ** u[1]  # pixels along an axis; of correlation, 3 to 60
-    rms = min(rms, 0.35 * length)  # beyond it the picture would fold over itself
-    std, noise, quality = 1 + u[2], 0.006 + 0.012 * u[3], int(60 + 30 * u[4])
+    noise, quality = 0.006 + 0.012 * u[3], int(60 + 30 * u[4])
     wide = scene.shape[-1]
-    shake = (
-        torch.randn(frames, 2, 1, 1, generator=g) * 1.5 * u[5]
-        + torch.linspace(-1, 1, frames)[:, None, None, None] * 2 * u[6]
-    )
-    tilt = atmospheric_tilts(frames, wide, rms=rms, aperture=length, seed=seed) + shake
-    kernel = gaussian_kernels(1, 13, std=std)
     # a scene brighter than white is cut off there, by the camera and so in the truth
     bright = scene * (1.25 if seed % 2 else 1.0)
-    seen = Blur("replicate")(image=Tilt("bicubic")(image=bright.expand(frames, -1, -1, -1), tilt=tilt), kernel=kernel)
+    every = bright.expand(frames, -1, -1, -1)
+    if air == "screens":
+        path = TurbulentPath.of_r0(0.1 / (1 + 2 * u[0]), distance=500 + 1000 * u[1])
+        through = phase_screens(frames, wide, path, kernel_size=24, seed=seed)
+        tilt, kernel = through.tilt, through.kernel
+        seen = simulate_turbulence(every, tilt, through.psfs, sigma_y=0.0, seed=seed)
+        about = f"D/r0 {path.d_over_r0:.1f} over {path.distance:.0f} m"
+    else:
+        rms, length = 1 + 2 * u[0], 3 * 20 ** u[1]  # pixels along an axis; of correlation, 3 to 60
+        rms = min(rms, 0.35 * length)  # beyond it the picture would fold over itself
+        std = 1 + u[2]
+        shake = (
+            torch.randn(frames, 2, 1, 1, generator=g) * 1.5 * u[5]
+            + torch.linspace(-1, 1, frames)[:, None, None, None] * 2 * u[6]
+        )
+        tilt = atmospheric_tilts(frames, wide, rms=rms, aperture=length, seed=seed) + shake
+        kernel = gaussian_kernels(1, 13, std=std)
+        seen = Blur("replicate")(image=Tilt("bicubic")(image=every, tilt=tilt), kernel=kernel)
+        about = f"tilt {rms:.1f} px over {length:.0f}, blur {std:.1f}"
     seen = seen * (1 + 0.015 * torch.randn(frames, 1, 1, 1, generator=g))
     white = torch.randn(seen.shape, generator=g)
     grain = Blur("circular")(image=white, kernel=gaussian_kernels(1, 7, std=0.6))
@@ -92,7 +106,7 @@ def sequence(name: str, scene: Tensor, seed: int, frames: int) -> Sequence:
     seen = seen + 0.4 * (seen - Blur("replicate")(image=seen, kernel=gaussian_kernels(1, 9, std=1.2)))  # sharpened
     inner = slice(MARGIN, wide - MARGIN)
     cut = [_jpeg(frame[:, inner, inner].clamp(0, 1), quality) for frame in seen]
-    about = f"{name} tilt {rms:.1f} px over {length:.0f}, blur {std:.1f}, noise {noise:.3f}, jpeg {quality}"
+    about = f"{name} {about}, noise {noise:.3f}, jpeg {quality}"
     return Sequence(
         about, torch.stack(cut), bright[..., inner, inner].clamp(0, 1), tilt[..., inner, inner], kernel, noise
     )

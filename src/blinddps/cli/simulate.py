@@ -192,7 +192,7 @@ def turbulence(
         "patch": lambda size, n: (patch_tilts(frames, size, strength=strength, seed=seed, start=n), kernel),
     }
     if kind == "phase-screen":
-        others = {
+        others: dict[str, Any] = {
             "aperture": diameter,
             "distance": distance,
             "wavelength": 1e-6 * wavelength,
@@ -389,8 +389,8 @@ def _turbulence(path: Path, results: Outputs, make: Callable[..., Any], truth: d
         dtype = np.uint8 if picture.dtype.kind == "f" else picture.dtype
         write_image(results.folder / target, from_tensor(frame[None]), like=picture, dtype=dtype)
     array, shown, kernel_file, _, *varying = (results.folder / name for name in truths)
-    for target, values in zip([array, *varying], [tilt, kernel][: 1 + len(varying)], strict=True):
-        with atomic_open(target) as file:
+    for held, values in zip([array, *varying], [tilt, kernel][: 1 + len(varying)], strict=True):
+        with atomic_open(held) as file:
             np.save(file, values.numpy(), allow_pickle=False)
     write_image(shown, tilt_picture(tilt[0].numpy()))
     write_kernel(kernel_file, (kernel.flatten(0, -3).mean(0)).numpy())

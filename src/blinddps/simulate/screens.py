@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,12 +63,12 @@ class TurbulentPath:
                 raise InputError(f"{name} is {value}; give a finite number above 0")
 
     @classmethod
-    def of_r0(cls, r0: float, **others: float | None) -> TurbulentPath:
+    def of_r0(cls, r0: float, **others: Any) -> TurbulentPath:
         """The path whose coherence length is ``r0`` metres; ``others`` as above, without ``cn2``."""
         if not 0 < r0 < math.inf:
             raise InputError(f"r0 is {r0}; give a number above 0, in metres")
-        one = cls(cn2=1.0, **others)  # type: ignore[arg-type]
-        return cls(cn2=(r0 / one.r0) ** (-5 / 3), **others)  # type: ignore[arg-type]
+        one = cls(cn2=1.0, **others)
+        return cls(cn2=(r0 / one.r0) ** (-5 / 3), **others)
 
     @property
     def wavenumber(self) -> float:

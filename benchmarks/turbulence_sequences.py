@@ -3,7 +3,7 @@
 ``python benchmarks/turbulence_sequences.py --photos bsds500_test_200.tar --faces faces_lfw_test_300.tar --out FILE
 --items 0-5 --methods mean,lucky,registered,held,joint``
 
-The table of ``turbulence_table.txt``: ``--items 0-15 --air both --frames 8,30 --methods
+The table of means: ``--items 0-15 --air both --frames 8,30 --methods
 mean,sharpest,lucky,dewarp,ours,known``.
 
 ``ours`` is what is returned by default, and ``known`` the same where the tilts need not be found. ``held`` and

@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-web fuzz clean
+.PHONY: help install demo lint test test-web fuzz docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,11 @@ test-web: $(INSTALLED)  ## the page in a real browser; needs chromium (apt-get i
 fuzz: $(INSTALLED)  ## feed CASES damaged inputs (10,000) to everything that reads
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz --count $(CASES) --seed $(SEED)
 
+# Sphinx and its kin get a folder of their own, too: nothing that runs needs them.
+docs: $(INSTALLED)  ## the documentation as a site, in build/docs; runs the examples, some minutes
+	$(BIN)/python -m pip install --quiet --upgrade --target .docs -c constraints.txt sphinx furo myst-parser sphinx-copybutton sphinx-gallery
+	PYTHONPATH=.docs OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -b html docs/site build/docs
+
 # deepinv needs torchvision, which must not get into .venv: both go into a folder of their own, beside the rest of it.
 test-deepinv: $(INSTALLED)  ## what the bridge to deepinv does, by deepinv's own tests
 	$(BIN)/python -m pip install --quiet --upgrade --target .deepinv --no-deps -c constraints.txt deepinv torchvision einops h5py \
@@ -49,4 +54,4 @@ test-deepinv: $(INSTALLED)  ## what the bridge to deepinv does, by deepinv's own
 	PYTHONPATH=.deepinv OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/bridges
 
 clean:  ## remove .venv, caches and demo-output/
-	rm -rf .venv .deepinv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output
+	rm -rf .venv .deepinv .docs .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output

@@ -26,10 +26,11 @@ class Tilt:
 
     so the constant field ``(1, 0)`` moves the content one pixel to the *left*.
 
-    mode: how ``x`` is read between its pixels. ``bilinear``, or ``bicubic`` (Keys 1981, a = -1/2: sharper, may
-    overshoot).
-    boundary: what is read outside the image. ``replicate``: the edge value goes on. ``reflect``: mirrored about the
-        edge pixel, which is not repeated. ``circular``: the image repeats. ``zero``: zeros.
+    Args:
+        mode: how ``x`` is read between its pixels. ``bilinear``, or ``bicubic`` (Keys 1981, a = -1/2: sharper, may
+            overshoot).
+        boundary: what is read outside the image. ``replicate``: the edge value goes on. ``reflect``: mirrored about the
+            edge pixel, which is not repeated. ``circular``: the image repeats. ``zero``: zeros.
 
     The operator remembers nothing and treats every sample of a batch on its own. It is linear in the image, and
     differentiable in both arguments, forward and backward; where ``p + phi`` is a whole number the bilinear derivative

@@ -67,6 +67,24 @@ def test_the_sharpest_are_kept_in_their_order(tmp_path: Path) -> None:
     assert sharpest(read, 1) == [1]
 
 
+@pytest.mark.parametrize("between", [1, 2], ids=["white", "correlated"])
+def test_noise_does_not_pass_for_sharpness(between: int) -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.uniform(0.2, 0.8, (12, 12)).repeat(8, 0).repeat(8, 1)
+
+    def frame(blur: int, noise: float) -> np.ndarray:
+        seen = picture
+        for axis in (0, 1):
+            seen = sum(np.roll(seen, k, axis) for k in range(-blur, blur + 1)) / (2 * blur + 1)
+        grain = rng.standard_normal((98, 98, 3))
+        grain = sum(grain[i : i + 96, j : j + 96] for i in range(between) for j in range(between)) / between
+        return (seen[..., None] + noise * grain).astype(np.float32)
+
+    given = [frame(2, 0.1), frame(1, 0.0), frame(3, 0.2), frame(0, 0.03), frame(1, 0.08)]
+    assert sharpest(given, 1) == [3]
+    assert sharpest(given, 3) == [1, 3, 4]
+
+
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no pictures"):
         read_frames(tmp_path)
@@ -179,7 +197,7 @@ def test_pages_are_walked_through_once(tmp_path: Path, monkeypatch: pytest.Monke
 
 def moving(path: Path, count: int) -> None:
     """A sharp frame at 3, blurred ones elsewhere."""
-    noise = np.random.default_rng(0).integers(0, 256, (400, 400), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (50, 50), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     with tifffile.TiffWriter(path) as tiff:
         for i in range(count):
             tiff.write(noise if i == 3 else noise // 2, photometric="minisblack", compression="zlib")

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import InputError
+from ..core.sharpness import detail
 from ..core.stack import VALUE, Frames, Stack, parts, stack_like
 from ..operators import Tilt
 from .common import luminance
-from .registration import constant, find_tilts, inverse, read_back, shifts, slopes
+from .registration import constant, find_tilts, inverse, read_back, shifts
 from .robust import robust_mean
 
 __all__ = [
@@ -58,10 +59,10 @@ def temporal_mean(y: Frames, done: Done = lambda share: None) -> Fused:
 
 
 def sharpest_frame(y: Frames, done: Done = lambda share: None) -> Fused:
-    """The frame of ``(T, C, H, W)`` whose slopes, after a Gaussian of 1 pixel, have the largest mean square."""
+    """The frame of ``(T, C, H, W)`` with most :func:`~blinddps.core.sharpness.detail`, which noise does not raise."""
     share, found = _Share(done, len(y)), []
     for part in parts(y):
-        found.append(_sharpness(y[part]).mean((1, 2, 3)))
+        found.append(detail(luminance(y[part])).mean((1, 2, 3)))
         share(part)
     best = int(torch.cat(found).argmax())
     return Fused(y[best : best + 1], _still(y))
@@ -72,15 +73,15 @@ def lucky(y: Frames, done: Done = lambda share: None) -> Fused:
 
         x[p] = sum_t w_t[p] y_t(p + s_t) / sum_t w_t[p],    w_t = (S_t / sum_t S_t)^4,
 
-    ``S_t`` the squared slopes about ``p`` (Gaussian window of 4 pixels): where a frame happens to be sharp it counts
-    more. After Fried, "Probability of getting a lucky short-exposure image through turbulence" (1978), and the local
-    selection of Aubailly, Vorontsov, Carhart and Valley (Proc. SPIE 7463, 2009).
+    ``S_t`` the :func:`~blinddps.core.sharpness.detail` about ``p`` (Gaussian window of 4 pixels): where a frame happens
+    to be sharp it counts more. After Fried, "Probability of getting a lucky short-exposure image through turbulence"
+    (1978), and the local selection of Aubailly, Vorontsov, Carhart and Valley (Proc. SPIE 7463, 2009).
     """
     moves, share = shifts(y), _Share(done, 2 * len(y))
 
     def local(part: slice) -> tuple[Tensor, Tensor]:
         still = Tilt("bicubic")(image=y[part], tilt=constant(y.shape, moves[part]))
-        return still, _window(_sharpness(still), REGION)
+        return still, _window(detail(luminance(still)), REGION).clamp_min(0)
 
     every = torch.zeros(1, *y.shape[-2:])
     for part in parts(y):
@@ -175,12 +176,6 @@ FUSIONS: dict[str, Callable[..., Fused]] = {
     "dewarp": dewarp,
     "registered": registered,
 }
-
-
-def _sharpness(y: Tensor) -> Tensor:
-    """Squared slopes ``(T, 1, H, W)``; the Gaussian keeps noise from passing for sharpness."""
-    right, down = slopes(_window(luminance(y), 1.0))
-    return right.square() + down.square()
 
 
 def _window(x: Tensor, std: float) -> Tensor:

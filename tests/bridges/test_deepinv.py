@@ -11,7 +11,7 @@ import torch
 from tests.tiny import tiny_prior
 
 import blinddps
-from blinddps.bridges.deepinv import as_denoiser, as_operator, as_physics, as_prior
+from blinddps.bridges.deepinv import as_denoiser, as_operator, as_physics, as_prior, as_reconstructor, kernels_of
 from blinddps.core import InputError
 from blinddps.simulate import gaussian_kernels
 
@@ -94,3 +94,40 @@ def test_their_downsampling_is_an_operator() -> None:
 
     operator = as_operator(deepinv.physics.Downsampling(img_size=(3, 16, 16), factor=2, filter=None))
     assert blinddps.check_operator(operator, image=(3, 16, 16))
+
+
+@there
+def test_their_kernels_blur_here() -> None:
+    from deepinv.physics.generator import MotionBlurGenerator, SigmaGenerator
+
+    generator = MotionBlurGenerator((9, 9))
+    kernels, again = (kernels_of(generator, 3, seed=5) for _ in range(2))
+    assert torch.equal(kernels, again)
+    assert kernels.shape == (3, 1, 9, 9)
+    assert float(kernels.min()) >= 0
+    assert torch.allclose(kernels.sum((1, 2, 3)), torch.ones(3), atol=1e-5)
+    assert blinddps.Blur()(image=torch.rand(3, 1, 16, 16), kernel=kernels).shape == (3, 1, 16, 16)
+    with pytest.raises(InputError, match=r"SigmaGenerator makes \['sigma'\]; give one that makes 'filter'"):
+        kernels_of(SigmaGenerator(), 3)
+
+
+@there
+def test_deblur_is_their_reconstructor() -> None:
+    import deepinv
+
+    kernel = gaussian_kernels(1, 5, std=1.0)
+    physics = deepinv.physics.Blur(filter=kernel, padding="replicate")
+    y = physics(torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    blind = as_reconstructor(solver="pan-l0", kernel_size=5, noise=0.01)
+    assert isinstance(blind, deepinv.models.Reconstructor)
+    x, parameters = blind(y, physics, seed=0)
+    assert x.shape == y.shape
+    filters = parameters["filter"]
+    assert filters.shape[:2] == (2, 1)
+    assert torch.allclose(filters.sum((1, 2, 3)), torch.ones(2), atol=1e-4)
+    # as their blur takes them
+    uneven = torch.rand(1, 1, 5, 5)
+    ours = blinddps.Blur("replicate")(image=x, kernel=uneven.expand(2, -1, -1, -1))
+    assert torch.allclose(physics(x, filter=uneven), ours, atol=1e-4)
+    alone = blinddps.deblur(y[1, 0].numpy(), solver="pan-l0", kernel_size=5, noise=0.01, seed=1)
+    assert np.allclose(x[1, 0].numpy(), alone.image.squeeze(), atol=1e-6)

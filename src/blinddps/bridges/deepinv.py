@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..baselines.common import pad_kernel
 from ..core import InputError
 from ..core.denoiser import Denoiser
 
-__all__ = ["as_denoiser", "as_operator", "as_physics", "as_prior"]
+__all__ = ["as_denoiser", "as_operator", "as_physics", "as_prior", "as_reconstructor", "kernels_of"]
 
 
 def as_denoiser(prior: Denoiser) -> Any:
@@ -104,6 +105,60 @@ def as_operator(physics: Any, **names: str) -> Callable[..., Tensor]:
         return found
 
     return operator
+
+
+def as_reconstructor(**options: Any) -> Any:
+    """:func:`blinddps.deblur` as a blind ``deepinv.models.Reconstructor``.
+
+    ``reconstructor(y, physics=None, seed=0)`` gives ``x`` ``(B, C, H, W)`` in [0, 1], and the parameters that were
+    found, ``{"filter": kernels (B, 1, h, w)}``, as ``deepinv.physics.Blur`` takes them. The physics is not looked at:
+    nothing is known of it. Each picture is restored by itself, picture ``i`` with ``seed + i``.
+
+    Args:
+        options: of :func:`blinddps.deblur`.
+    """
+    _asked_for()
+    from deepinv.models import Reconstructor
+
+    from ..restore import deblur
+
+    class BlindReconstructor(Reconstructor):
+        def forward(
+            self, y: Tensor, physics: Any = None, *, seed: int = 0, **_: Any
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            pictures = y.detach().clamp(0, 1).cpu().permute(0, 2, 3, 1).numpy()
+            found = [deblur(picture, **{**options, "seed": seed + i}) for i, picture in enumerate(pictures)]
+            side = max(n for one in found for n in one.kernel.shape[-2:])
+            kernels = torch.cat([pad_kernel(torch.from_numpy(one.kernel)[None, None], side) for one in found])
+            images = torch.stack(
+                [torch.from_numpy(one.image).reshape(p.shape) for one, p in zip(found, pictures, strict=True)]
+            )
+            return images.permute(0, 3, 1, 2).to(y), {"filter": kernels.to(y)}
+
+    return BlindReconstructor()
+
+
+def kernels_of(generator: Any, count: int, *, seed: int = 0) -> Tensor:
+    """Blur kernels ``(count, 1, h, w)`` of a ``deepinv.physics.generator.PhysicsGenerator``, non-negative, sum one.
+
+    For :class:`~blinddps.Blur`, to measure with kernels of another program, or, saved by ``numpy.save``, to train a
+    prior of kernels.
+
+    Args:
+        generator: one that makes a ``filter``, as ``MotionBlurGenerator`` and ``DiffractionBlurGenerator``.
+        count: how many.
+        seed: of theirs.
+
+    Raises:
+        InputError: it makes no ``filter``, or one of several channels.
+    """
+    made = generator.step(batch_size=count, seed=seed)
+    if "filter" not in made or made["filter"].ndim != 4 or made["filter"].shape[1] != 1:
+        raise InputError(
+            f"{type(generator).__name__} makes {sorted(made)}; give one that makes 'filter' (count, 1, h, w)"
+        )
+    kernels: Tensor = made["filter"].detach().clamp_min(0)
+    return kernels / kernels.sum((-2, -1), keepdim=True)
 
 
 def _asked_for() -> None:

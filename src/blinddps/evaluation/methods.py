@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Restored", "estimates_kernel", "resizes", "restore"]
 
+_OF_IMAGE = {"prior", "noise", "boundary", "num_steps", "start", "device", "dtype", "tile", "linear_light"}
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -80,15 +82,13 @@ def restore(
     """Call ``method`` with ``options`` on ``m``; ``seed`` is the solver's. Errors of the call are the caller's."""
     import blinddps
 
-    from .known import restore_known
-
     frames = [y.permute(1, 2, 0).contiguous().numpy() for y in m.y]
     if method.call == "input":
         return Restored("finished", image=frames[0])
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     result: Any
     if method.call == "known-kernel":
-        result = restore_known(m, options, seed, on_step)
+        result = _with_truth(m, frames[0], options, seed, on_step)
     elif method.call == "turbulence":
         result = blinddps.restore_turbulence(frames, seed=seed, on_step=on_step, **options)
     else:
@@ -104,7 +104,7 @@ def restore(
         outcome.message,
         image=result.image if fine else None,
         kernel=result.kernel if same_pixels and estimates_kernel(method, options) else None,
-        tilt=getattr(result, "tilt", None) if same_pixels else None,
+        tilt=result.tilt if same_pixels and method.call == "turbulence" else None,
         seconds=result.seconds,
         nfe=dict(result.nfe),
         residual=residual if math.isfinite(residual) else None,
@@ -113,3 +113,24 @@ def restore(
         notes=tuple(result.notes),
         priors=result.priors,
     )
+
+
+def _with_truth(
+    m: Measurement, frame: np.ndarray, options: dict[str, Any], seed: int, on_step: Callable[[Step], None] | None
+) -> Any:
+    """The ceiling: ``fast`` with the true kernel of ``m`` and, where there is one, the true tilt of its first frame.
+
+    Of ``options`` those of the image are used."""
+    import blinddps
+
+    from ..restore import DeblurSettings, TurbulenceSettings
+    from ..restore.settings import with_options
+    from ..restore.turbulence.joint import restore_jointly
+
+    with_options(DeblurSettings(), options)
+    of_image = {name: value for name, value in options.items() if name in _OF_IMAGE}
+    if m.tilt is None:
+        known = m.kernel[0, 0].numpy()
+        return blinddps.deblur(frame, known_kernel=known, seed=seed, on_step=on_step, **of_image)
+    settings = with_options(TurbulenceSettings(seed=seed), of_image)
+    return restore_jointly([frame], settings, on_step, known={"kernel": m.kernel, "tilt": m.tilt[:1]})

@@ -39,7 +39,7 @@ class FoundKernel:
         region: ``(x, y, width, height)`` of the part of the picture on which it was found, if it was a part.
         regions: the parts that were asked, with the confidence of each.
         preview: ``(h, w, C)`` in [0, 1], of that part: the picture by which the kernel was judged, no restoration.
-        noise, settings, nfe, notes, seconds, priors, range: as of :class:`~blinddps.restore.Deblurred`.
+        noise, settings, nfe, notes, seconds, priors, range: as of :class:`~blinddps.restore.result.Restoration`.
     """
 
     kernel: np.ndarray

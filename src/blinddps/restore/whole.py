@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core import Outcome, Step
+from ..core import Step
 from .agreement import DOUBTFUL, kernel_agreement
 from .clipped import at_white
 from .light import no_blur, tells_a_blur, unchanged
 from .plan import Cards, Plan, fit_kernel, plan_of, resolve
 from .problem import Problem, load_priors
 from .regions import Region
+from .result import Restoration
 from .run import solve_or_restart
 from .seen import see
 from .settings import DeblurSettings, find_device, unused_settings
@@ -25,8 +26,6 @@ from .told import level
 from .trained import load_trained
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..io import Picture
 
 __all__ = ["OF_THE_PAPER", "Deblurred", "not_used", "restore_at_once", "told_of"]
@@ -34,33 +33,21 @@ __all__ = ["OF_THE_PAPER", "Deblurred", "not_used", "restore_at_once", "told_of"
 OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "sparsity_norm", "projection")
 
 
-@dataclass(frozen=True)
-class Deblurred:
-    """A restoration.
+@dataclass(frozen=True, kw_only=True)
+class Deblurred(Restoration):
+    """A deblurred picture: all of :class:`~blinddps.restore.result.Restoration`, and what follows.
+
+    Of measured values (``Picture.light`` linear) 0 and 1 of ``image`` are ``Picture.low`` and ``high``, and it may leave
+    them. ``images`` are ``(samples, H, W, C)``, ``kernels`` ``(samples, h, w)``. ``residual`` of the baselines is over
+    the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there; of trained networks, which have no
+    kernel, it is ``||y - x||``: what they changed.
 
     Attributes:
-        image: ``(H, W, C)`` float32 in [0, 1], the size of the input: the first posterior sample. Of measured values
-            (``Picture.light`` linear) 0 and 1 are ``Picture.low`` and ``high``, and it may leave them.
-        kernel: ``(h, w)`` float32, non-negative, sum one, true convolution, origin at ``(h // 2, w // 2)``.
-        images, kernels: all samples, ``(samples, H, W, C)`` and ``(samples, h, w)``.
-        outcome: one per sample.
-        residual: ``||y - k * x|| / (sigma_y sqrt(n))`` per sample: about 1 when the measurement is explained. Of the
-            baselines over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there. Of trained
-            networks, which have no kernel, ``||y - x||``: what they changed.
-        noise: level used, in [0, 1] units of the picture.
-        settings: as resolved; repeat them to repeat the result.
-        nfe: network evaluations of a sample by unknown; those at half the size, a quarter of the cost, count alike.
-        notes: sentences on what was done that the user may not expect.
         agreement: of the first sample's kernel with the others', at most 1: what the residual cannot tell
             (:func:`~blinddps.restore.agreement.kernel_agreement`). ``None`` for one sample and where no kernel is
             found. Below 0.85 a note.
         confidence: probability that the kernel is right, by the learned verdict or by the agreement of two draws
             (``docs/search.md``); ``None`` where nothing judged it: the residual cannot.
-        seconds: of the solver.
-        attempts: 1, plus one for each restart at halved steps after a divergence.
-        priors: name, licence and training steps of the networks used.
-        range: values of the picture that were solved as black and white: (0, 1) unless it uses less than half of that
-            (:func:`~blinddps.restore.light.find_range`).
         region: ``(x, y, width, height)`` of the part of the picture on which its kernel was found, if it was a part;
             ``regions``: the parts that were asked, with the confidence of each.
         tiles: how many the picture was solved in.
@@ -68,22 +55,7 @@ class Deblurred:
             of stars also ``fwhm_after``, that of the same stars in the restored picture.
     """
 
-    image: np.ndarray
-    kernel: np.ndarray
-    images: np.ndarray
-    kernels: np.ndarray
-    outcome: tuple[Outcome, ...]
-    residual: tuple[float, ...]
-    noise: float
-    settings: DeblurSettings
-    nfe: dict[str, int]
-    agreement: float | None = None
     confidence: float | None = None
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-    attempts: int = 1
-    priors: dict[str, Any] = field(default_factory=dict)
-    range: tuple[float, float] = (0.0, 1.0)
     region: Region | None = None
     regions: tuple[tuple[Region, float | None], ...] = ()
     tiles: int = 1

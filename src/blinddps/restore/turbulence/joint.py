@@ -30,9 +30,15 @@ __all__ = ["restore_jointly"]
 
 
 def restore_jointly(
-    frames: Sequence[Any], chosen: TurbulenceSettings, on_step: Callable[[Step], None] | None
+    frames: Sequence[Any],
+    chosen: TurbulenceSettings,
+    on_step: Callable[[Step], None] | None,
+    known: Mapping[str, Tensor] | None = None,
 ) -> Turbulence:
-    """One picture or several frames by ``fast`` or ``paper``; of several, halves must agree where ``fall_back``."""
+    """One picture or several frames by ``fast`` or ``paper``; of several, halves must agree where ``fall_back``.
+
+    ``known``: what is not to be found but given, by name (``kernel``, ``tilt``), of one picture.
+    """
     device = find_device(chosen.device)
     notes = not_used(chosen)
     chosen = replace(chosen, scales=1, search="none")
@@ -62,6 +68,8 @@ def restore_jointly(
     fused = registered(y) if told and (hold or judge) else Fused(y[:1], torch.zeros(count, 2, *y.shape[-2:]))
     if hold:
         problem = _held(problem, fused)
+    if known:
+        problem = replace(problem, known={name: value.to(measured) for name, value in known.items()})
     listen = seen.range.listener(on_step)
     agreement: float | None = None
     kept: Literal["restored", "registered", "mean"] = "restored"

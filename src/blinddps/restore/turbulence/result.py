@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from ...core import Outcome
+from ..result import Restoration
 from .settings import TurbulenceSettings
 
 if TYPE_CHECKING:
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["Turbulence"]
 
 
-@dataclass(frozen=True)
-class Turbulence:
-    """A restoration.
+@dataclass(frozen=True, kw_only=True)
+class Turbulence(Restoration):
+    """A restoration from frames: all of :class:`~blinddps.restore.result.Restoration`, and what follows.
 
     Attributes:
-        image: ``(H, W, C)`` float32 in [0, 1]: the first posterior sample; ``images``: all samples.
-        kernel: ``(h, w)`` of the first sample and frame; ``kernels`` ``(samples, frames or 1, h, w)``.
+        kernel: of the first sample and frame; ``kernels`` ``(samples, frames or 1, h, w)``.
         tilt: ``(frames, 2, H, W)`` float32, pixels of the solved size, mean zero, of the first sample; ``tilts`` of
             all. A solver that makes the frames one picture leaves what it has moved them by, negative, and without
             ``then`` the kernel of no blur.
@@ -30,26 +29,10 @@ class Turbulence:
             does not show what most show there: what moves, and what could not be registered. ``None`` without one.
         agreement: of the detail that two halves of the frames add, at most 1 (``fall_back``); ``None`` where it was not
             asked for.
-        outcome, residual, noise, settings, nfe, notes, seconds, attempts, priors, range: as
-        :class:`~blinddps.restore.Deblurred`.
     """
 
-    image: np.ndarray
-    kernel: np.ndarray
-    tilt: np.ndarray
-    images: np.ndarray
-    kernels: np.ndarray
-    tilts: np.ndarray
-    outcome: tuple[Outcome, ...]
-    residual: tuple[float, ...]
-    noise: float
     settings: TurbulenceSettings
-    nfe: dict[str, int]
+    tilt: np.ndarray
+    tilts: np.ndarray
     kept: Literal["restored", "deblurred", "registered", "mean"] = "restored"
-    agreement: float | None = None
     moving: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-    attempts: int = 1
-    priors: dict[str, Any] = field(default_factory=dict)
-    range: tuple[float, float] = (0.0, 1.0)

@@ -37,23 +37,21 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def blinddps() -> Callable[..., Done]:
-    """One call, one process."""
-    return _one
-
-
-@pytest.fixture(scope="session")
-def several() -> Iterator[Callable[[Sequence[Sequence[object]]], list[Done]]]:
+def several() -> Iterator[Callable[..., list[Done]]]:
     """Several calls of the entry point in one process, forked from one that has only imported: importing torch takes
-    longer than all of them."""
+    longer than all of them.
+
+    What they print is caught, unless ``streams`` is given: code that leads the process's own streams elsewhere. It then
+    ends as any process of Python does.
+    """
     call = [sys.executable, "-c", _SERVER]
     with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as server:
         assert server.stdin is not None
         assert server.stdout is not None
 
-        def ask(calls: Sequence[Sequence[object]]) -> list[Done]:
-            asked = {"folder": os.getcwd(), "calls": [[str(a) for a in call] for call in calls]}
-            late = threading.Timer(120, server.kill)
+        def ask(calls: Sequence[Sequence[object]], streams: str = "") -> list[Done]:
+            asked = {"folder": os.getcwd(), "calls": [[str(a) for a in call] for call in calls], "streams": streams}
+            late = threading.Timer(400, server.kill)  # workers begin, which on a busy machine is minutes
             late.start()
             try:
                 print(json.dumps(asked), file=server.stdin, flush=True)
@@ -67,34 +65,38 @@ def several() -> Iterator[Callable[[Sequence[Sequence[object]]], list[Done]]]:
         server.stdin.close()
 
 
-def _one(*arguments: object) -> Done:
-    call = [sys.executable, "-m", "blinddps", *map(str, arguments)]
-    done = subprocess.run(call, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
-    return Done(done.returncode, done.stdout, done.stderr)
-
-
 _SERVER = """
 import contextlib, io, json, os, sys
 import diffusers.models.unets.unet_2d, diffusers.schedulers.scheduling_ddpm, tifffile, torch
 import blinddps.evaluation, blinddps.restore, blinddps.training
 from blinddps.cli import main
 
+def end_of(arguments):
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
 for line in sys.stdin:
     asked = json.loads(line)
     child = os.fork()
     if child == 0:
         os.chdir(asked["folder"])
+        answers = os.fdopen(os.dup(1), "w")
+        if asked["streams"]:
+            exec(asked["streams"])
+            for arguments in asked["calls"]:
+                print(json.dumps([end_of(arguments), "", ""]), file=answers, flush=True)
+            sys.exit()
         for arguments in asked["calls"]:
-            sys.argv[1:] = arguments
-            out, err, code = io.StringIO(), io.StringIO(), 0
+            out, err = io.StringIO(), io.StringIO()
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                try:
-                    main()
-                except SystemExit as end:
-                    code = end.code or 0
-            print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+                code = end_of(arguments)
+            print(json.dumps([code, out.getvalue(), err.getvalue()]), file=answers, flush=True)
         os._exit(0)
-    print(os.waitpid(child, 0)[1], flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 

@@ -25,10 +25,9 @@ def blurred(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_baseline_and_a_known_kernel(blurred: Path, tmp_path: Path, blinddps: Callable[..., Any]) -> None:
-    done = blinddps(
-        "deblur", blurred / "y.png", "--out", tmp_path, "--solver", "pan-l0", "--kernel-size", 7, "--animate"
-    )
+def test_a_baseline_and_a_known_kernel(blurred: Path, tmp_path: Path, several: Callable[..., list[Any]]) -> None:
+    call = ["deblur", blurred / "y.png", "--out", tmp_path, "--solver", "pan-l0", "--kernel-size", 7, "--animate"]
+    (done,) = several([call])
     assert done.code == 0, done.err
     assert not done.errors
     record = json.loads((tmp_path / "y_result.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,29 +17,24 @@ from blinddps.cli import console
 
 Call = Callable[..., Any]
 
-MANY = """
-import sys
-from blinddps.cli import main
-for arguments in {calls!r}:
-    sys.argv[1:] = arguments
-    try:
-        main()
-    except SystemExit as end:
-        print(end.code or 0, file=open({codes!r}, "a"))
-"""
+TROUBLES = {
+    "full": "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)",
+    "closed pipe": "read, write = os.pipe(); os.close(read); os.dup2(write, 1)",
+    "closed": "os.close(1); sys.stdout = None",
+    "cp1252": "os.dup2(os.open('/dev/null', os.O_WRONLY), 1); sys.stdout.reconfigure(encoding='cp1252')",
+}
 
 
-def run(
-    tmp_path: Path, environment: dict[str, str], calls: list[list[object]], **options: Any
-) -> tuple[list[str], str]:
-    """Calls in one process, with its own standard output: their exit codes and what they say on standard error."""
-    codes = tmp_path / "codes"
-    code = MANY.format(calls=[[*map(str, call)] for call in calls], codes=str(codes))
-    done = subprocess.run(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, env=environment | options.pop("env", {}), **options
-    )
-    assert done.returncode == 0, done.stderr
-    return codes.read_text().split(), done.stderr.decode(errors="replace")
+@pytest.fixture
+def run(several: Call, tmp_path: Path) -> Call:
+    """Calls in one process, with this trouble: their exit codes and what they say on standard error."""
+
+    def call(trouble: str, *calls: list[object]) -> tuple[list[int], str]:
+        err = tmp_path / "err"
+        ends = several(calls, f"os.dup2(os.open({str(err)!r}, os.O_WRONLY | os.O_CREAT), 2); {TROUBLES[trouble]}")
+        return [end.code for end in ends], err.read_text()
+
+    return call
 
 
 @pytest.fixture
@@ -50,30 +44,18 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("trouble", ["full", "closed pipe", "closed", "cp1252"])
-def test_results_are_whole_and_the_exit_code_says_so(
-    picture: Path, tmp_path: Path, environment: dict[str, str], trouble: str
-) -> None:
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_results_are_whole_and_the_exit_code_says_so(picture: Path, tmp_path: Path, run: Call, trouble: str) -> None:
     out = tmp_path / "out"
-    calls: list[list[object]] = [
+    codes, err = run(
+        trouble,
         ["simulate", "blur", picture, picture, "--out", out, "--kernel-size", 5],
         ["simulate", "turbulence", picture, "--out", out / "t", "--kernel-size", 5],
         ["simulate", "kernels", "--out", out / "k", "--count", 1, "--size", 8],
-    ]
+    )
     if trouble == "full":
-        with open("/dev/full", "wb") as full:
-            codes, err = run(tmp_path, environment, calls, stdout=full)
         assert "warning: standard output fails (No space left on device); results are written all the same" in err
-    elif trouble == "closed pipe":
-        reader, writer = os.pipe()
-        os.close(reader)
-        codes, err = run(tmp_path, environment, calls, stdout=writer)
-        os.close(writer)
-    elif trouble == "closed":
-        codes, err = run(tmp_path, environment, calls, preexec_fn=lambda: os.close(1))
-    else:
-        codes, err = run(tmp_path, environment, calls, stdout=subprocess.PIPE, env={"PYTHONIOENCODING": "cp1252"})
-    assert codes == ["0", "0", "0"], err
+    assert codes == [0, 0, 0], err
     assert "error" not in err
     assert "Traceback" not in err
     assert "Exception ignored" not in err
@@ -86,22 +68,19 @@ def test_results_are_whole_and_the_exit_code_says_so(
         assert (folder / f"{picture.stem}_{kind}").exists()
 
 
-def test_an_answer_that_cannot_be_printed_is_an_error(tmp_path: Path, environment: dict[str, str]) -> None:
-    with open("/dev/full", "wb") as full:
-        codes, err = run(tmp_path, environment, [["bench", "list"]], stdout=full)
-    assert codes == ["1"]
+def test_an_answer_that_cannot_be_printed_is_an_error(run: Call) -> None:
+    codes, err = run("full", ["bench", "list"])
+    assert codes == [1]
     assert err.strip() == "error: standard output fails (No space left on device); free some space or print elsewhere"
 
 
-def test_standard_error_may_fail(picture: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_standard_error_may_fail(picture: Path, tmp_path: Path, several: Call) -> None:
     """A missing input is told nobody; the other is done."""
-    with open("/dev/full", "wb") as full:
-        code = MANY.format(
-            calls=[["simulate", "blur", str(tmp_path / "none.png"), str(picture), "--out", str(tmp_path / "out")]],
-            codes=str(tmp_path / "codes"),
-        )
-        subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=full, env=environment)
-    assert (tmp_path / "codes").read_text().split() == ["1"]
+    call = ["simulate", "blur", tmp_path / "none.png", picture, "--out", tmp_path / "out"]
+    (end,) = several(
+        [call], "os.dup2(os.open('/dev/full', os.O_WRONLY), 2); os.dup2(os.open('/dev/null', os.O_WRONLY), 1)"
+    )
+    assert end.code == 1
     assert (tmp_path / "out" / f"{picture.stem}_truth.json").exists()
 
 

@@ -82,13 +82,12 @@ def load(path: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def formats(
-    tmp_path_factory: pytest.TempPathFactory, blinddps: Call, tiny: list[object]
-) -> tuple[Any, Path, Path, Any]:
+def formats(tmp_path_factory: pytest.TempPathFactory, several: Call, tiny: list[object]) -> tuple[Any, Path, Path, Any]:
     """All formats in one call: (how it ended, folder of inputs, folder of results, pixels)."""
     inputs, out = tmp_path_factory.mktemp("formats"), tmp_path_factory.mktemp("results")
     pixels = write_formats(inputs)
-    return blinddps("deblur", inputs, "--out", out, *tiny), inputs, out, pixels
+    (done,) = several([["deblur", inputs, "--out", out, *tiny]])
+    return done, inputs, out, pixels
 
 
 RESULT_OF = {
@@ -308,7 +307,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def test_bad_inputs_are_named_and_the_others_done(
-    formats: tuple[Any, Path, Path, Any], blinddps: Call, tiny: list[object], tmp_path: Path
+    formats: tuple[Any, Path, Path, Any], several: Call, tiny: list[object], tmp_path: Path
 ) -> None:
     _, inputs, _, _ = formats
     bad = tmp_path / "bad"
@@ -332,7 +331,7 @@ def test_bad_inputs_are_named_and_the_others_done(
 
     out = tmp_path / "out"
     missing, hollow = bad / "missing.png", tmp_path / "hollow"
-    done = blinddps("deblur", bad, missing, hollow, inputs / "rgb8.png", "--out", out, *tiny)
+    (done,) = several([["deblur", bad, missing, hollow, inputs / "rgb8.png", "--out", out, *tiny]])
     assert done.code == 1
     assert "Traceback" not in done.err
     assert len(done.errors) == len(names) + 2
@@ -344,12 +343,11 @@ def test_bad_inputs_are_named_and_the_others_done(
 
 
 def test_a_divergence_is_told_and_leaves_no_picture(
-    formats: tuple[Any, Path, Path, Any], blinddps: Call, tiny: list[object], tmp_path: Path
+    formats: tuple[Any, Path, Path, Any], several: Call, tiny: list[object], tmp_path: Path
 ) -> None:
     _, inputs, _, _ = formats
-    done = blinddps(
-        "deblur", inputs / "rgb8.png", "--out", tmp_path, *tiny, "--solver", "paper", "--step-size", "1e38", "--animate"
-    )
+    call = ["deblur", inputs / "rgb8.png", "--out", tmp_path, *tiny]
+    (done,) = several([[*call, "--solver", "paper", "--step-size", "1e38", "--animate"]])
     assert done.code == 1
     assert len(done.errors) == 1
     assert "diverged" in done.errors[0]

@@ -136,6 +136,7 @@ def test_regions_that_are_none(given: Any) -> None:
 def test_while_it_is_doubtful_the_next_part_is_asked(
     options: dict[str, Any], blocks: np.ndarray, judged: Callable[..., list[float]], small_parts: None
 ) -> None:
+    options["num_steps"] = 3
     left = judged(0.3, 0.85, 0.1)
     found = find_kernel(blocks, **options)
     assert [sure for _, sure in found.regions] == pytest.approx([0.3, 0.85])
@@ -178,7 +179,7 @@ def test_a_picture_that_no_kernel_makes_better_stays_as_it_was(
             return Verdict(0.1, 0.1, -2.0)
 
     monkeypatch.setattr(searched, "verdict_network", lambda device: Loss(0.1))
-    result = blinddps.deblur(blocks, **options)  # the diffusions are asked, and do not help
+    result = blinddps.deblur(blocks, **options, num_steps=3)  # the diffusions are asked, and do not help
     assert result.nfe["kernel"] > 0
     assert result.outcome[0].status == "doubtful"
     assert np.array_equal(result.image, blocks)

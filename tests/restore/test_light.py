@@ -153,11 +153,11 @@ def test_noise_that_neighbours_share_tells_no_blur(how: str, sigma: float) -> No
 @pytest.mark.parametrize("contrast", [0.15, 0.2, 0.3])
 @pytest.mark.parametrize("period", [6, 12, 16])
 def test_a_faint_pattern_is_no_noise(period: int, contrast: float) -> None:
-    place = torch.arange(192)
+    place = torch.arange(96)
     bars = (place // (period // 2) % 2).float()
     waves = 0.5 + 0.5 * torch.sin(2 * math.pi * place / period)
     for pattern in (bars + 0 * bars[:, None], (bars + bars[:, None]) % 2, waves + 0 * waves[:, None]):
-        picture = 0.4 + contrast * pattern.expand(1, 3, 192, 192)
+        picture = 0.4 + contrast * pattern.expand(1, 3, 96, 96)
         assert tells_a_blur(in_8_bit(picture))
         noise = 0.01 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
         assert tells_a_blur(in_8_bit(picture + noise))
@@ -176,7 +176,7 @@ def test_noise_beyond_the_range_that_is_solved_is_told(tiny: dict[str, Any]) -> 
     assert not any(note.startswith("noise") for note in few)
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float64])
 def test_the_shipped_photograph_at_a_sixteenth_and_by_its_record(dtype: Any) -> None:
     """With the kernel known and few steps: the gain in decibels is that at full range (A3: 14 dB were lost)."""
     kernel = np.load(f"{ASSETS}/photo_kernel.npy")
@@ -185,7 +185,7 @@ def test_the_shipped_photograph_at_a_sixteenth_and_by_its_record(dtype: Any) -> 
     hot[40, 40] = 1.0  # it rang over a quarter of the picture
     given = np.rint(hot * 65535).astype(dtype) if dtype == np.uint16 else hot.astype(dtype)
     options: dict[str, Any] = {
-        "known_kernel": kernel, "num_steps": 8, "device": "cpu", "dtype": "float32", "start": 0.3
+        "known_kernel": kernel, "num_steps": 4, "device": "cpu", "dtype": "float32", "start": 0.3
     }  # fmt: skip
 
     def decibels(image: np.ndarray) -> float:

@@ -97,12 +97,11 @@ def test_three_scales(tiny: dict[str, Any], picture: Callable[..., np.ndarray]) 
         samples=2,
         on_step=lambda s: seen.append((s.index, s.total, tuple(s.estimate["image"].shape[-2:]))),
     )
-    deblur(picture(133, 140), **options, on_step=lambda s: kernels.add(tuple(s.estimate["kernel"].shape[-2:])))
+    alone = deblur(picture(133, 140), **options, on_step=lambda s: kernels.add(tuple(s.estimate["kernel"].shape[-2:])))
     assert kernels == {(24, 24)}  # of every size, as the listener sees them
     assert [index for index, _, _ in seen] == list(range(12))  # quarter, half anew, half from the quarter, whole
     assert {(total, size) for _, total, size in seen} == {(12, (133, 140))}
     assert result.nfe["image"] == 3 + 2 * 3 + 3 + (3 + 2)
-    alone = deblur(picture(133, 140), **options)
     np.testing.assert_allclose(alone.image, result.image, atol=1e-3)
 
 

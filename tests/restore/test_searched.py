@@ -66,6 +66,7 @@ def test_a_kernel_that_is_called_right(judge: Callable[..., None], options: dict
 def test_while_it_is_doubtful_the_diffusions_are_asked(
     judge: Callable[..., None], options: dict[str, Any], large: np.ndarray
 ) -> None:
+    options["num_steps"] = 4
     judge(0.3)
     usual = deblur(large, **options)
     assert usual.outcome[0].status == "doubtful"

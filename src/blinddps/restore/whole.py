@@ -37,10 +37,10 @@ OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "s
 class Deblurred(Restoration):
     """A deblurred picture: all of :class:`~blinddps.restore.result.Restoration`, and what follows.
 
-    Of measured values (``Picture.light`` linear) 0 and 1 of ``image`` are ``Picture.low`` and ``high``, and it may leave
-    them. ``images`` are ``(samples, H, W, C)``, ``kernels`` ``(samples, h, w)``. ``residual`` of the baselines is over
-    the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there; of trained networks, which have no
-    kernel, it is ``||y - x||``: what they changed.
+    Of measured values (``Picture.light`` linear) 0 and 1 of ``image`` are ``Picture.low`` and ``high``, and it may
+    leave them. ``images`` are ``(samples, H, W, C)``, ``kernels`` ``(samples, h, w)``. ``residual`` of the baselines is
+    over the pixels whose neighbourhood lies inside the picture, of ``ilvr`` see there; of trained networks, which have
+    no kernel, it is ``||y - x||``: what they changed.
 
     Attributes:
         agreement: of the first sample's kernel with the others', at most 1: what the residual cannot tell

@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-web fuzz docs clean
+.PHONY: help install demo lint test test-web fuzz docs test-deepinv test-ray clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -53,5 +53,10 @@ test-deepinv: $(INSTALLED)  ## what the bridge to deepinv does, by deepinv's own
 		natsort matplotlib contourpy cycler fonttools kiwisolver pyparsing python-dateutil six packaging requests urllib3 idna certifi charset-normalizer
 	PYTHONPATH=.deepinv OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/bridges
 
+test-ray: $(INSTALLED)  ## tasks on a Ray cluster of this machine, nodes killed
+	$(BIN)/python -m pip install --quiet --upgrade --target .ray -c constraints.txt --no-deps ray click msgpack jsonschema \
+		jsonschema-specifications referencing rpds-py attrs protobuf pyyaml requests urllib3 idna certifi charset-normalizer filelock packaging
+	PYTHONPATH=.ray OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_ray.py
+
 clean:  ## remove .venv, caches and demo-output/
-	rm -rf .venv .deepinv .docs .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output
+	rm -rf .venv .deepinv .docs .ray .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output

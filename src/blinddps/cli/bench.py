@@ -11,7 +11,7 @@ from typer import Argument, Option
 from .assign import assignment
 from .console import say
 from .files import given_path
-from .threads import Threads, Workers, engine_of
+from .threads import RayAddress, Threads, Workers, engine_of
 
 if TYPE_CHECKING:
     from ..evaluation import LearnedWeights
@@ -74,6 +74,7 @@ def run(
     inception: Inception = None,
     device: Device = "auto",
     workers: Workers = 1,
+    ray: RayAddress = "",
     threads: Threads = "auto",
     quiet: Annotated[bool, Option("--quiet", help="No progress and no tables.")] = False,
 ) -> None:
@@ -101,7 +102,7 @@ def run(
     weights = _weights(lpips_vgg, lpips_alex, inception)
     weights.check()  # hours before they are needed
     refuse_conflicts([report_outputs(out)], [], overwrite=True)
-    engine = engine_of(workers, threads)
+    engine = engine_of(workers, threads, ray)
     summary = run_bench(
         chosen,
         out,

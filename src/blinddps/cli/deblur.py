@@ -18,7 +18,7 @@ from .inputs import each_input
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import Evolution, expected, progress_bar
 from .stack import restore_stack
-from .threads import Threads, Workers, engine_of
+from .threads import RayAddress, Threads, Workers, engine_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -242,6 +242,7 @@ def deblur(
         ),
     ] = "auto",
     workers: Workers = 1,
+    ray: RayAddress = "",
     threads: Threads = "auto",
     dry_run: Annotated[
         bool,
@@ -297,7 +298,7 @@ def deblur(
     chosen = {n: v for n, v in context.params.items() if (source := sources[n]) and source.name != "DEFAULT"}
     settings = usage(from_text, DeblurSettings, chosen)
     usage(find_device, device)
-    engine = engine_of(workers, threads)
+    engine = engine_of(workers, threads, ray)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     if settings.weights is not None:

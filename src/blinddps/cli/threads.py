@@ -15,7 +15,7 @@ from .panels import OUTPUT
 if TYPE_CHECKING:
     from ..engine import Engine
 
-__all__ = ["Threads", "Workers", "engine_of", "set_threads"]
+__all__ = ["RayAddress", "Threads", "Workers", "engine_of", "set_threads"]
 
 Threads = Annotated[
     str,
@@ -38,23 +38,34 @@ Workers = Annotated[
     ),
 ]
 
+RayAddress = Annotated[
+    str,
+    Option(
+        "--ray",
+        metavar="ADDRESS",
+        rich_help_panel=OUTPUT,
+        help="Do the work on a Ray cluster: auto, HOST:PORT, or local for one of this machine. As many at a time as it "
+        "has cores, or --workers. Its machines see inputs and results under the same paths.",
+    ),
+]
+
 _MOST = 1024
 _SECONDS = 0.25
 
 
-def engine_of(workers: int, threads: str) -> Engine:
-    """The engine that ``--workers`` and ``--threads`` ask for; threads of this process are set as well.
+def engine_of(workers: int, threads: str, ray: str = "") -> Engine:
+    """The engine that ``--workers``, ``--threads`` and ``--ray`` ask for; threads of this process are set as well.
 
     Raises:
-        typer.BadParameter: another number of workers or threads than there can be.
+        typer.BadParameter: another number of workers or threads than there can be; no such cluster.
     """
     import torch
 
     from ..engine import engine_for
     from .errors import usage
 
-    set_threads(threads if workers == 1 or threads != "auto" else "1")
-    return usage(engine_for, workers, torch.get_num_threads())
+    set_threads(threads if (workers == 1 and not ray) or threads != "auto" else "1")
+    return usage(engine_for, workers, torch.get_num_threads(), ray)
 
 
 def set_threads(threads: str) -> None:

@@ -181,7 +181,8 @@ def test_the_extra_all_is_all_that_a_user_may_want() -> None:
     (everything,) = extras["all"]
     named = set(everything.partition("[")[2].rstrip("]").split(","))
     tools = {"all", "test", "browser", "lint", "dev", "docs"}
-    assert named == set(extras) - tools - {"deepinv"}  # which brings torchvision, see CONTRIBUTING.md
+    # deepinv brings torchvision, see CONTRIBUTING.md; ray is for clusters
+    assert named == set(extras) - tools - {"deepinv", "ray"}
 
 
 def test_one_version_everywhere() -> None:

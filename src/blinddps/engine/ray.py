@@ -48,8 +48,10 @@ class Ray:
             try:
                 _answering(self.address)
                 ray.init(**told)
-            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            except Exception as error:  # Ray raises that itself where it does not start in time
                 reason = " ".join(str(error).split())[:200]
+                if self.address == LOCAL:
+                    raise InputError(f"Ray does not start here ({reason}); try again, or give --workers") from None
                 raise InputError(
                     f"no Ray cluster answers at '{self.address}' ({reason}); begin one with 'ray start --head', or "
                     f"give {LOCAL}"

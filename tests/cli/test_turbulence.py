@@ -192,3 +192,55 @@ def test_the_command_line_begins_where_the_library_does() -> None:
     options = {name: p.default for name, p in inspect.signature(turbulence).parameters.items()}
     given = {name: value for name, value in options.items() if value is not inspect.Parameter.empty}
     assert from_text(TurbulenceSettings, given) == TurbulenceSettings()
+
+
+def test_a_video_is_made_still_and_is_whole_after_an_interrupt(
+    tmp_path: Path, several: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fractions import Fraction
+
+    import typer
+
+    from blinddps.cli.turbulence import turbulence
+    from blinddps.io import read_frames
+    from blinddps.io.encode.video import write_video
+    from blinddps.io.video import shown_by
+
+    given, out = tmp_path / "a.mp4", tmp_path / "out"
+    blocks = np.random.default_rng(0).uniform(0.2, 0.8, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
+    with write_video(given, Fraction(12)) as write:
+        for t in range(5):
+            write(np.roll(blocks, t % 2, 1))
+    call = ["turbulence", given, "--video", "--window", 3, "--solver", "registered", "--out", out]
+    done = several(
+        [
+            call,
+            [*call, "--frames", "50%"],
+            [*call, "--overwrite", "--window", 2],
+            [*call[:5], "--out", tmp_path / "small"],
+            [*call[:5], "--out", tmp_path / "small", "--solver", "lucky"],
+        ]
+    )
+    assert [d.code for d in done] == [0, 2, 2, 1, 1], [d.err for d in done]
+    assert "nothing judges the kernel of frames of 64 x 48 pixels" in done[3].err
+    assert "a video is made by solver 'fast'" in done[4].err
+    result = json.loads((out / "a_result.json").read_text())
+    assert (result["frames"], result["rate"], result["kept"], result["interrupted"]) == (5, "12", "registered", False)
+    assert shown_by(out / "a_restored.mp4").rate == 12
+    assert len(read_frames(out / "a_restored.mp4").frames) == 5
+    assert not any((tmp_path / "small").iterdir())
+
+    def broken_off(*_: Any) -> Any:
+        yield from (np.zeros((48, 64, 3), np.float32) for _ in range(2))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("blinddps.restore.turbulence.video.still_frames", broken_off)
+    defaults = {
+        name: getattr(p.default, "default", p.default) for name, p in inspect.signature(turbulence).parameters.items()
+    }
+    given_now = {"inputs": [given], "out": out, "video": True, "solver": "registered", "overwrite": True, "quiet": True}
+    with pytest.raises(typer.Exit) as stopped:
+        turbulence(**{**defaults, **given_now})
+    assert stopped.value.exit_code == 130
+    assert len(read_frames(out / "a_restored.mp4").frames) == 2
+    assert json.loads((out / "a_result.json").read_text())["interrupted"]

@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -431,3 +432,32 @@ def test_text_that_is_not_utf_8_does_not_stop_a_video(tmp_path: Path) -> None:
     assert content.count(b"Lavf") >= 1
     (tmp_path / "a.mkv").write_bytes(content.replace(b"Lavf", b"\xff\xfe\xfd\xfc"))
     assert len(read_frames(tmp_path / "a.mkv").frames) == 3
+
+
+def test_a_video_is_written_as_it_was_shown(tmp_path: Path) -> None:
+    from blinddps.io.encode.video import write_video
+    from blinddps.io.video import Shown, shown_by
+
+    colour = np.array([200, 40, 90]) / 255
+    for sides, matrix in (((48, 64), 1), ((48, 64), 6), ((33, 41), 2)):
+        shown, path = Shown(Fraction(30000, 1001), matrix, 1, 1, 0), tmp_path / "a.mp4"
+        with write_video(path, shown.rate, shown) as write:
+            for value in (0.25, 0.5, 0.75):
+                write(np.full((*sides, 1), value, np.float32))
+                write(np.broadcast_to(colour, (*sides, 3)))
+        found = read_frames(path).frames
+        assert shown_by(path) == Shown(Fraction(30000, 1001), matrix, 1, 1, 6)
+        assert len(found) == 6
+        assert np.abs(found[2] - 0.5).max() < 0.02
+        assert np.abs(found[3] - colour).max() < 0.03
+    before = path.read_bytes()
+
+    def of_two_sizes() -> None:
+        with write_video(path, Fraction(25)) as write:
+            write(np.zeros((8, 8, 3), np.float32))
+            write(np.zeros((9, 8, 3), np.float32))
+
+    with pytest.raises(InputError, match="a frame is 8 x 9"):
+        of_two_sizes()
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]

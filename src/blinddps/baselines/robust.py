@@ -8,11 +8,13 @@ from torch import Tensor
 
 from ..core.stack import PART, Stack
 
-__all__ = ["robust_mean"]
+__all__ = ["as_seen_in", "robust_mean"]
 
 CUT = 3.0  # times the usual residual, from which a frame has no weight at a pixel
 REACH = 2  # pixels to each side in which residuals are averaged
 FEWEST = 3  # frames that have a majority
+SURE = 4.0  # times the squared residual without weight, at which a pixel is sure to move
+ABOUT = 4  # pixels that tilts may move it by
 
 
 def robust_mean(y: Tensor | Stack) -> tuple[Tensor, Tensor]:
@@ -38,6 +40,24 @@ def robust_mean(y: Tensor | Stack) -> tuple[Tensor, Tensor]:
     found = [_weighted(*_residual(y, top, bottom), usual[..., top:bottom, :]) for top, bottom in strips]
     image, left_out = (torch.cat(part, -2) for part in zip(*found, strict=True))
     return image, left_out
+
+
+def as_seen_in(y: Tensor, which: int, still: Tensor) -> tuple[Tensor, Tensor]:
+    """The robust mean of registered frames ``(T, C, H, W)``, and the same with what moves as frame ``which`` shows it.
+
+    Where that frame's squared residual is ``1`` to :data:`SURE` times what has no weight, and :data:`ABOUT` pixels
+    further, ``still`` ``(1, C, H, W)`` comes in: the same frame with no tilts taken off, which go wrong there. Of less
+    than three frames both are the mean. Each is ``(1, C, H, W)``.
+    """
+    if len(y) < FEWEST:
+        return y.mean(0, keepdim=True), y.mean(0, keepdim=True)
+    rows, squared = _residual(y, 0, y.shape[-2])
+    usual = squared.median(0, keepdim=True).values
+    usual = usual.clamp_min(usual.median()).clamp_min(1e-8)
+    image, _ = _weighted(rows, squared, usual)
+    moves = ((squared[which : which + 1] / (CUT**2 * usual) - 1) / (SURE - 1)).clamp(0, 1)
+    moves = F.max_pool2d(moves, 2 * ABOUT + 1, 1, ABOUT)
+    return image, image + moves * (still - image)
 
 
 def _residual(y: Tensor | Stack, top: int, bottom: int) -> tuple[Tensor, Tensor]:

@@ -11,11 +11,12 @@ from typer import Option
 
 from ..results import KEPT, restored, write_turbulence
 from .console import say
-from .errors import note, report, usage
+from .errors import INTERRUPTED, note, report, usage
 from .files import given_path, output_names
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import progress_bar, share_bars
 from .threads import Threads, set_threads
+from .video import restore_video
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
@@ -43,6 +44,13 @@ def turbulence(
             help="Of a sequence, the sharpest frames to restore from: so many, or a share. auto: half, 10 at least.",
         ),
     ] = "auto",
+    video: Annotated[
+        bool,
+        Option(
+            "--video", help="A video in place of a picture: every frame made still by those about it, and deblurred."
+        ),
+    ] = False,
+    window: Annotated[int, Option(help="Of --video: frames that each one is made of.")] = 15,
     prior: Annotated[
         str,
         Option(
@@ -181,6 +189,10 @@ def turbulence(
       NAME_result.json    settings, versions, noise, residual, outcome, which picture it is ('kept'), and the D / r0 of
                           the kernel ('seeing'); written last
 
+    With --video it leaves NAME_restored.mp4, with the frame rate and colours of the INPUT and no sound, and the kernel
+    where that could be trusted: it is found once, on the first 30 frames. Without it the frames are still and not
+    deblurred, and a warning says so. An interrupted video has the frames until then.
+
     Exit codes as of 'blinddps deblur'.
     """
     from ..core.outputs import refuse_conflicts
@@ -192,6 +204,10 @@ def turbulence(
 
     settings = usage(from_text, TurbulenceSettings, locals())
     chosen = usage(frames_asked, frames)
+    if video and frames != "auto":
+        raise typer.BadParameter(f"--frames is '{frames}', but --video takes every frame; leave one of them out")
+    if video and window < 3:
+        raise typer.BadParameter(f"--window is {window}; give 3 frames or more")
     set_threads(threads)
     ensure_output_dir(out)
     for name in settings.networks():
@@ -199,15 +215,20 @@ def turbulence(
     if tilt_prior != "stationary" and settings.solver in ("fast", "paper"):
         load_prior(find_prior(tilt_prior, ("stationary",)))
     failures = 0
-    kinds = ["kernel.npy", "kernel.png", "tilt.npy", "tilt.png"]
+    kinds = ["kernel.npy", "kernel.png", *([] if video else ["tilt.npy", "tilt.png"])]
+    once, suffix = ([], ".mp4") if video else (["figure.png", "moving.png"], ".png")
     outputs = [
-        restored(out, path, name, kinds, settings.samples, ["figure.png", "moving.png"], ".png")
+        restored(out, path, name, kinds, settings.samples, once, suffix)
         for path, name in zip(inputs, output_names(inputs), strict=True)
     ]
     refuse_conflicts(outputs, inputs, overwrite)
     for path, results in zip(inputs, outputs, strict=True):
         try:
-            failures += not _restore(path, results, settings, chosen, overwrite, quiet)
+            if video and not restore_video(path, results, settings, window, overwrite, quiet):
+                raise typer.Exit(INTERRUPTED)
+            failures += not video and not _restore(path, results, settings, chosen, overwrite, quiet)
+        except typer.Exit:
+            raise
         except Exception as error:
             report(error, path)
             failures += 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,10 +17,40 @@ from .decode.common import Decoded
 from .picture import Picture, check_size
 from .read import open_file, picture_of
 
-__all__ = ["read_video"]
+__all__ = ["Shown", "read_video", "shown_by"]
 
 # Containers that hold their pictures themselves. Others, as playlists, name files and addresses that FFmpeg would open.
 _CONTAINERS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,m4v,ogg,asf,flv"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a video is shown: frames a second; matrix, primaries and curve as FFmpeg numbers them; and how many frames it
+    announces, 0 where it does not."""
+
+    rate: Fraction
+    matrix: int
+    primaries: int
+    curve: int
+    frames: int
+
+
+def shown_by(path: Path) -> Shown:
+    """How the video ``path`` is shown.
+
+    Raises:
+        InputError: as :func:`read_video`.
+    """
+    with _opened(path) as (_, _, stream):
+        context = stream.codec_context
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        return Shown(
+            rate=Fraction(rate),
+            matrix=int(context.colorspace),
+            primaries=int(context.color_primaries),
+            curve=int(context.color_trc),
+            frames=int(stream.frames),
+        )
 
 
 def read_video(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[str, Picture]]:
@@ -28,6 +61,32 @@ def read_video(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[
     Raises:
         InputError: PyAV is not installed, or the video is damaged or has no pictures.
     """
+    count = damaged = 0
+    end = 0.0
+    with _opened(path) as (file, video, stream):
+        check_size(stream.width, stream.height, max_pixels)
+        stream.codec_context.thread_count = 1  # measuring the frames takes longer than to decode them
+        for frame in video.decode(stream):
+            count += 1
+            end = max(end, _seconds(frame.pts, frame) + _seconds(frame.duration, frame))
+            if frame.is_corrupt:
+                damaged += 1
+                continue
+            check_size(frame.width, frame.height, max_pixels)
+            yield f"frame {count}", picture_of(Decoded(_pixels(frame)), "VIDEO", path)
+        if count and any(part.is_alpha for part in stream.codec_context.format.components):
+            notes.append("the alpha channel of a video is left out")
+        if damaged:
+            notes.append(f"{damaged} of {count} frames are damaged and left out")
+        if cut := _missing(video, stream, count, end) or _no_end(file, video.format.name):
+            notes.append(cut)
+    if count == damaged:
+        raise InputError(f"video '{path}' has no whole picture; get a fresh copy, or give another file")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, Any, Any]]:
+    """The file ``path``, its container and its pictures."""
     try:
         import av
     except ImportError:
@@ -35,30 +94,12 @@ def read_video(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[
             f"'{path}' is a video and PyAV is not installed; pip install 'blinddps[video]', or give a folder of frames"
         ) from None
     _, _, opened = open_file(path)  # not by its name, which FFmpeg takes for an address where it looks like one
-    count = damaged = 0
-    end = 0.0
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
     try:
         with opened as file, av.open(file, "r", container_options=options, metadata_errors="replace") as video:
             if not video.streams.video:
                 raise InputError("it has no pictures; give another file")
-            stream = video.streams.video[0]
-            check_size(stream.width, stream.height, max_pixels)
-            stream.codec_context.thread_count = 1  # measuring the frames takes longer than to decode them
-            for frame in video.decode(stream):
-                count += 1
-                end = max(end, _seconds(frame.pts, frame) + _seconds(frame.duration, frame))
-                if frame.is_corrupt:
-                    damaged += 1
-                    continue
-                check_size(frame.width, frame.height, max_pixels)
-                yield f"frame {count}", picture_of(Decoded(_pixels(frame)), "VIDEO", path)
-            if count and any(part.is_alpha for part in stream.codec_context.format.components):
-                notes.append("the alpha channel of a video is left out")
-            if damaged:
-                notes.append(f"{damaged} of {count} frames are damaged and left out")
-            if cut := _missing(video, stream, count, end) or _no_end(file, video.format.name):
-                notes.append(cut)
+            yield file, video, video.streams.video[0]
     except InputError as error:
         raise InputError(f"video '{path}' cannot be read: {error}") from None
     except Exception as error:  # besides its own errors PyAV passes on those of decoding text, of numbers, of memory
@@ -66,8 +107,6 @@ def read_video(path: Path, notes: list[str], max_pixels: int) -> Iterator[tuple[
         raise InputError(
             f"video '{path}' cannot be read ({reason}); get a fresh copy, or give a folder of frames"
         ) from error
-    if count == damaged:
-        raise InputError(f"video '{path}' has no whole picture; get a fresh copy, or give another file")
 
 
 def _seconds(ticks: int | None, of: Any) -> float:

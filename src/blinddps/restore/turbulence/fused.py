@@ -29,7 +29,7 @@ from .settings import TurbulenceSettings, not_used
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["fuse", "fuse_and_judge"]
+__all__ = ["fuse", "fuse_and_judge", "how_to_deblur"]
 
 ROOM = 2**28  # bytes of all tilts, beyond which they are returned smaller
 
@@ -77,7 +77,7 @@ def fuse_and_judge(
     confidence, agreement = one.confidence or 0.0, None
     if confidence >= RATHER_RIGHT and bool(one.outcome[0]):
         options = {"known_kernel": one.kernel, "noise": min(1.0, one.noise * math.sqrt(2)), "num_steps": "auto"}
-        how = with_options(_how(chosen, len(y)), options)
+        how = with_options(how_to_deblur(chosen, len(y)), options)
         halves = [deblur(half, how).image for half in _halves(y, found)]
         pair = torch.from_numpy(np.stack(halves)).permute(0, 3, 1, 2) * 2 - 1
         agreement = repeated(pair, found.image)
@@ -134,7 +134,7 @@ def _result(y: Frames, found: Fused, chosen: TurbulenceSettings, told: str, note
     )
 
 
-def _how(chosen: TurbulenceSettings, count: int) -> DeblurSettings:
+def how_to_deblur(chosen: TurbulenceSettings, count: int) -> DeblurSettings:
     """Settings by which the picture that ``count`` frames became is deblurred; a noise that is given is a frame's."""
     how = chosen.of_then()
     if not isinstance(how.noise, str) and chosen.solver != "sharpest":
@@ -145,7 +145,7 @@ def _how(chosen: TurbulenceSettings, count: int) -> DeblurSettings:
 def _deblur(
     image: np.ndarray, chosen: TurbulenceSettings, count: int, on_step: Callable[[Step], None] | None
 ) -> Deblurred:
-    return deblur(image, _how(chosen, count), on_step=on_step)
+    return deblur(image, how_to_deblur(chosen, count), on_step=on_step)
 
 
 def _with(result: Turbulence, one: Deblurred, told: str) -> Turbulence:

@@ -64,14 +64,14 @@ def restore_turbulence(
         frames = _listed(frames)
     if chosen.solver in FUSIONS:
         return fuse(frames, chosen, on_step, on_fused)
-    if len(frames) == 1 or _asks_for_joint(chosen):
+    if len(frames) == 1 or asks_for_joint(chosen):
         return restore_jointly(_in_memory(frames), chosen, on_step)
     size, cards = _size(frames), Cards.of(chosen)
     side = None if cards.any_image or cards.image is None else min(cards.image.sizes)  # frames are brought to it
     large = len(frames) * (size[0] * size[1] if side is None else side**2) > JOINTLY
     note = f"{len(frames)} frames of this size are too many to find image, kernel and tilts of together"
     automatic = replace(chosen, solver="registered", then="fast")
-    if not _can_be_judged(automatic, size, cards):
+    if not can_be_judged(automatic, size, cards):
         if not large:
             return restore_jointly(_in_memory(frames), chosen, on_step)
         found = fuse(frames, automatic, on_step, on_fused)
@@ -91,7 +91,7 @@ def restore_turbulence(
     )
 
 
-def _can_be_judged(chosen: TurbulenceSettings, size: tuple[int, int], cards: Cards) -> bool:
+def can_be_judged(chosen: TurbulenceSettings, size: tuple[int, int], cards: Cards) -> bool:
     """Whether the kernel of what frames of this size become is sought along edges, which has a verdict."""
     if not chosen.fall_back or min(size) < LEAST_SEARCHED:
         return False
@@ -99,7 +99,7 @@ def _can_be_judged(chosen: TurbulenceSettings, size: tuple[int, int], cards: Car
     return search_of(chosen.of_then(), kernel, min(size), cards) == "edges"
 
 
-def _asks_for_joint(chosen: TurbulenceSettings) -> bool:
+def asks_for_joint(chosen: TurbulenceSettings) -> bool:
     """Whether a setting is not its default that only a joint restoration has."""
     usual = TurbulenceSettings()
     names = ("solver", "tilts", "kernel_per_frame", "start", "tilt_start", "samples", "order")

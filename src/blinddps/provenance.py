@@ -14,7 +14,7 @@ from typing import Any
 
 from blinddps.version import __version__
 
-__all__ = ["commit", "device_name", "environment", "machine", "source_hash"]
+__all__ = ["commit", "device_name", "environment", "file_hash", "machine", "source_hash"]
 
 
 @functools.cache
@@ -35,6 +35,15 @@ def commit() -> str:
         return (tracked and git("describe", "--always", "--dirty")) or "unknown"
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 @functools.cache

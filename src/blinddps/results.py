@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -14,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.outputs import Outputs
     from .io import Picture, StackedScene
-    from .restore import Deblurred, Turbulence
+    from .restore import Deblurred, FoundKernel, Turbulence
+    from .restore.result import Restoration
 
 __all__ = [
     "KEPT",
-    "file_hash",
+    "found_record",
+    "input_record",
     "picture_suffix",
     "restored",
+    "search_record",
     "summary",
     "write_deblurred",
     "write_kernel",
@@ -67,10 +69,6 @@ def picture_suffix(path: Path, chosen: str = "auto") -> str:
     except (OSError, ValueError):
         form = None
     return suffix_of(form.name if form else None, path.suffix, chosen)
-
-
-def file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_kernel(array: Path, kernel: Any) -> None:
@@ -132,54 +130,82 @@ def write_deblurred(
 
 
 def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]]) -> dict[str, Any]:
-    from .provenance import environment
     from .restore import flux, fwhm
 
-    height, width, channels = picture.data.shape
     return {
-        "input": {
-            "path": os.fspath(path.absolute()),
-            "sha256": file_hash(path),
-            "format": picture.format,
-            "width": width,
-            "height": height,
-            "channels": channels,
-            "dtype": picture.dtype.name,
-            "alpha": picture.alpha is not None,
-            "icc_profile": picture.icc_profile is not None,
-            "missing": 0 if picture.missing is None else int(picture.missing.sum()),
-            "values": [picture.low, picture.high],
-        },
-        "samples": [
-            {
-                "outcome": outcome.status,
-                "message": outcome.message,
-                "step": outcome.step,
-                "residual_over_noise": residual if math.isfinite(residual) else None,
-                "files": files.get(j, []),
-            }
-            for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
-        ],
-        "noise": result.noise,
+        "input": input_record(path, picture),
+        "samples": _samples(result, files),
         "kernel_fwhm": round(fwhm(result.kernel), 3),
         "shape": result.shape,
         "flux": flux(picture, result.image) if picture.light == "linear" else None,
-        "range": result.range,
-        "region": result.region,
-        "regions": [{"region": region, "confidence": sure} for region, sure in result.regions],
         "tiles": result.tiles,
         "agreement": result.agreement,
-        "confidence": result.confidence,
-        "notes": [*picture.notes, *result.notes],
         "attempts": result.attempts,
-        "seconds": round(result.seconds, 3),
-        "nfe": result.nfe,
         "seed": result.settings.seed,
         "device": result.settings.device,
-        "settings": asdict(result.settings),
-        "priors": result.priors,
-        "environment": environment(result.settings.device),
+        **found_record(result),
+        **search_record(result),
+        "notes": [*picture.notes, *result.notes],
     }
+
+
+def input_record(path: Path, picture: Picture | None = None) -> dict[str, Any]:
+    """``input`` of a record: the file or folder, and what was read of it."""
+    from .provenance import file_hash
+
+    told = {"path": os.fspath(path.absolute()), "sha256": None if path.is_dir() else file_hash(path)}
+    if picture is None:
+        return told
+    height, width, channels = picture.data.shape
+    return told | {
+        "format": picture.format,
+        "width": width,
+        "height": height,
+        "channels": channels,
+        "dtype": picture.dtype.name,
+        "alpha": picture.alpha is not None,
+        "icc_profile": picture.icc_profile is not None,
+        "missing": 0 if picture.missing is None else int(picture.missing.sum()),
+        "values": [picture.low, picture.high],
+    }
+
+
+def found_record(found: Restoration | FoundKernel) -> dict[str, Any]:
+    """Of a record, what is told of everything that was found."""
+    from .provenance import environment
+
+    return {
+        "noise": None if math.isnan(found.noise) else found.noise,
+        "range": found.range,
+        "notes": list(found.notes),
+        "seconds": round(found.seconds, 3),
+        "nfe": found.nfe,
+        "settings": asdict(found.settings),
+        "priors": found.priors,
+        "environment": environment(found.settings.device),
+    }
+
+
+def search_record(found: Deblurred | FoundKernel) -> dict[str, Any]:
+    """Of a record, how sure the kernel is, and on which part of the picture it was found."""
+    return {
+        "confidence": found.confidence,
+        "region": found.region,
+        "regions": [{"region": region, "confidence": sure} for region, sure in found.regions],
+    }
+
+
+def _samples(result: Restoration, files: dict[int, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "outcome": outcome.status,
+            "message": outcome.message,
+            "step": outcome.step,
+            "residual_over_noise": residual if math.isfinite(residual) else None,
+            "files": files.get(j, []),
+        }
+        for j, (outcome, residual) in enumerate(zip(result.outcome, result.residual, strict=True))
+    ]
 
 
 def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: Turbulence) -> Path | None:
@@ -187,7 +213,6 @@ def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: 
     import numpy as np
 
     from .io import atomic_open, comparison_figure, from_tensor, tilt_picture, write_image
-    from .provenance import environment
 
     kinds = ("restored{}.png", "kernel{}.npy", "kernel{}.png", "tilt{}.npy", "tilt{}.png")
     finite = [j for j, outcome in enumerate(result.outcome) if outcome.status != "diverged"]
@@ -219,34 +244,15 @@ def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: 
     if moving is not None:
         write_image(results.folder / results.name("moving.png"), moving[..., None], dtype=np.uint8)
     record = {
-        "input": {
-            "path": os.fspath(path.absolute()),
-            "sha256": None if path.is_dir() else file_hash(path),
-            "frames": scene.names,
-            "frames_read": scene.read,
-        },
-        "samples": [
-            {
-                "outcome": outcome.status,
-                "message": outcome.message,
-                "step": outcome.step,
-                "residual_over_noise": residual if math.isfinite(residual) else None,
-            }
-            for outcome, residual in zip(result.outcome, result.residual, strict=True)
-        ],
-        "noise": None if math.isnan(result.noise) else result.noise,
-        "range": result.range,
+        "input": input_record(path) | {"frames": scene.names, "frames_read": scene.read},
+        "samples": _samples(result, files),
         "kept": result.kept,
         "agreement": None if result.agreement is None or math.isnan(result.agreement) else result.agreement,
         "seeing": _seeing(result),
         "moving_share": None if result.moving is None else round(float(result.moving.mean()), 6),
-        "notes": [*scene.notes, *result.notes],
         "attempts": result.attempts,
-        "seconds": round(result.seconds, 3),
-        "nfe": result.nfe,
-        "settings": asdict(result.settings),
-        "priors": result.priors,
-        "environment": environment(result.settings.device),
+        **found_record(result),
+        "notes": [*scene.notes, *result.notes],
     }
     results.end(every, record)
     return results.folder / every[0] if every else None

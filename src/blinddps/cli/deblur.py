@@ -11,8 +11,9 @@ import typer
 from typer import Option
 
 from ..results import picture_suffix, restored, summary, write_deblurred
+from . import options
 from .console import say
-from .errors import note, report, usage
+from .errors import note, report, tell, usage
 from .files import expand, given_path, output_names
 from .inputs import each_input
 from .panels import OUTPUT, PAPER, SOLVER
@@ -35,22 +36,11 @@ def deblur(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Pictures, or folders of pictures.")
     ],
-    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
-    prior: Annotated[
-        str,
-        Option(
-            help="Of the image: faces-128, photos, a diffusers pipeline folder, or OWNER/NAME of the Hugging Face hub."
-        ),
-    ] = "photos",
-    kernel_prior: Annotated[
-        str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform (no network: Algorithm 3 of the paper).")
-    ] = "kernel",
-    kernel_size: Annotated[
-        str, Option(metavar="auto|N", help="Side of the kernel's support, pixels; it must hold the whole blur.")
-    ] = "auto",
-    noise: Annotated[
-        str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
-    ] = "auto",
+    out: options.Folder,
+    prior: options.ImagePrior = "photos",
+    kernel_prior: options.KernelPrior = "kernel",
+    kernel_size: options.KernelSize = "auto",
+    noise: options.Noise = "auto",
     boundary: Annotated[
         str,
         Option(
@@ -163,26 +153,12 @@ def deblur(
             help="Noise level at which the image's diffusion begins, from the input; noise: from pure noise.",
         ),
     ] = "auto",
-    step_size: Annotated[
-        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the image's data step.")
-    ] = "auto",
-    kernel_step_size: Annotated[
-        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the kernel's data step.")
-    ] = "auto",
-    step_schedule: Annotated[
-        str,
-        Option(rich_help_panel=PAPER, help="constant (the paper), sqrt_alpha_bar (the authors' code) or likelihood."),
-    ] = "constant",
-    sparsity: Annotated[
-        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Weight of the kernel's penalty; 0 is none.")
-    ] = "auto",
-    sparsity_norm: Annotated[str, Option(rich_help_panel=PAPER, help="l1 or l0.")] = "l1",
-    projection: Annotated[
-        str,
-        Option(
-            rich_help_panel=PAPER, help="Of the kernel onto non-negative, sum one: simplex (Euclidean) or normalise."
-        ),
-    ] = "simplex",
+    step_size: options.StepSize = "auto",
+    kernel_step_size: options.KernelStepSize = "auto",
+    step_schedule: options.StepSchedule = "constant",
+    sparsity: options.Sparsity = "auto",
+    sparsity_norm: options.SparsityNorm = "l1",
+    projection: options.Projection = "simplex",
     kernel_weight: Annotated[
         str,
         Option(
@@ -199,16 +175,11 @@ def deblur(
             help="The authors' constants: steps of sqrt(alpha_bar), no penalty, one noise level, zero boundary.",
         ),
     ] = False,
-    linear_light: Annotated[
-        bool, Option("--linear-light", help="Undo the sRGB curve first, as a lens blurs light.")
-    ] = False,
-    seed: Annotated[int, Option(help="The result depends on it alone, not on the other inputs.")] = 0,
-    device: Annotated[str, Option(rich_help_panel=OUTPUT, help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, Option(rich_help_panel=OUTPUT, help="Of the networks: auto, float32 or bfloat16.")] = "auto",
-    tile: Annotated[
-        str,
-        Option(metavar="auto|N", rich_help_panel=OUTPUT, help="Larger pictures pass the network in tiles of N pixels."),
-    ] = "auto",
+    linear_light: options.LinearLight = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    tile: options.Tile = "auto",
     form: Annotated[
         str,
         Option(
@@ -254,12 +225,8 @@ def deblur(
             "--animate", rich_help_panel=OUTPUT, help="Also draw how the estimates evolve: a strip and an animation."
         ),
     ] = False,
-    overwrite: Annotated[
-        bool, Option("--overwrite", rich_help_panel=OUTPUT, help="Replace results of an earlier call.")
-    ] = False,
-    quiet: Annotated[
-        bool, Option("--quiet", rich_help_panel=OUTPUT, help="No progress and no summary; notes and errors remain.")
-    ] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Restore pictures blurred by a kernel that is not known.
 
@@ -289,15 +256,10 @@ def deblur(
     from ..core.outputs import refuse_conflicts
     from ..io import FORMAT_SUFFIXES, ensure_output_dir, read_mask
     from ..priors import load_prior
-    from ..restore import DeblurSettings
     from ..restore.known_kernel import read_kernel
-    from ..restore.settings import find_device, from_text
     from ..restore.trained import load_trained
 
-    sources = {n: context.get_parameter_source(n) for n in context.params}
-    chosen = {n: v for n, v in context.params.items() if (source := sources[n]) and source.name != "DEFAULT"}
-    settings = usage(from_text, DeblurSettings, chosen)
-    usage(find_device, device)
+    settings = options.deblur_settings(context)
     engine = engine_of(workers, threads, ray)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
@@ -417,10 +379,7 @@ def _restore(
     forget(kept)
     for j, outcome in enumerate(result.outcome):
         which = f"sample {j + 1}: " if settings.samples > 1 else ""
-        if outcome.status == "diverged":
-            note("error", f"{which}diverged: {outcome.message}", path)
-        elif not outcome:
-            note("warning", f"{which}{outcome.status}: {outcome.message}", path)
+        tell(outcome, path, which)
         if not quiet:
             say(
                 f"{path}: {which}{summary(outcome.status, result.confidence)}, {result.seconds:.1f} s"

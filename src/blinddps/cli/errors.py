@@ -7,11 +7,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-__all__ = ["INTERRUPTED", "note", "report", "usage"]
+if TYPE_CHECKING:
+    from ..core import Outcome
+
+__all__ = ["INTERRUPTED", "note", "report", "tell", "usage"]
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
@@ -40,6 +43,13 @@ def report(error: BaseException, subject: object = None) -> None:
 def note(kind: str, sentence: str, subject: object = None) -> None:
     """Print ``note: ...`` or ``warning: ...`` on standard error."""
     print(f"{kind}: {'' if subject is None else f'{subject}: '}{sentence}", file=sys.stderr)
+
+
+def tell(outcome: Outcome, subject: object, which: str = "") -> None:
+    """Say of a restoration that is not as it should be what is wrong; ``which``: of its samples."""
+    if not outcome:
+        kind = "error" if outcome.status == "diverged" else "warning"
+        note(kind, f"{which}{outcome.status}: {outcome.message}", subject)
 
 
 def usage(make: Callable[..., T], *args: object, **options: object) -> T:

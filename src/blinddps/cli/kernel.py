@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
-from ..results import file_hash, summary, write_kernel
+from ..results import found_record, input_record, search_record, summary, write_kernel
+from . import options
 from .console import say
-from .errors import note, usage
+from .errors import note, tell
 from .files import given_path
-from .panels import OUTPUT, SOLVER
+from .panels import SOLVER
 from .progress import progress_bar
 from .threads import Threads, set_threads
 
@@ -41,17 +40,13 @@ def kernel(
             metavar="quick|usual|best", help="More is tried, and more parts of a large picture, where it is doubtful."
         ),
     ] = "usual",
-    kernel_size: Annotated[
-        str, Option(metavar="auto|N", help="Side of the kernel's support, pixels; it must hold the whole blur.")
-    ] = "auto",
-    noise: Annotated[
-        str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
-    ] = "auto",
+    kernel_size: options.KernelSize = "auto",
+    noise: options.Noise = "auto",
     prior: Annotated[str, Option(help="Of the image: photos, or a prior of your own that takes any size.")] = "photos",
     solver: Annotated[
         str, Option(rich_help_panel=SOLVER, help="fast, paper, uniform, pan-l0, pan-dcp, selfdeblur, richardson-lucy.")
     ] = "fast",
-    kernel_prior: Annotated[str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform.")] = "kernel",
+    kernel_prior: options.KernelPrior = "kernel",
     search: Annotated[
         str, Option(rich_help_panel=SOLVER, help="edges: along the picture's edges; none: by the diffusions.")
     ] = "auto",
@@ -59,19 +54,13 @@ def kernel(
         str,
         Option("--steps", metavar="auto|N", rich_help_panel=SOLVER, help="Of the diffusions, if asked."),
     ] = "auto",
-    linear_light: Annotated[
-        bool, Option("--linear-light", help="Undo the sRGB curve first, as a lens blurs light.")
-    ] = False,
-    seed: Annotated[int, Option(help="The result depends on it alone.")] = 0,
-    device: Annotated[str, Option(rich_help_panel=OUTPUT, help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, Option(rich_help_panel=OUTPUT, help="Of the networks: auto, float32 or bfloat16.")] = "auto",
+    linear_light: options.LinearLight = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
     threads: Threads = "auto",
-    overwrite: Annotated[
-        bool, Option("--overwrite", rich_help_panel=OUTPUT, help="Replace results of an earlier call.")
-    ] = False,
-    quiet: Annotated[
-        bool, Option("--quiet", rich_help_panel=OUTPUT, help="No progress and no summary; notes and errors remain.")
-    ] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Find the blur kernel of a picture, and nothing else.
 
@@ -91,13 +80,9 @@ def kernel(
     from ..core.outputs import Outputs, refuse_conflicts
     from ..io import ensure_output_dir, read_image
     from ..priors import load_prior
-    from ..restore import DeblurSettings, find_kernel
-    from ..restore.settings import find_device, from_text
+    from ..restore import find_kernel
 
-    sources = {n: context.get_parameter_source(n) for n in context.params}
-    chosen = {n: v for n, v in context.params.items() if (source := sources[n]) and source.name != "DEFAULT"}
-    settings = usage(from_text, DeblurSettings, chosen)
-    usage(find_device, device)
+    settings = options.deblur_settings(context)
     if out.suffix.lower() != ".npy":
         raise typer.BadParameter(f"'{out}' is no .npy file; give a name that ends in .npy", param_hint="--out")
     set_threads(threads)
@@ -117,11 +102,9 @@ def kernel(
             raise (InputError(f"{picture}: {error}") if isinstance(error, InputError) else error) from None
     for sentence in found.notes:
         note("note", sentence, picture)
+    tell(found.outcome, picture)
     if found.outcome.status == "diverged":
-        note("error", f"diverged: {found.outcome.message}", picture)
         raise typer.Exit(1)
-    if not found.outcome:
-        note("warning", f"{found.outcome.status}: {found.outcome.message}", picture)
     _write(picture, read, results, found)
     if not quiet:
         said = summary(found.outcome.status, found.confidence)
@@ -145,29 +128,11 @@ def _write(path: Path, picture: Picture, results: Outputs, found: FoundKernel) -
 
 
 def _record(path: Path, picture: Picture, found: FoundKernel) -> dict[str, Any]:
-    from ..provenance import environment
-
-    height, width = picture.data.shape[:2]
     return {
-        "input": {
-            "path": os.fspath(path.absolute()),
-            "sha256": file_hash(path),
-            "format": picture.format,
-            "width": width,
-            "height": height,
-        },
+        "input": input_record(path, picture),
         "outcome": found.outcome.status,
         "message": found.outcome.message,
-        "confidence": found.confidence,
         "kernel": {"height": found.kernel.shape[0], "width": found.kernel.shape[1]},
-        "region": found.region,
-        "regions": [{"region": region, "confidence": sure} for region, sure in found.regions],
-        "noise": found.noise,
-        "range": found.range,
-        "notes": list(found.notes),
-        "seconds": round(found.seconds, 3),
-        "nfe": found.nfe,
-        "settings": asdict(found.settings),
-        "priors": found.priors,
-        "environment": environment(found.settings.device),
+        **search_record(found),
+        **found_record(found),
     }

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
-from ..results import file_hash, picture_suffix, write_kernel
+from ..results import input_record, picture_suffix, write_kernel
+from . import options
 from .console import say
-from .errors import note, report
+from .errors import note
 from .files import expand, given_path, output_names
+from .inputs import each_input
 from .panels import InPanels
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
+    from ..io import Picture
 
 __all__ = ["simulate"]
 
 SCREENS = "Kind phase-screen"
 GEOMETRIC = 0.3  # Rytov variance
+
+Noise = Annotated[float, Option(help="Standard deviation, where white is 1.")]
+Side = Annotated[int, Option(help="Side of the kernel, in pixels.")]
+
 MOST_FRAMES = 10_000  # of a scene, each a file: more is a slip of the hand
 
 simulate = typer.Typer(
@@ -34,23 +42,21 @@ simulate = typer.Typer(
 
 @simulate.command()
 def blur(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Sharp pictures, or folders of pictures.")
-    ],
-    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
+    inputs: options.Sharp,
+    out: options.Folder,
     kernel: Annotated[str, Option(help="motion, gaussian or defocus.")] = "motion",
     intensity: Annotated[float, Option(help="Of motion: 0 is straight, 1 strongly curved.")] = 0.5,
     std: Annotated[float, Option(help="Of gaussian, in pixels.")] = 3.0,
     radius: Annotated[float, Option(help="Of defocus, in pixels.")] = 5.0,
-    kernel_size: Annotated[int, Option(help="Side of the kernel, in pixels.")] = 32,
-    noise: Annotated[float, Option(help="Standard deviation, where white is 1.")] = 0.01,
+    kernel_size: Side = 32,
+    noise: Noise = 0.01,
     boundary: Annotated[
         str, Option(help="Beyond the picture's edge: replicate, reflect, circular, zero, or valid (crops the edge).")
     ] = "replicate",
     linear_light: Annotated[bool, Option("--linear-light", help="Blur light, not sRGB values.")] = False,
     seed: Annotated[int, Option(help="With the input's number, decides kernel and noise.")] = 0,
     start: Annotated[int, Option(help="Number of the first input.")] = 0,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of an earlier call.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Blur sharp pictures, and say by what.
 
@@ -76,24 +82,19 @@ def blur(
         own = rf"{re.escape(name)}_(blurred|truth_kernel)\.\w+"
         outputs.append(Outputs(out, f"{name}_truth.json", names, own))
     refuse_conflicts(outputs, paths, overwrite)
-    for i, (path, results) in enumerate(zip(paths, outputs, strict=True), start):
-        try:
-            results.check(overwrite)
-            truth = {
-                "kernel": {"kind": kernel} | _option_of(kernel, intensity, std, radius),
-                "kernel_size": kernel_size,
-                "noise": noise,
-                "boundary": boundary,
-                "linear_light": linear_light,
-                "seed": seed,
-                "number": i,
-            }
-            _blur(path, results, make_kernel(i), truth)
-        except Exception as error:
-            report(error, path)
-            failures += 1
-    if failures:
-        raise typer.Exit(1)
+    truth = {
+        "kernel": {"kind": kernel} | _option_of(kernel, intensity, std, radius),
+        "kernel_size": kernel_size,
+        "noise": noise,
+        "boundary": boundary,
+        "linear_light": linear_light,
+        "seed": seed,
+    }
+
+    def one(path: Path, results: Outputs, number: int) -> None:
+        _blur(path, results, make_kernel(number), truth | {"number": number})
+
+    _each(one, paths, outputs, count(start), overwrite, failures)
 
 
 @simulate.command()
@@ -114,10 +115,8 @@ def kernels(
 
 @simulate.command(cls=InPanels)
 def turbulence(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT", parser=given_path, help="Sharp pictures, or folders of pictures.")
-    ],
-    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
+    inputs: options.Sharp,
+    out: options.Folder,
     kind: Annotated[
         str,
         Option(
@@ -148,13 +147,13 @@ def turbulence(
     psf_every: Annotated[
         float, Option(rich_help_panel=SCREENS, help="Pixels between the blurs of a frame, blended in between.")
     ] = 32.0,
-    kernel_size: Annotated[int, Option(help="Side of the kernel, in pixels.")] = 32,
+    kernel_size: Side = 32,
     order: Annotated[str, Option(help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
     frames: Annotated[int, Option(help="Frames of each scene, each with its own tilt and noise.")] = 1,
-    noise: Annotated[float, Option(help="Standard deviation, where white is 1.")] = 0.01,
+    noise: Noise = 0.01,
     boundary: Annotated[str, Option(help="Beyond the edge: replicate, reflect, circular or zero.")] = "replicate",
     seed: Annotated[int, Option(help="With the frame's number, decides tilt and noise.")] = 0,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of an earlier call.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Degrade sharp pictures as turbulent air does, and say by what.
 
@@ -226,24 +225,19 @@ def turbulence(
     paths, failures = expand(inputs)
     outputs = [_turbulent(out, name, frames, kind == "phase-screen") for name in output_names(paths)]
     refuse_conflicts(outputs, paths, overwrite)
-    for i, (path, results) in enumerate(zip(paths, outputs, strict=True)):
-        try:
-            results.check(overwrite)
-            truth = told | {
-                "kernel_size": kernel_size,
-                "order": order,
-                "frames": frames,
-                "noise": noise,
-                "boundary": boundary,
-                "seed": seed,
-                "number": i * frames,
-            }
-            _turbulence(path, results, makers[kind], truth)
-        except Exception as error:
-            report(error, path)
-            failures += 1
-    if failures:
-        raise typer.Exit(1)
+    truth = told | {
+        "kernel_size": kernel_size,
+        "order": order,
+        "frames": frames,
+        "noise": noise,
+        "boundary": boundary,
+        "seed": seed,
+    }
+
+    def one(path: Path, results: Outputs, number: int) -> None:
+        _turbulence(path, results, makers[kind], truth | {"number": number})
+
+    _each(one, paths, outputs, count(step=frames), overwrite, failures)
 
 
 @simulate.command()
@@ -306,16 +300,44 @@ def _frame_names(frames: int) -> list[str]:
     return [f"{j:03d}.png" for j in range(1, frames + 1)]
 
 
-def _blur(path: Path, results: Outputs, kernel: Any, truth: dict[str, Any]) -> None:
-    import torch
+def _each(
+    simulate: Callable[[Path, Outputs, int], None],
+    paths: list[Path],
+    outputs: list[Outputs],
+    numbers: Iterator[int],
+    overwrite: bool,
+    failures: int,
+) -> None:
+    """Every input with its number; one that fails leaves the others, and the exit code is then 1."""
+    from ..engine import Serial
 
-    from ..io import from_tensor, output_suffix, read_image, to_display, to_linear, to_tensor, write_image
-    from ..provenance import environment
-    from ..simulate import simulate_blur
+    def one(path: Path, results: Outputs) -> bool:
+        number = next(numbers)
+        results.check(overwrite)
+        simulate(path, results, number)
+        return True
+
+    if failures + each_input(Serial(), one, paths, outputs, quiet=True):
+        raise typer.Exit(1)
+
+
+def _read(path: Path) -> Picture:
+    from ..io import read_image
 
     picture = read_image(path, warn=False)
     for sentence in picture.notes:
         note("note", sentence, path)
+    return picture
+
+
+def _blur(path: Path, results: Outputs, kernel: Any, truth: dict[str, Any]) -> None:
+    import torch
+
+    from ..io import from_tensor, output_suffix, to_display, to_linear, to_tensor, write_image
+    from ..provenance import environment
+    from ..simulate import simulate_blur
+
+    picture = _read(path)
     x = to_tensor(picture)
     light = to_linear((x + 1) / 2) * 2 - 1 if truth["linear_light"] else x
     y = simulate_blur(
@@ -339,7 +361,7 @@ def _blur(path: Path, results: Outputs, kernel: Any, truth: dict[str, Any]) -> N
     write_image(blurred, from_tensor(seen), like=picture)
     write_kernel(results.folder / files[1], kernel[0, 0].numpy())
     record = truth | {
-        "input": {"path": os.fspath(path.absolute()), "sha256": file_hash(path)},
+        "input": input_record(path),
         "dtype": picture.dtype.name,
         "clipped_share": clipped,
         "environment": environment(),
@@ -352,14 +374,12 @@ def _turbulence(path: Path, results: Outputs, make: Callable[..., Any], truth: d
     import numpy as np
 
     from ..core import InputError
-    from ..io import atomic_open, ensure_output_dir, from_tensor, read_image, tilt_picture, to_tensor, write_image
+    from ..io import atomic_open, ensure_output_dir, from_tensor, tilt_picture, to_tensor, write_image
     from ..io.frames import free_memory
     from ..provenance import environment
     from ..simulate import simulate_turbulence
 
-    picture = read_image(path, warn=False)
-    for sentence in picture.notes:
-        note("note", sentence, path)
+    picture = _read(path)
     x = to_tensor(picture)
     needed = 4 * truth["frames"] * (3 * x.numel() + 2 * x[0, 0].numel())  # bytes: pictures on their way, and tilts
     if needed > (room := free_memory()):
@@ -395,7 +415,7 @@ def _turbulence(path: Path, results: Outputs, make: Callable[..., Any], truth: d
     write_image(shown, tilt_picture(tilt[0].numpy()))
     write_kernel(kernel_file, (kernel.flatten(0, -3).mean(0)).numpy())
     record = truth | {
-        "input": {"path": os.fspath(path.absolute()), "sha256": file_hash(path)},
+        "input": input_record(path),
         "environment": environment(),
     }
     results.end([*seen, *truths], record)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..results import file_hash, write_kernel
+from ..results import input_record, write_kernel
 from .console import say
-from .errors import note
+from .errors import note, tell
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -59,10 +58,10 @@ def restore_stack(
         comparison_figure(columns, figure)
     results.end([] if bad else names, _record(path, planes, found, kernels, told, [] if bad else names))
     for i in bad:
-        note("error", f"plane {i + 1}: diverged: {found[i].outcome[0].message}", path)
+        tell(found[i].outcome[0], path, f"plane {i + 1}: ")
     status = found[told].outcome[0]
-    if not bad and not status:
-        note("warning", f"{status.status}: {status.message}", path)
+    if not bad:
+        tell(status, path)
     if not quiet and not bad:
         seconds = sum(one.seconds for one in found)
         say(f"{path}: {len(planes)} planes, {status.status}, {seconds:.1f} s, {results.folder / names[0]}")
@@ -85,19 +84,9 @@ def _record(
     from ..provenance import environment
     from ..restore import flux
 
-    height, width, channels = planes[0].data.shape
     one = found[told]
     return {
-        "input": {
-            "path": os.fspath(path.absolute()),
-            "sha256": file_hash(path),
-            "format": planes[0].format,
-            "planes": len(planes),
-            "width": width,
-            "height": height,
-            "channels": channels,
-            "dtype": planes[0].dtype.name,
-        },
+        "input": input_record(path, planes[0]) | {"planes": len(planes)},
         "kernels": kernels,
         "reference_plane": told + 1,
         "planes": [

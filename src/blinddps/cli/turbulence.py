@@ -10,10 +10,11 @@ import typer
 from typer import Option
 
 from ..results import KEPT, restored, write_turbulence
+from . import options
 from .console import say
-from .errors import INTERRUPTED, note, report, usage
+from .errors import INTERRUPTED, note, report, tell, usage
 from .files import given_path, output_names
-from .panels import OUTPUT, PAPER, SOLVER
+from .panels import PAPER, SOLVER
 from .progress import progress_bar, share_bars
 from .threads import Threads, set_threads
 from .video import restore_video
@@ -34,7 +35,7 @@ def turbulence(
             help="Pictures; or, as frames of one scene each, folders, TIFFs, GIFs, videos.",
         ),
     ],
-    out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the results; made if need be.")],
+    out: options.Folder,
     frames: Annotated[
         str,
         Option(
@@ -51,24 +52,17 @@ def turbulence(
         ),
     ] = False,
     window: Annotated[int, Option(help="Of --video: frames that each one is made of.")] = 15,
-    prior: Annotated[
-        str,
-        Option(
-            help="Of the image: faces-128, photos, a diffusers pipeline folder, or OWNER/NAME of the Hugging Face hub."
-        ),
-    ] = "photos",
-    kernel_prior: Annotated[str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform.")] = "kernel",
+    prior: options.ImagePrior = "photos",
+    kernel_prior: options.KernelPrior = "kernel",
     tilt_prior: Annotated[
         str, Option(rich_help_panel=SOLVER, help="stationary (no network), tilt, or a folder.")
     ] = "stationary",
-    kernel_size: Annotated[str, Option(metavar="auto|N", help="Side of the kernel's support, pixels.")] = "auto",
+    kernel_size: options.KernelSize = "auto",
     kernel_per_frame: Annotated[
         bool, Option("--kernel-per-frame", help="A kernel for each frame, not one for all.")
     ] = False,
     order: Annotated[str, Option(rich_help_panel=SOLVER, help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
-    noise: Annotated[
-        str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")
-    ] = "auto",
+    noise: options.Noise = "auto",
     boundary: Annotated[
         str,
         Option(
@@ -137,35 +131,23 @@ def turbulence(
             "frames 1 or 4 by how much they move, or 8 where the image starts from noise.",
         ),
     ] = "auto",
-    step_size: Annotated[
-        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the image's data step.")
-    ] = "auto",
-    kernel_step_size: Annotated[
-        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the kernel's data step.")
-    ] = "auto",
+    step_size: options.StepSize = "auto",
+    kernel_step_size: options.KernelStepSize = "auto",
     tilt_step_size: Annotated[
         str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Of the tilt's data step.")
     ] = "auto",
-    step_schedule: Annotated[
-        str, Option(rich_help_panel=PAPER, help="constant, sqrt_alpha_bar or likelihood.")
-    ] = "constant",
-    sparsity: Annotated[
-        str, Option(metavar="auto|VALUE", rich_help_panel=PAPER, help="Weight of the kernel's penalty; the paper: 0.")
-    ] = "0",
-    sparsity_norm: Annotated[str, Option(rich_help_panel=PAPER, help="l1 or l0.")] = "l1",
-    projection: Annotated[str, Option(rich_help_panel=PAPER, help="Of the kernel: simplex or normalise.")] = "simplex",
-    linear_light: Annotated[bool, Option("--linear-light", help="Undo the sRGB curve first.")] = False,
-    seed: Annotated[int, Option(help="The result depends on it alone.")] = 0,
-    device: Annotated[str, Option(rich_help_panel=OUTPUT, help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, Option(rich_help_panel=OUTPUT, help="Of the networks: auto, float32 or bfloat16.")] = "auto",
-    tile: Annotated[
-        str, Option(metavar="auto|N", rich_help_panel=OUTPUT, help="Larger pictures pass the network in tiles.")
-    ] = "auto",
+    step_schedule: options.StepSchedule = "constant",
+    sparsity: options.Sparsity = "0",
+    sparsity_norm: options.SparsityNorm = "l1",
+    projection: options.Projection = "simplex",
+    linear_light: options.LinearLight = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    tile: options.Tile = "auto",
     threads: Threads = "auto",
-    overwrite: Annotated[
-        bool, Option("--overwrite", rich_help_panel=OUTPUT, help="Replace results of an earlier call.")
-    ] = False,
-    quiet: Annotated[bool, Option("--quiet", rich_help_panel=OUTPUT, help="No progress and no summary.")] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Restore pictures seen through turbulence: tilted from place to place, blurred and noisy.
 
@@ -250,10 +232,7 @@ def _restore(
         note("note", sentence, path)
     written = write_turbulence(path, results, scene, result)
     for j, outcome in enumerate(result.outcome):
-        which = f"sample {j + 1}: " if settings.samples > 1 else ""
-        if outcome.status not in ("finished", "restored"):
-            kind = "error" if outcome.status == "diverged" else "warning"
-            note(kind, f"{which}{outcome.status}: {outcome.message}", path)
+        tell(outcome, path, f"sample {j + 1}: " if settings.samples > 1 else "")
     if not quiet:
         first, of = result.outcome[0], "" if len(scene.frames) == scene.read else f" of {scene.read}"
         judged = result.kept in ("restored", "deblurred") and not math.isnan(result.noise)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core import InputError
 from ..priors import find_prior
+from ..provenance import file_hash
 from .datasets import Item
 from .spec import Degradation, Method, Spec, Turbulence
 
@@ -75,14 +76,10 @@ def _priors(method: Method, degradation: Degradation, options: dict[str, Any]) -
 
 @functools.cache
 def _file_hash(path: str) -> str:
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while part := file.read(2**20):
-                digest.update(part)
+        return file_hash(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read weights '{path}': {error}; check the path") from None
-    return digest.hexdigest()
 
 
 @functools.cache

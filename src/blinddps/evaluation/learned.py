@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..core import InputError
 from ..core.atomic import atomic_open
 from ..io import read_image
 from ..metrics import align, load_inception, load_lpips
+from ..provenance import file_hash
 from .records import read_arrays
 from .scores import reach
 from .store import Job, Store
@@ -78,7 +78,7 @@ def lpips_scores(
         path, truth_path = store.result(job, record, "image"), store.picture(job, record, "truth")
         if path is None or truth_path is None:  # outdated; the next run makes it anew
             continue
-        name = f"{_hash(path)}/{_hash(truth_path)}"
+        name = f"{file_hash(path)}/{file_hash(truth_path)}"
         if not {name, f"{name}_sub"} <= cache.values.keys():
             try:
                 x, truth = _picture(path), _picture(truth_path)
@@ -111,7 +111,7 @@ def inception_features(
     cache = _Cache(store, f"inception-{file.sha256[:12]}")
 
     def features(path: Path) -> np.ndarray:
-        name = _hash(path)
+        name = file_hash(path)
         if name not in cache.values:
             cache.values[name] = network(_picture(path).to(device)).cpu().numpy()
         return cache.values[name][0]
@@ -148,10 +148,6 @@ class _Cache:
             with atomic_open(self._path) as file:
                 arrays: dict[str, Any] = {key.replace("/", "|"): value for key, value in self.values.items()}
                 np.savez(file, **arrays)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _picture(path: Path) -> Tensor:

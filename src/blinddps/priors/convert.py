@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from blinddps.core import InputError, PriorError, isolated
 from blinddps.core.atomic import ensure_output_dir
+from blinddps.provenance import file_hash
 
 from .card import PriorCard
 from .checkpoint import read_checkpoint
@@ -109,7 +109,7 @@ def convert_checkpoint(
             any_size=any_size,
             size_multiple=2 ** (len(config.block_out_channels) - 1),
             licence=licence,
-            training={"converted_from": source.name, "sha256": _sha256(source)},
+            training={"converted_from": source.name, "sha256": file_hash(source)},
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -118,11 +118,3 @@ def convert_checkpoint(
     ensure_output_dir(target.parent)
     save_prior(prior, target, half=half)
     return prior
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

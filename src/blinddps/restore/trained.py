@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from ..baselines.supervised import ABOUT, WRAPPERS, network_of
 from ..core import InputError, PriorError
 from ..core.reading import parse_json
 from ..priors import read_checkpoint
+from ..provenance import file_hash
 
 __all__ = ["Trained", "load_trained"]
 
@@ -53,12 +53,8 @@ def _load(solver: str, path: Path, state: tuple[int, int], device: str) -> Train
     except PriorError as error:
         raise InputError(str(error).replace("checkpoint", "file of weights")) from None
     network = network_of(solver, tensors, f"weights '{path}'")
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
     count = sum(p.numel() for p in network.parameters())
-    return Trained(network.to(device), path.name, digest.hexdigest(), count, _about(path))
+    return Trained(network.to(device), path.name, file_hash(path), count, _about(path))
 
 
 def _about(path: Path) -> dict[str, Any]:

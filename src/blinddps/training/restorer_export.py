@@ -14,7 +14,7 @@ from blinddps.baselines.supervised import ABOUT, padded, restorer
 from blinddps.core.atomic import atomic_open, atomic_write, write_json
 
 from .data import Data
-from .model_card import MARK, commits, curve
+from .model_card import credited, how_trained, write_sheet
 from .restorer import pairs
 from .restorer_config import RestorerConfig
 
@@ -70,36 +70,19 @@ def write_restorer(
 
 
 def _write_readme(folder: Path, config: RestorerConfig, run: Mapping[str, Any], log: Path) -> None:
-    path, session = folder / "README.md", run["environment"]
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(MARK):
-        return
-    credit = "; the pictures are credited in `ATTRIBUTION.md`" if config.sources else ""
     mixture = ", ".join(f"{name} {share:g}" for name, share in config.mixture.items())
-    command = [Path(word).name if i == 0 else word for i, word in enumerate(session["command"])]
-    lines = [
-        MARK,
-        f"# {config.name}",
-        "",
+    about = (
         f"A {config.network.kind} that restores pictures: `blinddps deblur PICTURE --out DIR --solver "
-        f"{config.network.kind} --weights weights.safetensors`. It estimates no kernel.",
-        "",
-        f"* {run['parameters'] / 1e6:.2f} M parameters, {json.dumps(config.network.arguments)}",
-        f"* trained on crops of {', '.join(map(str, config.sizes))} px, blurred by kernels of {config.kernel_size} px "
+        f"{config.network.kind} --weights weights.safetensors`. It estimates no kernel."
+    )
+    facts = [
+        f"{run['parameters'] / 1e6:.2f} M parameters, {json.dumps(config.network.arguments)}",
+        f"trained on crops of {', '.join(map(str, config.sizes))} px, blurred by kernels of {config.kernel_size} px "
         f"({mixture}), noise of {config.noise[0]:g} to {config.noise[1]:g}, beyond the edge {config.boundary}",
-        f"* data: {', '.join(Path(d).name for d in config.data)}; licence: {config.licence}{credit}",
-        f"* loss {config.loss}; {run['steps']} steps, {run['samples']} samples, {run['seconds'] / 60:.0f} minutes on "
-        f"{session['device']} ({session['machine']}), seed {config.seed}, {commits(session)}",
-        f"* command: `{' '.join(command)}`",
-        "",
-        "| step | loss | by noise quartile, low to high |",
-        "|---|---|---|",
-        *curve(log),
-        "",
-        "All settings are in `blinddps.json`.",
-        "",
+        f"data: {', '.join(Path(d).name for d in config.data)}; licence: {config.licence}{credited(config.sources)}",
+        f"loss {config.loss}; {how_trained(run, config.seed)}",
     ]
-    with atomic_write(path) as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
+    write_sheet(folder, config.name, about, facts, run["environment"], log)
 
 
 def write_restorations(

@@ -31,9 +31,10 @@ lint: $(INSTALLED)  ## style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# One torch thread per worker: on few cores, threads that spin while they wait cost more than they bring.
+# One torch thread per worker: on few cores, threads that spin while they wait cost more than they bring. A file is one
+# worker's: what its tests share is made once.
 test: lint  ## lint, then every test
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-web: $(INSTALLED)  ## the page in a real browser; needs chromium (apt-get install chromium)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[browser]'

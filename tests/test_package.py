@@ -121,15 +121,6 @@ def test_help_leaves_heavy_libraries_alone() -> None:
     assert not top_level(loaded) & HEAVY
 
 
-def test_the_command_line_answers_help() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "blinddps", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Usage:" in done.stdout
-    assert "demo" in done.stdout
-
-
 def test_a_wheel_holds_whatever_is_no_python() -> None:
     """Specs, priors and pictures: what an installed copy would otherwise look for in a checkout."""
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["blinddps"]

@@ -7,6 +7,9 @@ First table: the update of a face's image from zero with the true kernel (motion
 noise level; largest change of a pixel, of a range of 2. Second: processor seconds of an update (medians of nine,
 sizes interleaved). Third: largest difference of the image, and of the kernel in units of its peak, between two calls of
 the default solver (50 steps, float32 networks, ``replicate``): a face alone and among four, one thread and two.
+
+Without ``--faces``: the shipped pictures through ``deblur`` by one thread and by two, largest difference of the picture
+(of a range of 1), and of the kernel in units of its peak.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import inspect
 import statistics
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,12 +49,40 @@ def update(blur: Blur, y: Tensor, kernel: Tensor, image: Tensor, level: float, s
     return blur.update("image", y, estimate=mean, error=error, noise_variance=e, **{MEANS: mean})
 
 
+def threads() -> None:
+    from blinddps import deblur
+    from blinddps.io import read_image
+
+    assets = Path(str(files("blinddps"))) / "assets"
+    photo, face = (read_image(assets / f"{name}_blurred.png").data for name in ("photo", "face"))
+    middle = [slice((n - 128) // 2, (n + 128) // 2) for n in photo.shape[:2]]
+    photo = photo[middle[0], middle[1]]
+    print(f"\n{'one thread and two':44s}{'picture':>10s}{'kernel':>10s}")
+    for name, picture, options in (
+        ("photograph, fast", photo, {}),
+        ("photograph, fast, kernel known", photo, {"known_kernel": np.load(assets / "photo_kernel.npy")}),
+        ("photograph, fast, no search", photo, {"search": "none"}),
+        ("photograph, paper, 20 steps", photo, {"solver": "paper", "num_steps": 20}),
+        ("face, fast", face, {"prior": "faces-128"}),
+        ("face, paper, 20 steps", face, {"prior": "faces-128", "solver": "paper", "num_steps": 20}),
+    ):
+        found = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(deblur(picture, device="cpu", dtype="float32", **options))
+        one, two = found
+        apart = [float(np.abs(a - b).max()) for a, b in ((one.image, two.image), (one.kernel, two.kernel))]
+        print(f"{name:44s}{apart[0]:10.1e}{apart[1] / one.kernel.max():10.1e}   {one.outcome[0].status}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", required=True)
+    parser.add_argument("--faces", help="tar of faces; without it, one thread and two")
     args = parser.parse_args()
     torch.set_num_threads(1)
     print("\n".join(header(0)))
+    if args.faces is None:
+        return threads()
     faces = torch.stack(list(read_pictures([args.faces]))[:4]).float() / 127.5 - 1
     kernels = motion_kernels(4, 32, intensity=0.5, seed=77)
     image = load_prior("faces-128")

@@ -21,7 +21,7 @@ Text = Callable[..., str]
 
 
 def test_interrupted_with_two_workers_and_gone_on_with(spec_text: Text, data: Path, tmp_path: Path) -> None:
-    text = spec_text({"input": "", "fast": "num_steps = 3"}, count=9)
+    text = spec_text({"input": "", "fast": "num_steps = 3"}, count=5)
     (tmp_path / "spec.toml").write_text(text)
     call = [sys.executable, "-m", "blinddps", "bench", "run", "spec.toml", "--out", "two", "--data", str(data)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -42,7 +42,7 @@ def test_interrupted_with_two_workers_and_gone_on_with(spec_text: Text, data: Pa
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         assert process.wait(120) == 130
     there = len(list((tmp_path / "two").glob("records/*/*/*.json")))
-    assert 0 < there < 36
+    assert 0 < there < 20
     assert json.loads((tmp_path / "two" / "runs.jsonl").read_text())["workers"] == 2
     assert run_bench(parse_spec(text), tmp_path / "two", data=data, progress=False).already == there
     run_bench(parse_spec(text), tmp_path / "one", data=data, progress=False)

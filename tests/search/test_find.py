@@ -12,9 +12,10 @@ from blinddps.baselines.kernel_step import clean_kernel
 from blinddps.core.spectrum import radial_frequency
 from blinddps.metrics import mnc
 from blinddps.operators import Blur
+from blinddps.priors import DiffusionPrior
 from blinddps.search import consider, find_kernel, kernel_step, verdict_network
 from blinddps.search.evidence import AGREEMENT, NAMES, agreement, echo
-from blinddps.search.find import Candidate, Found, Seen, fitting, judged, most_credible, odd, trimmed
+from blinddps.search.find import Candidate, Found, Seen, fitting, judged, most_credible, odd, seen_by, trimmed
 from blinddps.search.sources import SOURCES
 from blinddps.search.verdict import VerdictNetwork
 
@@ -50,16 +51,17 @@ def test_a_kernel_from_elsewhere_is_considered(seen: Seen, found: Found, true_ke
     assert max(v.gain for v in more.verdicts[-2:]) > max(v.gain for v in found.verdicts) - 1  # the truth is credible
 
 
-def test_the_search_ends_once_it_is_sure_and_three_were_asked(seen: Seen) -> None:
+def test_the_search_ends_once_it_is_sure_and_three_were_asked(blurred: Tensor, photos: DiffusionPrior) -> None:
     class Sure(VerdictNetwork):
         def forward(self, numbers: Tensor) -> Tensor:
             return torch.tensor([[9.0, 3.0, 1.0]]).expand(len(numbers), -1)
 
+    seen = seen_by(blurred[..., 48:144, 48:144], photos, 0.02)
     heard: list[tuple[int, int, Candidate]] = []
     few = find_kernel(seen, kernel_step(), Sure(), largest=25, watch=lambda *told: heard.append(told))
     assert [(c.source, c.step) for c in few.candidates] == [(source, step) for source in range(3) for step in (0, 1)]
     assert [count for count, _, _ in heard] == [1, 2, 3, 4, 5, 6]
-    assert {most for _, most, _ in heard} == {2 * len(fitting(192, 25))}
+    assert {most for _, most, _ in heard} == {2 * len(fitting(96, 25))}
 
 
 def test_sources_that_fit() -> None:

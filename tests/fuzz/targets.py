@@ -35,10 +35,12 @@ def _demand(right: bool, what: str) -> None:
         raise Wrong(what)
 
 
-def _is_image(x: Any, shape: tuple[int, ...] | None = None) -> None:
+def _is_image(x: Any, shape: tuple[int, ...] | None = None, measured: bool = False) -> None:
+    """``measured``: restored from values of a detector, which are no display's, and may leave [0, 1]."""
     _demand(isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 3 and x.size > 0, f"no image: {type(x)}")
     _demand(x.shape[2] in (1, 3) and (shape is None or x.shape[:2] == shape), f"an image of shape {x.shape}")
-    _demand(bool(np.isfinite(x).all()) and x.min() >= 0 and x.max() <= 1, "values that are not in [0, 1]")
+    _demand(bool(np.isfinite(x).all()), "values that are not finite")
+    _demand(measured or (x.min() >= 0 and x.max() <= 1), "values that are not in [0, 1]")
 
 
 def _spoiled(rng: Random, files: Files, share: float = 0.97) -> tuple[str, bytes]:
@@ -521,6 +523,7 @@ def _plain_picture(rng: Random) -> np.ndarray:
 
 def deblurred(rng: Random, place: Path, seeds: Seeds) -> Call:
     import blinddps
+    from blinddps.io import as_picture
 
     kind = rng.randrange(4)
     given = odd_array(rng) if kind < 2 else _plain_picture(rng)
@@ -534,7 +537,8 @@ def deblurred(rng: Random, place: Path, seeds: Seeds) -> Call:
 
     def call() -> None:
         result = blinddps.deblur(given, **options)
-        _is_image(result.image, given.shape[:2] if isinstance(given, np.ndarray) and kind > 1 else None)
+        shape = given.shape[:2] if isinstance(given, np.ndarray) and kind > 1 else None
+        _is_image(result.image, shape, as_picture(given).scaled)
         k = result.kernel
         _demand(bool(np.isfinite(k).all()) and k.min() >= 0 and abs(k.sum() - 1) < 1e-3, f"a kernel of sum {k.sum()}")
 

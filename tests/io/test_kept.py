@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,13 @@ def test_resolution_and_description_of_tiff_are_kept(tmp_path: Path) -> None:
         assert page.description == "a scan"
         assert page.resolution == (300, 300)
         np.testing.assert_array_equal(page.asarray(), x)
+    whole, told = (tmp_path / "in.tif").read_bytes(), struct.pack("<II", 300, 1)
+    assert told in whole
+    for damage in ((0, 0), (300, 0), (0, 1)):  # no fraction, none of a size, nothing
+        (tmp_path / "in.tif").write_bytes(whole.replace(told, struct.pack("<II", *damage)))
+        picture = read_image(tmp_path / "in.tif")
+        assert picture.metadata.resolution is None
+        write_image(tmp_path / "out.tif", picture.data, like=picture)
 
 
 def test_suffixes() -> None:

@@ -55,12 +55,16 @@ def test_the_main_size_is_the_most_frequent(tiny: Callable[..., TrainConfig]) ->
         ({"network": {"channels": ()}}, "training setting network.channels does not fit"),
         ({"network": {"channels": (12, 20)}}, "12 channels do not split into 8 groups"),
         ({"network": {"channels": (8, 48)}}, "48 channels do not split into attention heads of 32"),
-        ({"sizes": (10,)}, "size 10 is no multiple of 4"),
+        (
+            {"sizes": (10,)},
+            "training settings do not fit: size 10 is no multiple of 4, ",
+        ),
         ({"sizes": ()}, "training setting sizes does not fit"),
         ({"sizes": (16, 32), "size_weights": (1.0,)}, "1 size_weights for 2 sizes"),
         ({"sizes": (16, 32), "size_weights": (0.0, 0.0)}, "must not be negative and not all zero"),
         ({"sizes": (16, 32), "size_weights": (-1.0, 2.0)}, "must not be negative and not all zero"),
-        ({"channels": 3}, "a kernel has one channel, not 3"),
+        ({"channels": 3}, "a kernel has one channel, not 3; set"),
+        ({"unknown": "tilt", "channels": 1}, "a tilt has two channels, not 1, and no data; set"),
         ({"unknown": "image", "channels": 3}, "an image prior needs data"),
     ],
 )

@@ -87,7 +87,9 @@ class TrainConfig(RunConfig):
         if self.unknown == "kernel" and self.channels != 1:
             raise ValueError(f"a kernel has one channel, not {self.channels}; set channels = 1")
         if self.unknown == "tilt" and (self.channels != 2 or self.data):
-            raise ValueError(f"a tilt has two channels, not {self.channels}, and no data: fields are generated")
+            raise ValueError(
+                f"a tilt has two channels, not {self.channels}, and no data; set channels = 2, leave data out"
+            )
         if self.sources and self.unknown != "image":
             raise ValueError(f"sources are of pictures, which a {self.unknown} prior has none of; leave them out")
         if self.unknown == "image" and not self.data:
@@ -107,7 +109,7 @@ def configure(settings: Mapping[str, Any]) -> TrainConfig | RestorerConfig:
         return kind(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        *parents, field = [str(part) for part in first["loc"]] or ["settings"]
+        *parents, field = [str(part) for part in first["loc"]] or [""]
         if first["type"] == "extra_forbidden":
             inner = kind.model_fields["network"].annotation
             known = inner.model_fields if parents == ["network"] and inner is not None else kind.model_fields
@@ -117,8 +119,8 @@ def configure(settings: Mapping[str, Any]) -> TrainConfig | RestorerConfig:
             message = "it is missing; add it"
         elif first["type"] == "int_parsing_size":
             message = "it has too many digits; give a smaller number"
-        where = ".".join([*parents, field])
-        raise InputError(f"training setting {where} does not fit: {message[:1].lower()}{message[1:]}") from None
+        where = f"setting {'.'.join([*parents, field])} does" if first["loc"] else "settings do"  # of one or of several
+        raise InputError(f"training {where} not fit: {message[:1].lower()}{message[1:]}") from None
 
 
 def recipe(name: str) -> dict[str, object]:

@@ -54,7 +54,10 @@ class RunConfig(BaseModel):
     def _consistent(self) -> RunConfig:
         for size in self.sizes:
             if size % self.size_multiple:
-                raise ValueError(f"size {size} is no multiple of {self.size_multiple}, which the network's levels need")
+                raise ValueError(
+                    f"size {size} is no multiple of {self.size_multiple}, which the network's levels need; give one "
+                    "that is"
+                )
         if self.size_weights and len(self.size_weights) != len(self.sizes):
             raise ValueError(f"{len(self.size_weights)} size_weights for {len(self.sizes)} sizes; give one for each")
         if self.size_weights and (min(self.size_weights) < 0 or sum(self.size_weights) <= 0):

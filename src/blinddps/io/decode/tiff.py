@@ -98,17 +98,25 @@ def _is_raw(tiff: Any) -> bool:
 def _metadata(tiff: Any) -> Metadata:
     first = tiff.pages[0]
     text, packet = first.description or "", first.tags.valueof(700)
-    x, y = (first.tags.valueof(tag) for tag in (282, 283))
-    told = isinstance(x, tuple) and isinstance(y, tuple) and (x, y) != ((1, 1), (1, 1))  # those say nothing
     extra = {}
     if first.is_imagej and isinstance(first.tags.valueof(50839), dict):
         extra["imagej"] = first.tags.valueof(50839)
     return Metadata(
         xmp=packet if isinstance(packet, bytes) else b"",
         description=b"" if first.is_shaped else text.encode("utf-8", "replace"),
-        resolution=(x, y, int(first.tags.valueof(296) or 2)) if told else None,
+        resolution=_resolution(first),
         extra=extra,
     )
+
+
+def _resolution(page: Any) -> tuple[Any, Any, int] | None:
+    """Pixels a unit across and down, fractions; ``None`` where they say nothing, as 1 / 1 does, or are none."""
+    x, y, unit = (page.tags.valueof(tag) for tag in (282, 283, 296))
+    for one in (x, y):
+        if not (isinstance(one, tuple) and len(one) == 2 and all(isinstance(n, int) and n > 0 for n in one)):
+            return None
+    unit = 2 if unit is None else unit  # TIFF 6.0: inches
+    return (x, y, int(unit)) if (x, y) != ((1, 1), (1, 1)) and unit in (1, 2, 3) else None
 
 
 @contextmanager

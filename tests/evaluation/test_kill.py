@@ -77,7 +77,7 @@ def test_killed_six_times(spec_text: Callable[..., str], data: Path, tmp_path: P
         capture_output=True,
         text=True,
         env=environment,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     moments = list(map(int, done.stdout.split()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from fractions import Fraction
@@ -10,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..results import file_hash, write_kernel
+from ..results import input_record, write_kernel
 from .console import say
 from .errors import note
 from .progress import progress_bar, share_bars
@@ -80,7 +79,7 @@ def restore_video(
     for sentence in dict.fromkeys(notes):
         note("note", sentence, path)
     record: dict[str, Any] = {
-        "input": {"path": os.fspath(path.absolute()), "sha256": None if path.is_dir() else file_hash(path)},
+        "input": input_record(path),
         "frames": written,
         "interrupted": not whole,
         "rate": str(rate),

@@ -105,14 +105,14 @@ def sequence(name: str, scene: Tensor, seed: int, frames: int, air: str = "tilts
     seen = seen + noise * grain / grain.std()
     seen = seen + 0.4 * (seen - Blur("replicate")(image=seen, kernel=gaussian_kernels(1, 9, std=1.2)))  # sharpened
     inner = slice(MARGIN, wide - MARGIN)
-    cut = [_jpeg(frame[:, inner, inner].clamp(0, 1), quality) for frame in seen]
+    cut = [jpeg(frame[:, inner, inner].clamp(0, 1), quality) for frame in seen]
     about = f"{name} {about}, noise {noise:.3f}, jpeg {quality}"
     return Sequence(
         about, torch.stack(cut), bright[..., inner, inner].clamp(0, 1), tilt[..., inner, inner], kernel, noise
     )
 
 
-def _jpeg(frame: Tensor, quality: int) -> Tensor:
+def jpeg(frame: Tensor, quality: int) -> Tensor:
     buffer = io.BytesIO()
     Image.fromarray((frame.permute(1, 2, 0) * 255).round().byte().numpy()).save(buffer, "JPEG", quality=quality)
     return torch.from_numpy(np.array(Image.open(buffer)).copy()).permute(2, 0, 1).float() / 255

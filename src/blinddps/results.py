@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .core.outputs import Outputs
     from .io import Picture, StackedScene
     from .restore import Deblurred, FoundKernel, Turbulence
     from .restore.result import Restoration
+    from .restore.spread import Spread
 
 __all__ = [
     "KEPT",
@@ -23,12 +26,14 @@ __all__ = [
     "picture_suffix",
     "restored",
     "search_record",
+    "spread_kinds",
     "summary",
     "write_deblurred",
     "write_kernel",
     "write_turbulence",
 ]
 
+_SPREAD = "restored_(mean|std|interval)|kernel_std"
 KEPT = {
     "registered": "the registered frames' mean, not deblurred (see the warning)",
     "mean": "the frames' mean, not deblurred (see the warning)",
@@ -54,8 +59,14 @@ def restored(
     numbers = ["", *(f"_sample{j}" for j in range(2, samples + 1))]
     per_sample = [f"restored{suffix or picture_suffix(path)}", *kinds]
     names = [f"{name}_{Path(kind).stem}{n}{Path(kind).suffix}" for n in numbers for kind in per_sample]
-    own = rf"{re.escape(name)}_(restored|kernel|tilt|figure|frames|moving)(_sample\d+)?\.\w+"
+    own = rf"{re.escape(name)}_((restored|kernel|tilt|figure|frames|moving)(_sample\d+)?|{_SPREAD})\.\w+"
     return Outputs(out, f"{name}_result.json", [*names, *(f"{name}_{kind}" for kind in once)], own)
+
+
+def spread_kinds(samples: int, suffix: str) -> list[str]:
+    """Ends of the names of what several samples of ``deblur`` say of each pixel."""
+    maps = ["restored_std.npy", "restored_std.png", "restored_interval.npy", "kernel_std.npy", "kernel_std.png"]
+    return [f"restored_mean{suffix}", *maps] if samples > 1 else []
 
 
 def picture_suffix(path: Path, chosen: str = "auto") -> str:
@@ -100,7 +111,7 @@ def write_deblurred(
     frames: Sequence[tuple[str, list[Any]]] = (),
 ) -> dict[int, Path]:
     """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
-    from .io import comparison_figure, framed, strip_and_gif, write_image
+    from .io import comparison_figure, framed, map_picture, strip_and_gif, write_image
     from .restore import history
 
     files: dict[int, list[str]] = {}
@@ -110,9 +121,13 @@ def write_deblurred(
             kinds = f"restored{number}{suffix}", f"kernel{number}.npy", f"kernel{number}.png"
             files[j] = [results.name(kind) for kind in kinds]
     shared = [results.name("figure.png")] if files else []
+    spread = result.spread
+    of_spread = [results.name(kind) for kind in spread_kinds(2, suffix)] if spread is not None else []
+    if spread is not None and spread.kernel_std is None:
+        of_spread = of_spread[:-2]
     if files and frames:
         shared += [results.name("frames.png"), results.name("frames.gif")]
-    every = [name for names in [*files.values(), shared] for name in names]
+    every = [name for names in [*files.values(), shared, of_spread] for name in names]
     results.begin(every)
     for j, (image, kernel, _) in files.items():
         write_image(results.folder / image, result.images[j], like=picture, history=history(result, kernel))
@@ -121,15 +136,63 @@ def write_deblurred(
         first = min(files)
         given = picture.data if result.region is None else framed(picture.data, result.region)
         columns = [("input", given), ("restored", result.images[first]), ("kernel", result.kernels[first])]
+        if spread is not None:
+            seen, limit = _map(spread)
+            columns.insert(2, (f"std, pale: {100 * limit:.1f} %", map_picture(seen, limit)))
+            _write_spread([results.folder / name for name in of_spread], spread, picture)
         figure, *animation = (results.folder / name for name in shared)
         comparison_figure(columns, figure)
         if animation:
             strip_and_gif(list(frames), *animation)
-    results.end(every, _record(path, picture, result, files))
+    results.end(every, _record(path, picture, result, files, of_spread))
     return {j: results.folder / names[0] for j, names in files.items()}
 
 
-def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]]) -> dict[str, Any]:
+def _map(spread: Spread) -> tuple[np.ndarray, float]:
+    """Standard deviation ``(H, W)``, its square averaged over channels and 5 x 5 pixels: of a few draws it is itself
+    uncertain. And what is drawn palest: nearly the largest."""
+    import numpy as np
+
+    squared = np.pad(np.square(spread.std).mean(2), 2, mode="edge")
+    seen = np.sqrt(np.lib.stride_tricks.sliding_window_view(squared, (5, 5)).mean((2, 3)))
+    return seen, max(1e-3, float(np.quantile(seen, 0.995)))
+
+
+def _write_spread(paths: Sequence[Path], spread: Spread, picture: Picture) -> None:
+    """The files of ``spread_kinds``, in their order."""
+    import numpy as np
+
+    from .io import atomic_open, write_image, write_map
+
+    mean, std, map_, interval, *kernel = paths
+    write_image(mean, spread.mean, like=picture)
+    for path, array in ((std, spread.std), (interval, np.stack([spread.low, spread.high]))):
+        with atomic_open(path) as file:
+            np.save(file, array, allow_pickle=False)
+    seen, limit = _map(spread)
+    write_map(seen, limit, "standard deviation", ("0", f"{100 * limit:.1f} % of white"), map_)
+    if kernel:
+        write_kernel(kernel[0], spread.kernel_std)
+
+
+def _told(spread: Spread | None, files: list[str]) -> dict[str, Any] | None:
+    if spread is None:
+        return None
+    return {
+        "draws": spread.draws,
+        "kernel": spread.method,
+        "level": 0.9,
+        "factors": spread.factors,
+        "std": round(float(spread.std.mean()), 6),
+        "width": round(float((spread.high - spread.low).mean()), 6),
+        "kernel_std": None if spread.kernel_std is None else round(float(spread.kernel_std.mean()), 8),
+        "files": files,
+    }
+
+
+def _record(
+    path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]], of_spread: list[str]
+) -> dict[str, Any]:
     from .restore import flux, fwhm
 
     return {
@@ -140,6 +203,7 @@ def _record(path: Path, picture: Picture, result: Deblurred, files: dict[int, li
         "flux": flux(picture, result.image) if picture.light == "linear" else None,
         "tiles": result.tiles,
         "agreement": result.agreement,
+        "spread": _told(result.spread, of_spread),
         "attempts": result.attempts,
         "seed": result.settings.seed,
         "device": result.settings.device,

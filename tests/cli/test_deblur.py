@@ -264,6 +264,8 @@ def test_options(formats: tuple[Any, Path, Path, Any], several: Call, tiny: list
     assert (two.code, linear.code, uniform.code) == (0, 0, 0), two.err + linear.err + uniform.err
     kinds = ["restored.png", "kernel.npy", "kernel.png", "figure.png", "frames.png", "frames.gif", "result.json"]
     kinds += ["restored_sample2.png", "kernel_sample2.npy", "kernel_sample2.png"]
+    kinds += ["restored_mean.png", "restored_std.npy", "restored_std.png", "restored_interval.npy"]
+    kinds += ["kernel_std.npy", "kernel_std.png"]
     assert {path.name for path in out.iterdir()} == {f"{n}_{kind}" for n in ("same", "same-2") for kind in kinds}
     result = json.loads((out / "same_result.json").read_text())
     given = {
@@ -283,6 +285,16 @@ def test_options(formats: tuple[Any, Path, Path, Any], several: Call, tiny: list
     }
     assert {key: result["settings"][key] for key in given} == given
     assert len(result["samples"]) == 2
+    low, high = np.load(out / "same_restored_interval.npy")
+    std = np.load(out / "same_restored_std.npy")
+    assert low.shape == high.shape == std.shape == np.asarray(Image.open(inputs / "rgb8.png")).shape
+    spread = result["spread"]
+    assert (spread["draws"], spread["kernel"], spread["level"], spread["factors"]) == (2, "blind", 0.9, None)
+    assert spread["std"] == pytest.approx(float(std.mean()), abs=1e-5)
+    assert std.mean() > 0
+    assert set(spread["files"]) == {
+        f"same_{kind}" for kind in kinds if "mean" in kind or "std" in kind or "int" in kind
+    }
     assert (out / "same_restored.png").read_bytes() != (out / "same_restored_sample2.png").read_bytes()
     assert (out / "same_restored_sample2.png").read_bytes() == (out / "same-2_restored_sample2.png").read_bytes()
     assert np.load(out / "same_kernel.npy").shape == (11, 11)

@@ -30,7 +30,12 @@ from blinddps.operators import Blur
 from blinddps.priors import GaussianPrior
 from blinddps.samplers import blind_dps, blind_proximal
 
-SAMPLERS: list[Callable[..., Solution]] = [blind_dps, blind_proximal]
+
+def blind_proximal_draws(*args: Any, **options: Any) -> Solution:
+    return blind_proximal(*args, update="draw", **options)
+
+
+SAMPLERS: list[Callable[..., Solution]] = [blind_dps, blind_proximal, blind_proximal_draws]
 
 STEPS = 25
 SCHEDULE = linear_schedule(50, 0.002, 0.2)

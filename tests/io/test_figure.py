@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from blinddps.core.errors import InputError
-from blinddps.io.figure import comparison_figure, grid, kernel_picture, strip_and_gif
+from blinddps.io.figure import comparison_figure, grid, kernel_picture, map_picture, strip_and_gif, write_map
 
 KERNEL = np.zeros((5, 5))
 KERNEL[1, 2], KERNEL[3, 3] = 0.2, 0.8
@@ -35,6 +35,22 @@ def test_kernel_picture():
             kernel_picture(bad)
     with pytest.raises(InputError, match="scale"):
         kernel_picture(KERNEL, 0)
+
+
+def test_maps_grow_lighter_and_have_a_legend(tmp_path):
+    ramp = np.linspace(0, 2, 200, dtype=np.float32)[None].repeat(100, 0)
+    seen = map_picture(ramp, 1.0)
+    assert seen.shape == (100, 200, 3)
+    light = seen[0] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(light[:100]) > 0).all()
+    np.testing.assert_array_equal(seen[:, 100:], seen[:, -1:].repeat(100, 1))  # the limit and more
+    write_map(ramp, 1.0, "standard deviation", ("0", "3 % of white"), tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as picture:
+        assert picture.width >= 400  # 192 high at least
+        assert picture.height > 200 + 13
+    for bad, limit in ((ramp[None], 1.0), (ramp * np.nan, 1.0), (ramp, 0.0)):
+        with pytest.raises(InputError, match=r"a map to draw has shape|the limit of a map"):
+            map_picture(bad, limit)
 
 
 def test_grid():

@@ -104,7 +104,8 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_our_own_results_in_a_folder_are_no_frames(tmp_path: Path) -> None:
-    for name in ("1.png", "2.png", "x_restored.png", "x_tilt.png", "x_kernel_sample2.png", "x_figure.png"):
+    ours = ("x_restored.png", "x_tilt.png", "x_kernel_sample2.png", "x_figure.png", "x_restored_std.png")
+    for name in ("1.png", "2.png", *ours):
         Image.fromarray(frames(1)[0]).save(tmp_path / name)
     assert read_frames(tmp_path).names == ["1.png", "2.png"]
 

@@ -123,8 +123,11 @@ def test_the_region_that_is_asked_for(
     assert np.array_equal(result.image, blinddps.deblur(blocks, **known, known_kernel=found.kernel).image)
     with pytest.raises(InputError, match=r"^region 110,20,70,66 reaches beyond the picture of 170 x 140 pixels"):
         find_kernel(blocks, **options, region="110,20,70,66")
-    with pytest.raises(InputError, match="samples is 2, and a region gives one kernel"):
-        blinddps.deblur(blocks, **options, region="50,20,70,66", samples=2)
+    several = blinddps.deblur(blocks, **options, region="50,20,70,66", samples=2)
+    assert np.array_equal(several.kernels, np.stack([several.kernel] * 2))
+    assert np.allclose(several.kernel, found.kernel, atol=1e-6)
+    assert several.settings.update == "draw"
+    assert [o.status for o in several.outcome] == [result.outcome[0].status] * 2
 
 
 @pytest.mark.parametrize("given", ["1,2,3", "a,b,c,d", "1.5,0,90,90", (0, 0, 63, 90), "-1,0,90,90", 7, None, "all"])

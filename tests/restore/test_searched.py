@@ -94,12 +94,23 @@ def test_halves_that_disagree_make_it_doubtful(
     assert result.nfe == {"image": 4}  # no diffusion: the verdict does not call it wrong
 
 
+def test_samples_share_the_kernel(judge: Callable[..., None], options: dict[str, Any], large: np.ndarray) -> None:
+    judge(0.93)
+    one, two = (deblur(large, **options, samples=n) for n in (1, 2))
+    assert two.settings.search == "edges"
+    assert (one.settings.update, two.settings.update) == ("mean", "draw")
+    assert np.array_equal(two.kernels, np.stack([one.kernel] * 2))
+    assert not np.array_equal(two.images[0], two.images[1])
+    assert [o.status for o in two.outcome] == ["restored"] * 2
+
+
 def test_where_a_loss_is_expected_the_picture_stays_as_it_was(
     judge: Callable[..., None], options: dict[str, Any], large: np.ndarray
 ) -> None:
     judge(0.1, gain=-2.0)
-    result = deblur(large, **options, effort="quick")
-    assert np.allclose(result.image, large, atol=1e-6)
+    result = deblur(large, **options, effort="quick", samples=2)
+    assert np.allclose(result.images, large, atol=1e-6)
+    assert len(result.images) == len(result.kernels) == len(result.outcome) == 2
     assert result.kernel.max() == 1
     assert result.outcome[0].status == "doubtful"
     assert "returned as it was" in result.outcome[0].message
@@ -108,7 +119,7 @@ def test_where_a_loss_is_expected_the_picture_stays_as_it_was(
 def test_when_it_is_taken(options: dict[str, Any], large: np.ndarray, judge: Callable[..., None]) -> None:
     judge(0.9)
     searched_by = {"search": "edges", **options}
-    for given in ({"restarts": 1}, {"scales": 1}, {"start": 0.5}, {"samples": 2}, {"boundary": "replicate"}):
+    for given in ({"restarts": 1}, {"scales": 1}, {"start": 0.5}, {"boundary": "replicate"}):
         assert deblur(large, **options, **given, num_steps=2).settings.search == "none", given
     assert deblur(large[:40, :40], **options, num_steps=2).settings.search == "none"  # too few edges
     with pytest.raises(InputError, match=r"^the picture's shorter side is 40 pixels, too few edges"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
-from ..results import picture_suffix, restored, summary, write_deblurred
+from ..results import picture_suffix, restored, spread_kinds, summary, write_deblurred
 from . import options
 from .console import say
 from .errors import note, report, tell, usage
@@ -49,7 +49,16 @@ def deblur(
             "auto: valid where the kernel is known or searched, and for priors of given sizes; else replicate.",
         ),
     ] = "auto",
-    samples: Annotated[int, Option(help="Draws from the posterior, each a picture and a kernel.")] = 1,
+    samples: Annotated[int, Option(help="Draws from the posterior, each a picture and its kernel.")] = 1,
+    update: Annotated[
+        str,
+        Option(
+            rich_help_panel=SOLVER,
+            metavar="auto|mean|draw",
+            help="What is kept of each level (fast): its mean, or a draw from it, so that draws spread as they should. "
+            "auto: draw for several samples of one kernel.",
+        ),
+    ] = "auto",
     restarts: Annotated[
         str,
         Option(
@@ -88,8 +97,8 @@ def deblur(
         Option(
             rich_help_panel=SOLVER,
             help="edges: seek the kernel along edges, a learned verdict chooses (fast); draws: diffusions twice, whose "
-            "agreement judges; none: once. auto: edges with priors of any size, draws with others, unless start, "
-            "scales, restarts or samples are given.",
+            "agreement judges; none: once. auto: edges with priors of any size, whose samples share the kernel, "
+            "draws with others, unless start, scales, restarts (draws: or samples) are given.",
         ),
     ] = "auto",
     solver: Annotated[
@@ -239,7 +248,11 @@ def deblur(
       NAME_kernel.png     the kernel for the eye: maximum white, enlarged
       NAME_figure.png     input, restored picture and kernel side by side
       NAME_frames.png, NAME_frames.gif      with --animate
-      NAME_restored_sample2.png, NAME_kernel_sample2.npy, ...   with --samples
+      NAME_restored_sample2.png, NAME_kernel_sample2.npy, ...   with --samples, and of all of them:
+      NAME_restored_mean.png        their mean: nearer to the truth than one of them, and smoother
+      NAME_restored_std.npy, .png   standard deviation of each pixel
+      NAME_restored_interval.npy    low and high: 90 % of the true pixels lie between
+      NAME_kernel_std.npy, .png     of the kernel, where they do not share one
       NAME_result.json    settings, versions, noise, residual, outcome; written last
 
     Of a picture whose shorter side is above 600 pixels the kernel is found on the part with most edges, or on the next
@@ -273,11 +286,12 @@ def deblur(
         load_prior(name)
     paths, failures = expand(inputs)
     once = ["figure.png", *(["frames.png", "frames.gif"] if animate else [])]
+    kinds, suffixes = ["kernel.npy", "kernel.png"], [picture_suffix(path, form) for path in paths]
     usage(_one_of, "--format", form, ("auto", "same", *FORMAT_SUFFIXES))
     usage(_one_of, "--planes", planes, ("auto", "first", "shared", "each"))
     outputs = [
-        restored(out, path, name, ["kernel.npy", "kernel.png"], settings.samples, once, picture_suffix(path, form))
-        for path, name in zip(paths, output_names(paths), strict=True)
+        restored(out, path, name, kinds, settings.samples, [*once, *spread_kinds(settings.samples, suffix)], suffix)
+        for path, name, suffix in zip(paths, output_names(paths), suffixes, strict=True)
     ]
     read = [path for path in (known_kernel, mask, weights) if path is not None]
     refuse_conflicts(outputs, [*paths, *read], overwrite)

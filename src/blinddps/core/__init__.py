@@ -15,7 +15,7 @@ from .random import generator_for, normal_like
 from .schedule import NoiseSchedule, ancestral_step, linear_schedule
 from .similarity import structural_similarity
 from .solution import Outcome, Solution, Step, judge, residual_norm
-from .spectrum import ErrorSpectrum, natural_spectrum, radial_frequency, white_spectrum
+from .spectrum import ErrorSpectrum, coloured, natural_spectrum, radial_frequency, white_spectrum
 from .unknown import Unknown, identity
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "atomic_write",
     "bound",
     "check_operator",
+    "coloured",
     "conjugate_gradients",
     "cross_correlation",
     "ensure_output_dir",

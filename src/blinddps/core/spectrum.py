@@ -9,8 +9,17 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
+from .operator import Error
 
-__all__ = ["ErrorSpectrum", "filtered", "half_plane_dot", "natural_spectrum", "radial_frequency", "white_spectrum"]
+__all__ = [
+    "ErrorSpectrum",
+    "coloured",
+    "filtered",
+    "half_plane_dot",
+    "natural_spectrum",
+    "radial_frequency",
+    "white_spectrum",
+]
 
 
 def radial_frequency(height: int, width: int) -> Tensor:
@@ -21,6 +30,13 @@ def radial_frequency(height: int, width: int) -> Tensor:
 def filtered(x: Tensor, eigenvalues: Tensor) -> Tensor:
     """A circulant matrix, given by its eigenvalues on the half plane of ``rfft2``, times fields ``(..., h, w)``."""
     return torch.fft.irfft2(torch.fft.rfft2(x) * eigenvalues, s=tuple(x.shape[-2:]))
+
+
+def coloured(noise: Tensor, covariance: Error) -> Tensor:
+    """Standard normal fields ``(B, C, h, w)`` as fields of a circulant covariance; zero where it is ``None``."""
+    if covariance is None:
+        return torch.zeros_like(noise)
+    return filtered(noise, covariance((noise.shape[-2], noise.shape[-1])).to(noise).sqrt())
 
 
 def half_plane_dot(u: Tensor, v: Tensor, width: int) -> Tensor:

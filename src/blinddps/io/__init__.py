@@ -3,7 +3,7 @@
 from ..core.atomic import atomic_open, atomic_write, ensure_output_dir, write_json
 from .coerce import as_picture
 from .colour import to_display, to_linear
-from .figure import comparison_figure, framed, grid, kernel_picture, strip_and_gif, tilt_picture
+from .figure import comparison_figure, framed, grid, kernel_picture, map_picture, strip_and_gif, tilt_picture, write_map
 from .formats import DATASET_SUFFIXES, FRAME_SUFFIXES, PICTURE_SUFFIXES
 from .frames import Scene, read_frames, sharpest
 from .missing import filled, masked, read_mask
@@ -32,6 +32,7 @@ __all__ = [
     "from_tensor",
     "grid",
     "kernel_picture",
+    "map_picture",
     "masked",
     "output_suffix",
     "read_frames",
@@ -49,5 +50,6 @@ __all__ = [
     "to_tensor",
     "write_image",
     "write_json",
+    "write_map",
     "write_planes",
 ]

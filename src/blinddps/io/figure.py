@@ -20,7 +20,16 @@ from .picture import from_float
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["comparison_figure", "framed", "grid", "kernel_picture", "strip_and_gif", "tilt_picture"]
+__all__ = [
+    "comparison_figure",
+    "framed",
+    "grid",
+    "kernel_picture",
+    "map_picture",
+    "strip_and_gif",
+    "tilt_picture",
+    "write_map",
+]
 
 
 def kernel_picture(kernel: np.ndarray, scale: int = 1) -> np.ndarray:
@@ -134,6 +143,42 @@ def comparison_figure(
         _framed(_row(cells, pad), pad).save(temporary, "PNG")
 
 
+def map_picture(values: np.ndarray, limit: float) -> np.ndarray:
+    """Non-negative ``(H, W)`` as colours, ``(H, W, 3)`` float32 in [0, 1]: from dark blue over red to pale yellow, ever
+    lighter, so that it reads in grey too; ``limit`` and more is the lightest.
+
+    Raises
+    ------
+    InputError
+        If ``values`` is not a finite array of shape ``(H, W)``, or ``limit`` is not above 0.
+    """
+    field = np.asarray(values, dtype=np.float32)
+    if field.ndim != 2 or field.size == 0 or not np.isfinite(field).all():
+        raise InputError(f"a map to draw has shape {field.shape}; give a finite array of shape (H, W)")
+    if not limit > 0:
+        raise InputError(f"the limit of a map is {limit}; give a number above 0")
+    place = (field / limit).clip(0, 1)
+    channels = [np.interp(place, np.linspace(0, 1, len(_MAP)), [colour[c] for colour in _MAP]) for c in range(3)]
+    return np.stack(channels, -1).astype(np.float32)
+
+
+def write_map(
+    values: np.ndarray, limit: float, title: str, ends: tuple[str, str], path: str | os.PathLike[str]
+) -> None:
+    """Write ``values`` ``(H, W)`` as colours under a title, with a bar of them whose ``ends`` say what 0 and ``limit``
+    are, as a PNG. Sizes as in :func:`comparison_figure`."""
+    panel = map_picture(values, limit)
+    height = _default_height([panel])
+    seen, pad = _panel(panel, height), _padding(height)
+    width = max(128, seen.width)
+    bar = map_picture(np.tile(np.linspace(0, limit, width, dtype=np.float32), (pad, 1)), limit)
+    labels = _captions(ends, height)
+    gap = max(pad, width - labels[0].width - labels[1].width)
+    cells = [*_captions([title], height), seen, _panel(bar, pad), _row(labels, gap)]
+    with atomic_write(path) as temporary:
+        _framed(_stack(cells, pad // 2), pad).save(temporary, "PNG")
+
+
 def strip_and_gif(
     frames: Sequence[tuple[str, Sequence[np.ndarray]]],
     strip_path: str | os.PathLike[str] | None,
@@ -183,6 +228,9 @@ def strip_and_gif(
         durations = [frame_ms] * (len(pages) - 1) + [hold_ms]
         with atomic_write(gif_path) as temporary:
             first.save(temporary, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+
+
+_MAP = ((0.02, 0.02, 0.15), (0.29, 0.05, 0.42), (0.70, 0.20, 0.35), (0.95, 0.52, 0.20), (1.0, 0.97, 0.72))
 
 
 def _rgb(array: np.ndarray) -> np.ndarray:

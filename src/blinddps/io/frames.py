@@ -22,7 +22,9 @@ from .video import read_video
 
 __all__ = ["OWN_RESULT", "Scene", "read_frames", "sharpest"]
 
-OWN_RESULT = re.compile(r"_(restored|kernel|tilt|figure|frames|moving)(_sample\d+)?$")
+OWN_RESULT = re.compile(
+    r"_((restored|kernel|tilt|figure|frames|moving)(_sample\d+)?|restored_(mean|std|interval)|kernel_std)$"
+)
 """How the name, without suffix, of a picture ends that a restoration left."""
 
 

@@ -21,7 +21,7 @@ from .seen import see
 from .settings import DeblurSettings, find_device, with_options
 from .shaped import after, known, shaped_kernel
 from .tiles import EXPECTED_KERNEL, blocks, goes_in_tiles, side_of, solve_tiles
-from .whole import Deblurred, not_used, restore_at_once, told_of
+from .whole import SHARED, Deblurred, not_used, restore_at_once, told_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,16 +120,29 @@ def _by_region(
     part, region, regions = kernel_by_region(picture, settings, cards, parts, on_step)
     where: dict[str, Any] = {"region": region, "regions": regions}
     if part.kernel.max() == 1:  # nothing tells a blur, or no kernel makes the picture better
-        return replace(part, image=picture.data, images=picture.data[None], **where)
+        count = settings.samples
+        return replace(
+            part,
+            image=picture.data,
+            images=picture.data[None].repeat(count, 0),
+            kernels=part.kernels.repeat(count, 0),
+            outcome=part.outcome * count,
+            residual=part.residual * count,
+            **where,
+        )
     options = {"known_kernel": part.kernel, "num_steps": "auto", "boundary": "auto", "start": "auto", "region": "auto"}
     whole = deblur(picture, with_options(settings, options), on_step=on_step, work=work)
     return replace(
         whole,
-        outcome=part.outcome if whole.outcome[0] else whole.outcome,
+        outcome=tuple(part.outcome[0] if one else one for one in whole.outcome),
         confidence=part.confidence,
         nfe={**part.nfe, **{n: part.nfe.get(n, 0) + count for n, count in whole.nfe.items()}},
         agreement=part.agreement,
-        notes=(*part.notes, *(n for n in whole.notes if "does not use" not in n and n not in part.notes)),
+        notes=(
+            *part.notes,
+            *(n for n in whole.notes if "does not use" not in n and n not in part.notes),
+            *([SHARED.format(settings.samples)] if settings.samples > 1 else []),
+        ),
         seconds=part.seconds + whole.seconds,
         priors={**part.priors, **whole.priors},
         **where,

@@ -121,21 +121,20 @@ def regions_of(data: np.ndarray, settings: DeblurSettings, cards: Cards) -> list
     """Parts of a picture ``(H, W, C)`` on which its kernel is sought, in their order; none: on the whole.
 
     Raises:
-        InputError: a region that does not fit the picture, the samples or the prior.
+        InputError: a region that does not fit the picture or the prior.
     """
     if settings.known_kernel is not None or SOLVERS[settings.solver].kernel != "found" or settings.region == "none":
         return []
     any_size = cards.any_image or not SOLVERS[settings.solver].has_prior
     if not isinstance(settings.region, str):
-        if settings.samples != 1:
-            raise InputError(f"samples is {settings.samples}, and a region gives one kernel; leave one of them out")
         if not any_size:
             raise InputError(
                 f"prior '{name_of(settings.prior)}' works on whole pictures of one size; leave region out, or choose "
                 "prior photos"
             )
         return [region_of(settings.region, data.shape)]
-    fits = settings.solver == "fast" and settings.samples == 1 and settings.start == "auto"
+    one = settings.samples == 1 or settings.search in ("auto", "edges")  # kernel, of all samples
+    fits = settings.solver == "fast" and one and settings.start == "auto"
     if not (fits and cards.any_image and min(data.shape[:2]) > LEAST_SIDE):
         return []
     return best_regions(data, PARTS[settings.effort])
@@ -156,7 +155,7 @@ def kernel_by_region(
         What was found there, the part, and all parts asked with their confidence.
     """
     asked: list[tuple[Region, Deblurred]] = []
-    enough = ENOUGH[settings.effort]
+    enough, settings = ENOUGH[settings.effort], replace(settings, samples=1)
 
     def ask(part: Region, diffusions: bool) -> Deblurred:
         x, y, width, height = part

@@ -107,15 +107,18 @@ def resolve(
     else:
         noise = float(settings.noise)
         estimated = min(1.0, noise * gain)
+    given = settings.solver == "fast" and settings.known_kernel is not None
     start = settings.start
     if start == "auto" and info.has_prior:
-        begun = settings.solver == "fast" and settings.known_kernel is not None
-        level = KNOWN_START if begun and boundary_of(settings, cards) == "valid" else 1.0
-        start = level if cards.any_image else "noise"
+        begun = given and boundary_of(settings, cards) == "valid"
+        level = KNOWN_START if begun else 1.0
+        start = level if cards.any_image or (begun and _drawn(settings)) else "noise"
     from_noise = start == "noise"
     search = search_of(settings, size, min(h, w), cards)
     if search == "edges" and settings.kernel_size == "auto":
         size = max(size, min(h, w) // ROOM)
+    one_kernel = given or search == "edges"
+    update = settings.update if settings.update != "auto" else "draw" if _drawn(settings) and one_kernel else "mean"
     num_steps = _steps(settings, cards, search) if settings.num_steps == "auto" else settings.num_steps
     step, kernel_step = default_steps(settings, num_steps, from_noise)
     # the diffusions of a search find kernels of the trusted size alone
@@ -130,6 +133,7 @@ def resolve(
         "boundary": boundary_of(settings, cards) or "replicate",
         "kernel_size": size,
         "noise": noise,
+        "update": update,
         "num_steps": num_steps,
         "start": start,
         "restarts": (2 if scales > 1 else 1) if settings.restarts == "auto" else settings.restarts,
@@ -147,7 +151,11 @@ def resolve(
         "device": str(device),
     }
     # what a solver does not use stays as it was given
-    ours = set(resolved) if not info.has_prior else {"step_size", "kernel_step_size", "kernel_weight", "sparsity"}
+    ours = (
+        set(resolved)
+        if not info.has_prior
+        else {"step_size", "kernel_step_size", "kernel_weight", "sparsity", "update"}
+    )
     used = used_settings(replace(settings, search=search))
     resolved = {name: value for name, value in resolved.items() if name in used or name not in ours}
     return replace(settings, **resolved)
@@ -167,7 +175,13 @@ def boundary_of(settings: DeblurSettings, cards: Cards) -> Boundary | None:
 def _steps(settings: DeblurSettings, cards: Cards, search: str) -> int:
     """``num_steps`` of ``auto``."""
     known = settings.solver == "fast" and settings.known_kernel is not None
-    return KNOWN_STEPS if search == "edges" or (known and cards.any_image) else SOLVERS[settings.solver].steps
+    few = search == "edges" or (known and (cards.any_image or _drawn(settings)))
+    return KNOWN_STEPS if few else SOLVERS[settings.solver].steps
+
+
+def _drawn(settings: DeblurSettings) -> bool:
+    """Whether several samples may be draws."""
+    return settings.samples > 1 and settings.update != "mean"
 
 
 def search_of(settings: DeblurSettings, kernel: int, side: int, cards: Cards) -> Literal["none", "edges", "draws"]:
@@ -187,9 +201,9 @@ def search_of(settings: DeblurSettings, kernel: int, side: int, cards: Cards) ->
                 "least, or search none"
             )
         return settings.search
-    free = {settings.start, settings.scales, settings.restarts} == {"auto"} and settings.samples == 1
+    free = {settings.start, settings.scales, settings.restarts} == {"auto"}
     if not cards.any_image:
-        return "draws" if free and settings.kernel_prior != "uniform" else "none"
+        return "draws" if free and settings.samples == 1 and settings.kernel_prior != "uniform" else "none"
     fits = kernel >= LEAST_OF_EDGES and side >= LEAST_SEARCHED
     return "edges" if free and fits and settings.boundary in ("auto", "valid") else "none"
 
@@ -270,6 +284,7 @@ class Plan:
         kernel_only: whether a search ends with the kernel, the picture left as that was judged by; ``diffusions``:
             whether it may ask the diffusions where the effort does.
         draws: diffusions of each sample, of which the first is kept and judged by the others.
+        update: what the fast solver keeps of a level's Gaussian.
         measured: values of a detector, whose restoration is not held to a range.
         weights: file of a trained network, where the solver is one.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
@@ -306,6 +321,7 @@ class Plan:
     weights: str | None = None
     draws: int = 1
     measured: bool = False
+    update: Literal["mean", "draw"] = "mean"
 
     @property
     def takes_steps(self) -> bool:
@@ -354,6 +370,7 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         order=getattr(settings, "order", "tilt-blur"),
         kernel_per_frame=getattr(settings, "kernel_per_frame", False),
         weights=None if settings.weights is None else os.fspath(settings.weights),
+        update="draw" if settings.update == "draw" else "mean",
         draws=DRAWS[settings.effort] if settings.search == "draws" else 1,
     )
 

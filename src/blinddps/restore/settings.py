@@ -75,7 +75,7 @@ class DeblurSettings:
             it is.
         known_kernel: the blur, where it is known: an array ``(h, w)`` of non-negative numbers, true convolution,
             origin at ``(h // 2, w // 2)``, divided by its sum; or the path of one (``.npy``). ``dps`` needs it.
-        num_steps: of the priors' N; ``auto``: 50, or 4 with a known kernel and a prior of any size
+        num_steps: of the priors' N; ``auto``: 50, or 4 with a known kernel and a prior of any size or several samples
             (``benchmarks/results/known_kernel_steps.txt``), or 250 with ``paper``, ``uniform``, ``dps`` and ``ilvr``.
             Of ``selfdeblur`` the iterations (1000), of ``richardson-lucy`` and ``wiener`` the rounds (10).
         start: noise level at which the image's diffusion begins, from the measurement; ``noise`` begins from pure
@@ -94,15 +94,19 @@ class DeblurSettings:
             (``docs/baselines.md``).
         linear_light: undo the display gamma (sRGB) around the solver.
         samples: posterior samples.
+        update: what ``fast`` keeps of each level's Gaussian: its ``mean``, or a ``draw`` from it, without which several
+            samples are too alike (:func:`~blinddps.samplers.blind_proximal`). ``auto``: ``draw`` for several samples
+            of one kernel, known or searched, else ``mean``, with which the kernels' agreement was measured.
         restarts: diffusions begun for each sample, of which ``fast`` keeps the one that explains the picture best after
             0.4 of the steps; 4 take 2.2 times the evaluations of one. With several ``scales``: for each solution that a
             smaller size begins anew. ``auto``: 2 there, else 1.
         search: ``edges``: ``fast`` takes the kernel from the picture's edges, sought in frames of several sizes, each
             improved by a learned step, the most credible by a learned verdict (:mod:`blinddps.search`); while that
-            doubts, the diffusions' kernel is a candidate too. ``draws``: the diffusions twice; how far their kernels
-            agree tells how likely the first is right. ``none``: the diffusions alone. ``auto``, for one sample, where
-            neither ``start``, ``scales`` nor ``restarts`` is given: ``edges`` with priors of any size, of pictures that
-            have room for it; ``draws`` with the others, but for a uniform prior of the kernel.
+            doubts, the diffusions' kernel is a candidate too; samples share the kernel. ``draws``: the diffusions
+            twice; how far their kernels agree tells how likely the first is right. ``none``: the diffusions alone.
+            ``auto``, where neither ``start``, ``scales`` nor ``restarts`` is given: ``edges`` with priors of any size,
+            of pictures that have room for it; ``draws`` of one sample with the others, but for a
+            uniform prior of the kernel.
         effort: of that search: ``quick`` asks the edges alone, ``usual`` the diffusions where the verdict calls the
             kernel rather wrong than right, ``best`` every source, and the diffusions until it is sure. Of ``draws``
             ``quick`` makes one, which nothing judges.
@@ -151,6 +155,7 @@ class DeblurSettings:
     kernel_weight: float | Literal["auto"] = number("auto", 0, words=AUTO)
     linear_light: bool = False
     samples: int = number(1, 1, whole=True)
+    update: Literal["auto", "mean", "draw"] = choice("auto", "auto", "mean", "draw")
     restarts: int | Literal["auto"] = number("auto", 1, whole=True, words=AUTO)
     scales: int | Literal["auto"] = number("auto", 1, MAX_SCALES, whole=True, words=AUTO)
     search: Literal["auto", "none", "edges", "draws"] = choice("auto", "auto", "none", "edges", "draws")

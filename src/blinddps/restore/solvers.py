@@ -43,7 +43,7 @@ SOLVERS: dict[str, SolverInfo] = {
         "samplers",
         _SHARED
         | _DIFFUSION
-        | {"kernel_prior", "boundary", "restarts", "scales", "search", "effort", "max_memory", "clipped"},
+        | {"kernel_prior", "boundary", "restarts", "scales", "search", "effort", "max_memory", "clipped", "update"},
         50,
     ),
     "paper": SolverInfo(

@@ -22,6 +22,7 @@ from .run import solve_or_restart
 from .seen import see
 from .settings import DeblurSettings, find_device, unused_settings
 from .solvers import SOLVERS
+from .spread import Spread, spread_of
 from .told import level
 from .trained import load_trained
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_THE_PAPER", "Deblurred", "not_used", "restore_at_once", "told_of"]
 
+SHARED = "the {} samples share the kernel, so how far they differ does not show how wrong that may be"
 OF_THE_PAPER = ("step_size", "kernel_step_size", "step_schedule", "sparsity", "sparsity_norm", "projection")
 
 
@@ -60,6 +62,11 @@ class Deblurred(Restoration):
     regions: tuple[tuple[Region, float | None], ...] = ()
     tiles: int = 1
     shape: dict[str, Any] | None = None
+
+    @property
+    def spread(self) -> Spread | None:
+        """How far the samples differ, and the interval in which the truth lies (``docs/uncertainty.md``)."""
+        return spread_of(self)
 
 
 def restore_at_once(
@@ -125,6 +132,8 @@ def restore_at_once(
     kernels = solution.estimate["kernel"][:, 0].float().cpu().numpy()
     several = blind and any(solution.nfe.values()) and not solution.confidence
     agreement = kernel_agreement(solution.estimate["kernel"]) if several else None
+    if plan.search and plan.samples > 1 and solution.nfe["image"]:
+        notes.append(SHARED.format(plan.samples))
     if agreement is not None and agreement < DOUBTFUL:
         notes.append(
             f"the kernels of the {len(kernels)} samples agree to {agreement:.2f} only (1: equal), so the first or all "

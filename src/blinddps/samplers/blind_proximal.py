@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from blinddps.core import InputError, Solution, Step, Unknown, generator_for, isolated, judge
+from blinddps.core import InputError, Solution, Step, Unknown, generator_for, isolated, judge, unknown_name
 
 from .common import check_call, check_prediction, noise_of_rows, start_state
 from .proximal_step import Level, State, pose, step
@@ -35,6 +36,7 @@ def blind_proximal(
     sigma_y: float | Tensor | None = None,
     tolerance: float = 3.0,
     freeze_below: float = 0.1,
+    update: Literal["mean", "draw"] = "mean",
     on_step: Callable[[Step], None] | None = None,
 ) -> Solution:
     """One reverse diffusion per unknown; at each level the measurement corrects the posterior means in closed form.
@@ -64,6 +66,9 @@ def blind_proximal(
             residual cannot tell, since no blur at all leaves none.
         selection_step: share of the steps, above 0 and at most 1; what begins from pure noise needs about 0.4.
         freeze_below: level below which the operator's parameters stay as they are; 0 never freezes them.
+        update: what of each level's Gaussian is kept: its ``mean``, or a ``draw`` from it (perturb-and-optimise,
+            Papandreou & Yuille 2010), at the cost of the noise alone. Draws have the posterior's mean and covariance
+            where prior and operator are Gaussian and linear, however few the levels; means are too alike.
 
     Returns, raises: as :func:`blind_dps`, and for an ``image`` that is not among the unknowns; ``backward`` is false,
     ``nfe`` counts the evaluations of all restarts of a sample. ``on_step`` sees ``restarts`` rows for each sample until
@@ -76,6 +81,8 @@ def blind_proximal(
     if image is not None and image not in unknowns:
         names = ", ".join(unknowns)
         raise InputError(f"image '{image}' is not among the unknowns {names}; name the image, or None if it is known")
+    if update not in ("mean", "draw"):
+        raise InputError(unknown_name("update", update, ("mean", "draw")))
     if not 0 < selection_step <= 1:
         raise InputError(f"selection_step is {selection_step}; give a share of the steps, above 0 and at most 1")
     noise_levels = noise_of_rows(sigma_y, len(y), samples * restarts)
@@ -83,7 +90,7 @@ def blind_proximal(
     y = y.repeat_interleave(samples * restarts, dim=0)
     noise = y.new_tensor([_ASSUMED_NOISE] * len(y) if noise_levels is None else noise_levels)
     e = noise.square().clamp_min(1e-8).reshape(-1, 1, 1, 1)
-    problem = pose(y, e, operator, unknowns, image)
+    problem = pose(y, e, operator, unknowns, image, draw=update == "draw")
     key = {} if image is None else {image: "image", "image": image}  # the image's name is the caller's, not a seed
     streams = {
         name: [generator_for(s, key.get(name, name), j) for s in seeds for j in range(samples * restarts)]

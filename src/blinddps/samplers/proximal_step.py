@@ -17,6 +17,7 @@ from blinddps.core import (
     Unknown,
     Updates,
     bound,
+    coloured,
     gauss_newton,
     identity,
     natural_spectrum,
@@ -48,6 +49,7 @@ class Problem:
     image: str | None
     groups: Sequence[Sequence[str]]
     errors: Mapping[str, Callable[[float, Tensor], Error]]
+    draw: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,14 @@ def step(problem: Problem, state: State, level: Level) -> tuple[State, Info]:
     for group in problem.groups:
         if any(name in level.frozen for name in group):
             continue
-        mean = _updated(problem, group, estimate, mean, error)
+        mean = _updated(problem, group, estimate, mean, error, state.streams)
         # 4. Gauge: k's centroid at its origin, x0_hat moved against it.
         if isinstance(problem.base, FixesGauge) and not problem.known:
             mean = problem.base.fix_gauge(mean)
 
     # 5. Image: x = argmin ||y - k * x||^2 / e + <x - x0_hat, C^-1 (x - x0_hat)>.
     if image is not None:
-        mean = _updated(problem, [image], estimate, mean, error)
+        mean = _updated(problem, [image], estimate, mean, error, state.streams)
 
     # 6. Noise of the next level: x_sigma' = x + sigma' n, k_sigma' = k + sigma' n; a uniform prior's unknown has none.
     noisy = {}
@@ -125,8 +127,12 @@ def _updated(
     estimate: Mapping[str, Tensor],
     mean: Mapping[str, Tensor],
     error: Mapping[str, Error],
+    streams: Mapping[str, Sequence[torch.Generator]],
 ) -> dict[str, Tensor]:
     """``mean`` with what ``y`` makes of ``names``: by the operator's own update, or one Gauss-Newton step; on ``C``."""
+    y = problem.y
+    if problem.draw:
+        y, mean = _perturbed(problem, names, mean, error, streams)
     found: Mapping[str, Tensor]
     if isinstance(problem.base, Updates):
         known = {name: v.expand(len(problem.y), *v.shape[1:]) for name, v in problem.known.items()}
@@ -136,12 +142,12 @@ def _updated(
             "error": {**error, **dict.fromkeys(known, _exact)},
             "noise_variance": problem.e,
         }
-        found = {name: problem.base.update(name, problem.y, **options) for name in names}
+        found = {name: problem.base.update(name, y, **options) for name in names}
     else:
         found = gauss_newton(
             problem.operator,
             names,
-            problem.y,
+            y,
             mean=mean,
             error=error,
             noise_variance=problem.e,
@@ -154,8 +160,35 @@ def _updated(
     return result
 
 
+def _perturbed(
+    problem: Problem,
+    names: Sequence[str],
+    mean: Mapping[str, Tensor],
+    error: Mapping[str, Error],
+    streams: Mapping[str, Sequence[torch.Generator]],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """``y + sqrt(e) n`` and ``mean + sqrt(C) n'``, of which the same update makes a draw (Papandreou & Yuille 2010).
+
+    The minimum of ``||y - A x||^2 / e + <x - mean, C^-1 (x - mean)>`` is affine in ``y`` and ``mean``, so with these it
+    has the covariance ``(A^T A / e + C^-1)^-1``. Of parameters, to which the image's error is noise, that is in ``y``
+    too.
+    """
+    own, image = streams[names[0]], problem.image
+    y = problem.y + problem.e.sqrt() * normal_like(problem.y, own)
+    moved = {name: mean[name] + coloured(normal_like(mean[name], streams[name]), error[name]) for name in names}
+    if image is not None and image not in names:
+        wrong = mean[image] + coloured(normal_like(mean[image], own), error[image])
+        y = y + problem.operator(**{**mean, image: wrong}) - problem.operator(**mean)
+    return y, {**mean, **moved}
+
+
 def pose(
-    y: Tensor, e: Tensor, operator: Callable[..., Tensor], unknowns: Mapping[str, Unknown], image: str | None
+    y: Tensor,
+    e: Tensor,
+    operator: Callable[..., Tensor],
+    unknowns: Mapping[str, Unknown],
+    image: str | None,
+    draw: bool = False,
 ) -> Problem:
     """The problem, with what every level needs prepared once."""
     base, bound_to = bound(operator)
@@ -170,7 +203,7 @@ def pose(
     elif parameters:
         groups = [sorted(parameters)]
     errors = {name: _error_of(u) for name, u in unknowns.items()}
-    return Problem(y, e, operator, base, known, unknowns, image, groups, errors)
+    return Problem(y, e, operator, base, known, unknowns, image, groups, errors, draw)
 
 
 def _denoised(u: Unknown, state: Tensor, sigma: float) -> Tensor:

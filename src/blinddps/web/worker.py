@@ -71,7 +71,7 @@ def _deblur(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool]) -> 
     from ..restore import DeblurSettings, deblur
     from ..restore.settings import from_text
     from ..restore.tiles import forget
-    from ..results import picture_suffix, restored, summary, write_deblurred
+    from ..results import picture_suffix, restored, spread_kinds, summary, write_deblurred
 
     source, folder, options = Path(task["source"]), Path(task["folder"]), dict(task["options"])
     form = options.pop("form", "auto")
@@ -79,10 +79,9 @@ def _deblur(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool]) -> 
     picture = read_image(source, warn=False, max_pixels=task["pixels"])
     suffix = output_suffix(picture, form)
     notes = [*check_format([picture], suffix), *picture.notes]
-    kinds = ["kernel.npy", "kernel.png"]
-    results = restored(
-        folder, source, task["name"], kinds, settings.samples, ["figure.png"], picture_suffix(source, form)
-    )
+    kinds, named = ["kernel.npy", "kernel.png"], picture_suffix(source, form)
+    once = ["figure.png", *spread_kinds(settings.samples, named)]
+    results = restored(folder, source, task["name"], kinds, settings.samples, once, named)
     kept = folder / ".tiles"
     result = deblur(picture, settings, on_step=_listener(settings, folder, tell, cancelled), work=kept)
     written = write_deblurred(source, results, picture, result, suffix)

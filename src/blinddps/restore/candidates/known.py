@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from ...core import Solution, Step, Unknown, natural_spectrum
+from ...core import Solution, Step, Unknown, coloured, generator_for, natural_spectrum, normal_like
 from ...operators import Blur
 from ..clipped import weight_beside_lamps
 from ..plan import KNOWN_START, KNOWN_STEPS
@@ -35,18 +36,32 @@ class Deconvolved:
         return {**unknowns, "image": replace(unknowns["image"], initial=self.image)}
 
 
-def deconvolved(y: Tensor, kernel: Tensor, noise: float, weight: Tensor | None = None) -> Tensor:
+def deconvolved(
+    y: Tensor,
+    kernel: Tensor,
+    noise: float,
+    weight: Tensor | None = None,
+    streams: Sequence[torch.Generator] = (),
+) -> Tensor:
     """The most probable image ``(B, C, H + h - 1, W + w - 1)`` in [-1, 1] under the power law of
-    :func:`~blinddps.core.natural_spectrum`, nothing assumed beyond the border, nor where ``weight`` is 0."""
+    :func:`~blinddps.core.natural_spectrum`, nothing assumed beyond the border, nor where ``weight`` is 0; with
+    ``streams``, one for each of ``y``, a draw from that Gaussian in its place."""
     latent = Blur("valid").image_shape(y.shape, kernel.shape)
     mean = y.mean((-2, -1), keepdim=True).expand(latent).contiguous()
     law = natural_spectrum()
+
+    def error(size: tuple[int, ...]) -> Tensor:
+        return law(law.sigma[-1], size).to(y)
+
+    if streams:
+        mean = mean + coloured(normal_like(mean, streams), error)
+        y = y + noise * normal_like(y, streams)
     image = Blur("valid").update(
         "image",
         y,
         estimate={},
         mean={"image": mean, "kernel": kernel, **({} if weight is None else {"weight": weight})},
-        error={"image": lambda size: law(law.sigma[-1], size).to(y), "kernel": None},
+        error={"image": error, "kernel": None},
         noise_variance=y.new_full((len(y), 1, 1, 1), noise**2),
         iterations=ITERATIONS,
     )
@@ -94,6 +109,16 @@ def solve_known(problem: Problem, on_step: Callable[[Step], None] | None = None)
         if weight is not None:
             first = deconvolved(y, kernel, 2 * plan.noise, weight)
             known = replace(known, y=y * weight, known={**known.known, "weight": weight})
+        if plan.update == "draw":
+            seeds = [problem.seed] * len(y) if isinstance(problem.seed, int) else problem.seed
+            streams = [generator_for(s, "deconvolved", j) for s in seeds for j in range(plan.samples)]
+
+            def each(v: Tensor) -> Tensor:
+                return v.expand(len(y), *v.shape[1:]).repeat_interleave(plan.samples, 0)
+
+            first = deconvolved(
+                each(y), each(kernel), 2 * plan.noise, None if weight is None else each(weight), streams
+            )
         known = replace(known, begin=Deconvolved(first))
     return with_kernel(solve_single(known, hearing(on_step, kernel)), kernel)
 

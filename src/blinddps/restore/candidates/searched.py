@@ -40,12 +40,13 @@ LOSS = -0.3  # expected gain, dB, from which the picture had better stay as it i
 
 
 def solve_searched(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
-    """The picture of the kernel that the verdict finds most credible, or the picture as it was.
+    """The picture of the kernel that the verdict finds most credible, or the picture as it was; samples share a kernel.
 
     Returns:
-        The solution, a row for each measurement, with the probability that the kernel is right in ``confidence``. Where
-        the verdict expects a loss the image is the measurement, and the kernel no blur. ``nfe`` counts the evaluations
-        of the final image, and of the diffusions where they were asked; not those of the search.
+        The solution, a row for each sample of each measurement, with the probability that the kernel is right in
+        ``confidence``. Where the verdict expects a loss the image is the measurement, and the kernel no blur. ``nfe``
+        counts the evaluations of the final image, and of the diffusions where they were asked; not those of the
+        search.
     """
     seeds = [problem.seed] * len(problem.y) if isinstance(problem.seed, int) else problem.seed
     white = [None] * len(problem.y) if problem.clipped is None else problem.clipped.split(1)
@@ -78,7 +79,8 @@ def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solu
         diffusion = solve_coarse_to_fine if plan.scales > 1 else solve_single
         size = min(plan.kernel_size, TRUSTED_KERNEL)
         other = diffusion(
-            replace(problem, plan=replace(plan, num_steps=DIFFUSION_STEPS, kernel_size=size)), progress.diffusion
+            replace(problem, plan=replace(plan, num_steps=DIFFUSION_STEPS, kernel_size=size, samples=1, update="mean")),
+            progress.diffusion,
         )
         nfe = dict(other.nfe)
         if bool(other.residual.isfinite().all()):
@@ -86,7 +88,7 @@ def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solu
     kernel = found.kept.kernel
     sure = trust().probability(found.verdict, Halves(seen).likeness(kernel), found.kept.evidence.echo)
     if found.verdict.gain < LOSS and sure < RATHER_RIGHT:
-        return _as_it_was(y, sure, nfe)
+        return _as_it_was(y, sure, nfe, plan.samples)
     if plan.kernel_only:
         return Solution(
             {"image": found.kept.evidence.image, "kernel": kernel},
@@ -108,10 +110,10 @@ def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solu
     outcome = tuple(_outcome(o, sure) for o in solution.outcome)
     return replace(
         solution,
-        estimate={"image": image, "kernel": kernel},
+        estimate={"image": image, "kernel": kernel.expand(len(image), *kernel.shape[1:])},
         outcome=outcome,
         nfe={**nfe, "image": nfe.get("image", 0) + solution.nfe["image"]},
-        confidence=(sure,),
+        confidence=(sure,) * len(image),
     )
 
 
@@ -128,21 +130,19 @@ def _outcome(by_residual: Outcome, sure: float) -> Outcome:
     )
 
 
-def _as_it_was(y: Tensor, sure: float, nfe: dict[str, int]) -> Solution:
+def _as_it_was(y: Tensor, sure: float, nfe: dict[str, int], samples: int) -> Solution:
     reason = (
         f"no kernel was found that would make the picture better ({100 * sure:.0f} % sure of the best), "
         "so it is returned as it was: give a part of it with more detail, another kernel size, or the kernel if you "
         "know it"
     )
-    outcome = (Outcome("doubtful", reason),)
-    kernel = y.new_ones(1, 1, 1, 1)
     return Solution(
-        {"image": y, "kernel": kernel},
-        y.new_zeros(1),
-        outcome,
+        {"image": y.expand(samples, *y.shape[1:]), "kernel": y.new_ones(samples, 1, 1, 1)},
+        y.new_zeros(samples),
+        (Outcome("doubtful", reason),) * samples,
         {"image": 0, **nfe},
         backward=False,
-        confidence=(sure,),
+        confidence=(sure,) * samples,
     )
 
 

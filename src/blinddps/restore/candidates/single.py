@@ -24,7 +24,7 @@ def solve_single(problem: Problem, on_step: Callable[[Step], None] | None = None
     }
     if plan.solver != "fast":
         return blind_dps(problem.y, problem.operator(), problem.unknowns(), guidance=problem.guidance, **common)
-    common["restarts"] = plan.restarts
+    common |= {"restarts": plan.restarts, "update": plan.update}
     if problem.begin is not None:
         common |= {"restarts": problem.begin.each, "selection_step": 1 / plan.num_steps}
     return blind_proximal(problem.y, problem.operator(), problem.unknowns(), **common)

@@ -48,6 +48,9 @@ def restore_jointly(
     y, count = seen.y, len(seen.y)
     notes += seen.notes
     free, estimated = chosen.kernel_size == "auto", chosen.noise == "auto"
+    chosen = replace(
+        chosen, update="mean" if chosen.update == "auto" else chosen.update
+    )  # draws were not measured here
     chosen = begin_frames(resolve_tilts(chosen, count, cards), y, cards)
     chosen = resolve(chosen, y, device, found=seen.range, rounding=seen.rounding, cards=cards)
     chosen = fit_kernel(chosen, free, min(y.shape[-2:]), cards)

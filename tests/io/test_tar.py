@@ -50,6 +50,15 @@ def test_a_tar_gives_what_its_folder_does(mode: str, tmp_path: Path) -> None:
     assert everything(tmp_path / "set.tar") == everything(root)
 
 
+def test_a_folder_that_is_gone_while_it_is_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk(folder: Path, pattern: str) -> object:
+        raise FileNotFoundError(2, "No such file or directory", "a/b")
+
+    monkeypatch.setattr(Path, "rglob", walk)
+    with pytest.raises(InputError, match=r"cannot be read \(No such file or directory: 'a/b'\); let nothing change it"):
+        files_in(tmp_path, is_text)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_last_of_two_of_a_name_counts_and_links_out_are_no_files(mode: str, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", mode) as tar:

@@ -36,13 +36,18 @@ def files_in(
         remedy: what to check where there is no such source.
 
     Raises:
-        InputError: there is no such source, it is neither a folder nor a whole tar, it holds a file of more than a
-            gibibyte, or there is no room to unpack it. (By reading:) the source has changed.
+        InputError: there is no such source, it is neither a folder nor a whole tar, it changes while it is looked
+            through, it holds a file of more than a gibibyte, or there is no room to unpack it. (By reading:) the source
+            has changed.
     """
     path = Path(source)
     if os.path.isdir(path):  # as a Path, a name that is too long raises
         found = ((PurePosixPath(p.relative_to(path).as_posix()), p) for p in path.rglob("*"))
-        return {str(name): p.read_bytes for name, p in found if _visible(name) and wanted(name) and p.is_file()}
+        try:
+            return {str(name): p.read_bytes for name, p in found if _visible(name) and wanted(name) and p.is_file()}
+        except OSError as error:  # a folder inside is gone again
+            reason = f"{error.strerror or error}: '{error.filename}'"
+            raise InputError(f"{what} '{source}' cannot be read ({reason}); let nothing change it meanwhile") from None
     if not os.path.isfile(path):
         raise InputError(f"{what} '{source}' do not exist; {remedy or 'check the path'}")
     try:

@@ -8,8 +8,9 @@ noise level; largest change of a pixel, of a range of 2. Second: processor secon
 sizes interleaved). Third: largest difference of the image, and of the kernel in units of its peak, between two calls of
 the default solver (50 steps, float32 networks, ``replicate``): a face alone and among four, one thread and two.
 
-Without ``--faces``: the shipped pictures through ``deblur`` by one thread and by two, largest difference of the picture
-(of a range of 1), and of the kernel in units of its peak.
+Without ``--faces``: the image update where nothing is known of the border, by steps of conjugate gradients. Then the
+shipped pictures through ``deblur`` by one thread and by two, largest difference of the picture (of a range of 1), and
+of the kernel in units of its peak; and the same by one thread where the picture is changed by 1e-7, as rounding does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from blinddps.core import Solution, Unknown, from_simplex, simplex
+from blinddps.io import read_image, to_tensor
 from blinddps.operators import Blur
 from blinddps.priors import load_prior
 from blinddps.samplers import blind_proximal
@@ -39,6 +41,7 @@ from common import header
 
 LEVELS = (20.0, 10.0, 2.5, 0.7, 0.1)
 SIGMA_Y = 0.02
+ASSETS = Path(str(files("blinddps"))) / "assets"
 MEANS = "mean" if "mean" in inspect.signature(Blur.update).parameters else "center"
 
 
@@ -49,40 +52,66 @@ def update(blur: Blur, y: Tensor, kernel: Tensor, image: Tensor, level: float, s
     return blur.update("image", y, estimate=mean, error=error, noise_variance=e, **{MEANS: mean})
 
 
-def threads() -> None:
-    from blinddps import deblur
-    from blinddps.io import read_image
+def converged() -> None:
+    """The shipped face's first image updates where nothing is known of the border, by steps of conjugate gradients."""
+    y = to_tensor(read_image(ASSETS / "face_blurred.png"))
+    spectrum, blur, kernel = load_prior("faces-128").error_spectrum, Blur("valid"), torch.full((1, 1, 32, 32), 1 / 1024)
+    mean = {"image": torch.zeros(blur.image_shape(y.shape, (32, 32))), "kernel": kernel}
+    nudged = y + 1e-6 * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    print(
+        f"\n{'valid, flat kernel; y changes by 1e-6; level':46s}" + "".join(f"{v:10g}" for v in (79.0, 20.0, 5.0, 1.0))
+    )
+    for steps in (30, 100):
+        moved = []
+        for level in (79.0, 20.0, 5.0, 1.0):
+            error = {"image": lambda size, v=level: spectrum(v, size), "kernel": None}
+            e = torch.full((1, 1, 1, 1), SIGMA_Y**2)
+            a, b = (
+                blur.update("image", x, estimate=mean, mean=mean, error=error, noise_variance=e, iterations=steps)
+                for x in (y, nudged)
+            )
+            moved.append(float((a - b).abs().max()))
+        print(f"{f'at most {steps} steps':46s}" + "".join(f"{v:10.1e}" for v in moved), flush=True)
 
-    assets = Path(str(files("blinddps"))) / "assets"
-    photo, face = (read_image(assets / f"{name}_blurred.png").data for name in ("photo", "face"))
+
+def threads(only: str) -> None:
+    from blinddps import deblur
+
+    photo, face = (read_image(ASSETS / f"{name}_blurred.png").data for name in ("photo", "face"))
     middle = [slice((n - 128) // 2, (n + 128) // 2) for n in photo.shape[:2]]
     photo = photo[middle[0], middle[1]]
-    print(f"\n{'one thread and two':44s}{'picture':>10s}{'kernel':>10s}")
+    print(f"\n{'':38s}{'one thread and two':>20s}{'changed by 1e-7':>20s}")
+    print(f"{'':38s}{'picture':>10s}{'kernel':>10s}{'picture':>10s}{'kernel':>10s}")
     for name, picture, options in (
         ("photograph, fast", photo, {}),
-        ("photograph, fast, kernel known", photo, {"known_kernel": np.load(assets / "photo_kernel.npy")}),
+        ("photograph, fast, kernel known", photo, {"known_kernel": np.load(ASSETS / "photo_kernel.npy")}),
         ("photograph, fast, no search", photo, {"search": "none"}),
         ("photograph, paper, 20 steps", photo, {"solver": "paper", "num_steps": 20}),
         ("face, fast", face, {"prior": "faces-128"}),
         ("face, paper, 20 steps", face, {"prior": "faces-128", "solver": "paper", "num_steps": 20}),
     ):
+        if only not in name:
+            continue
+        nudged = picture + 1e-7 * np.random.default_rng(0).standard_normal(picture.shape).astype(np.float32)
         found = []
-        for count in (1, 2):
+        for count, given in ((1, picture), (2, picture), (1, nudged.clip(0, 1))):
             torch.set_num_threads(count)
-            found.append(deblur(picture, device="cpu", dtype="float32", **options))
-        one, two = found
-        apart = [float(np.abs(a - b).max()) for a, b in ((one.image, two.image), (one.kernel, two.kernel))]
-        print(f"{name:44s}{apart[0]:10.1e}{apart[1] / one.kernel.max():10.1e}   {one.outcome[0].status}", flush=True)
+            found.append(deblur(given, device="cpu", dtype="float32", **options))
+        one, peak = found[0], found[0].kernel.max()
+        apart = [(np.abs(one.image - x.image).max(), np.abs(one.kernel - x.kernel).max() / peak) for x in found[1:]]
+        print(f"{name:38s}" + "".join(f"{v:10.1e}" for pair in apart for v in pair), one.outcome[0].status, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", help="tar of faces; without it, one thread and two")
+    parser.add_argument("--only", default="", help="of the rows of one thread and two")
     args = parser.parse_args()
     torch.set_num_threads(1)
     print("\n".join(header(0)))
     if args.faces is None:
-        return threads()
+        converged()
+        return threads(args.only)
     faces = torch.stack(list(read_pictures([args.faces]))[:4]).float() / 127.5 - 1
     kernels = motion_kernels(4, 32, intensity=0.5, seed=77)
     image = load_prior("faces-128")

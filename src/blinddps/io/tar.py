@@ -42,8 +42,8 @@ def files_in(
     """
     path = Path(source)
     if os.path.isdir(path):  # as a Path, a name that is too long raises
-        found = ((PurePosixPath(p.relative_to(path).as_posix()), p) for p in path.rglob("*"))
         try:
+            found = ((PurePosixPath(p.relative_to(path).as_posix()), p) for p in path.rglob("*"))
             return {str(name): p.read_bytes for name, p in found if _visible(name) and wanted(name) and p.is_file()}
         except OSError as error:  # a folder inside is gone again
             reason = f"{error.strerror or error}: '{error.filename}'"

@@ -109,7 +109,6 @@ CASES = (
         MORE + "jwst/F2100W_final_original_image_ex.fits",
         "an active galaxy, JWST MIRI (simulated)",
         kernel=MORE + "jwst/F2100W_detectors_sampled_WebbPSF.fits",
-        truth=MORE + "jwst/F2100W_toy_AGN_model.fits",
     ),
     Case(
         "stars",

@@ -59,7 +59,7 @@ def restored(
     numbers = ["", *(f"_sample{j}" for j in range(2, samples + 1))]
     per_sample = [f"restored{suffix or picture_suffix(path)}", *kinds]
     names = [f"{name}_{Path(kind).stem}{n}{Path(kind).suffix}" for n in numbers for kind in per_sample]
-    own = rf"{re.escape(name)}_((restored|kernel|tilt|figure|frames|moving)(_sample\d+)?|{_SPREAD})\.\w+"
+    own = rf"{re.escape(name)}_((restored|kernels?|tilt|figure|frames|moving)(_sample\d+)?|{_SPREAD})\.\w+"
     return Outputs(out, f"{name}_result.json", [*names, *(f"{name}_{kind}" for kind in once)], own)
 
 
@@ -111,7 +111,9 @@ def write_deblurred(
     frames: Sequence[tuple[str, list[Any]]] = (),
 ) -> dict[int, Path]:
     """Write all results of an input, ``result.json`` last; returns the picture of each sample that is finite."""
-    from .io import comparison_figure, framed, map_picture, strip_and_gif, write_image
+    import numpy as np
+
+    from .io import atomic_open, comparison_figure, framed, map_picture, strip_and_gif, write_image
     from .restore import history
 
     files: dict[int, list[str]] = {}
@@ -125,6 +127,9 @@ def write_deblurred(
     of_spread = [results.name(kind) for kind in spread_kinds(2, suffix)] if spread is not None else []
     if spread is not None and spread.kernel_std is None:
         of_spread = of_spread[:-2]
+    field = result.kernel_field if files else None
+    if field is not None:
+        shared += [results.name("kernels.npy")]
     if files and frames:
         shared += [results.name("frames.png"), results.name("frames.gif")]
     every = [name for names in [*files.values(), shared, of_spread] for name in names]
@@ -141,6 +146,13 @@ def write_deblurred(
             columns.insert(2, (f"std, pale: {100 * limit:.1f} %", map_picture(seen, limit)))
             _write_spread([results.folder / name for name in of_spread], spread, picture)
         figure, *animation = (results.folder / name for name in shared)
+        if field is not None:
+            with atomic_open(animation.pop(0)) as file:
+                np.save(file, field, allow_pickle=False)
+            columns[-1] = (
+                "kernels",
+                np.concatenate([np.concatenate(list(row / row.max((1, 2), keepdims=True)), 1) for row in field]),
+            )
         comparison_figure(columns, figure)
         if animation:
             strip_and_gif(list(frames), *animation)
@@ -194,10 +206,12 @@ def _record(
     path: Path, picture: Picture, result: Deblurred, files: dict[int, list[str]], of_spread: list[str]
 ) -> dict[str, Any]:
     from .restore import flux, fwhm
+    from .restore.shot import noise_model
 
     return {
         "input": input_record(path, picture),
         "samples": _samples(result, files),
+        "noise_model": noise_model(result.settings, picture.low, picture.high),
         "kernel_fwhm": round(fwhm(result.kernel), 3),
         "shape": result.shape,
         "flux": flux(picture, result.image) if picture.light == "linear" else None,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from blinddps.core import check_operator
-from blinddps.operators import Blur, Composed, Frames, Tilt
+from blinddps.operators import Blur, Composed, Frames, Stretch, StretchedBlur, Tilt
 
 Arguments = dict[str, Tensor]
 
@@ -130,7 +130,13 @@ def composed_cases() -> list[Case]:
     ]
 
 
-CASES = blur_cases() + tilt_cases() + composed_cases()
+def stretched_cases() -> list[Case]:
+    stretch = Stretch(*(torch.full((1, 1, 1, 1), v, dtype=torch.float64) for v in (-0.1, 0.2, 3.0)))
+    shapes = {"image": (2, 6, 7), "kernel": (1, 3, 4)}
+    return [Case("stretched-blur", StretchedBlur(stretch), shapes, linear=())]
+
+
+CASES = blur_cases() + tilt_cases() + composed_cases() + stretched_cases()
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)

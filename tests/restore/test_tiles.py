@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from torch import Tensor
 
 from blinddps import deblur
 from blinddps.cli import main
-from blinddps.core import InputError
-from blinddps.io import read_image, write_image
+from blinddps.core import InputError, Outcome, SolverError
+from blinddps.engine.base import Begin, Done, Worker
+from blinddps.io import Picture, read_image, write_image
 from blinddps.restore import Cards, DeblurSettings, tiles
 from blinddps.restore.geometry import spans
+from blinddps.restore.kept_kernel import Found
 from blinddps.restore.tiles import Kept, forget, goes_in_tiles
 
 
@@ -117,6 +121,84 @@ def test_what_is_interrupted_goes_on_to_the_same_bytes(
     calls = 10
     deblur(y, **{**OPTIONS, "noise": 0.03}, work=tmp_path / "kept")  # another call's tiles are no help
     assert calls == 16
+    forget(tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+class Backwards:
+    """Two workers of whom the first is always the last; one ends at the tile ``dies``."""
+
+    workers = 2
+
+    def __init__(self, dies: int | None = None) -> None:
+        self._dies = dies
+
+    def run(self, begin: Begin, tasks: Iterable[Any]) -> Generator[Done, None, None]:
+        worker = Worker(pickle.loads(pickle.dumps(begin)))
+        for task in reversed(list(tasks)):
+            yield Done(task, lost="its process was ended") if task.index == self._dies else worker.do(task)
+
+
+def test_workers_share_the_tiles_to_the_same_bytes(small_tiles: None, tmp_path: Path) -> None:
+    _, y = blurred()
+    heard = []
+    alone = deblur(y, **OPTIONS).image
+    assert np.array_equal(deblur(y, **OPTIONS, engine=Backwards(), on_step=heard.append).image, alone)
+    assert [(step.index, step.total) for step in heard] == [(i, 6) for i in range(6)]
+    with pytest.raises(SolverError, match="tile 3 was not restored: its process was ended"):
+        deblur(y, **OPTIONS, engine=Backwards(dies=2), work=tmp_path / "kept")
+    again = deblur(y, **OPTIONS, work=tmp_path / "kept")
+    assert np.array_equal(again.image, alone)
+    assert any(n.startswith("3 of 6 tiles had been kept") for n in again.notes)
+
+
+def test_measured_light_loses_nothing_to_tiles(small_tiles: None) -> None:
+    """16 bit of a range with room for peaks would be coarser than the noise."""
+    _, y = blurred()
+    low, high = -100.0, 1e6
+    measured = Picture(y, None, np.dtype(np.float32), None, "FITS", None, y.shape, low=low, high=high, light="linear")
+    image = deblur(measured, **{**OPTIONS, "noise": 1e-3}).image
+    assert np.abs(image * 65535 - np.rint(image * 65535)).max() > 0.4
+
+
+def test_the_kernel_that_was_found_is_kept_too(
+    small_tiles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, y = blurred()
+    sought = 0
+    part = Found(
+        KERNEL, (Outcome("restored", "well"),), 0.9, None, {"image": 3}, ("a note",), 2.0, {"image": {"name": "x"}}
+    )
+
+    def found(*_: Any) -> Any:
+        nonlocal sought
+        sought += 1
+        return part, (0, 0, 70, 64), (((0, 0, 70, 64), 0.9),)
+
+    monkeypatch.setattr(sys.modules["blinddps.restore.deblur"], "kernel_by_region", found)
+    options = {**OPTIONS, "known_kernel": None, "region": (0, 0, 70, 64)}
+    unbroken = deblur(y, **options)
+    solve, calls = tiles.solve, 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return solve(*arguments)
+
+    monkeypatch.setattr(tiles, "solve", counted)
+    with pytest.raises(KeyboardInterrupt):
+        deblur(y, **options, work=tmp_path / "kept")
+    again = deblur(y, **options, work=tmp_path / "kept")
+    assert (sought, calls) == (2, 3 + 4)
+    assert np.array_equal(again.image, unbroken.image)
+    assert np.array_equal(again.kernel, unbroken.kernel)
+    assert (again.confidence, again.region, again.regions) == (0.9, (0, 0, 70, 64), (((0, 0, 70, 64), 0.9),))
+    assert again.outcome == unbroken.outcome
+    assert any(n.startswith("the kernel had been kept") for n in again.notes)
+    deblur(y, **{**options, "seed": 1}, work=tmp_path / "kept")  # another call's kernel is no help
+    assert sought == 3
     forget(tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 

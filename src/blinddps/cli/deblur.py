@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..core import Step
     from ..core.outputs import Outputs
+    from ..engine import Engine
     from ..restore import DeblurSettings
 
 __all__ = ["deblur"]
@@ -41,6 +42,15 @@ def deblur(
     kernel_prior: options.KernelPrior = "kernel",
     kernel_size: options.KernelSize = "auto",
     noise: options.Noise = "auto",
+    shot_noise: Annotated[
+        str,
+        Option(
+            metavar="auto|none|SLOPE,LEVEL",
+            rich_help_panel=SOLVER,
+            help="Noise that grows with the light: its variance is noise^2 + SLOPE (value - LEVEL). auto: estimated of "
+            "a detector's light.",
+        ),
+    ] = "auto",
     boundary: Annotated[
         str,
         Option(
@@ -213,6 +223,13 @@ def deblur(
             help="masked: lamps that the camera clipped, and what they light, do not count (fast). kept: all do.",
         ),
     ] = "masked",
+    varying: Annotated[
+        bool,
+        Option(
+            "--varying",
+            help="The blur varies over the picture: kernels are sought in its regions, and vary smoothly between them.",
+        ),
+    ] = False,
     max_memory: Annotated[
         str,
         Option(
@@ -248,6 +265,7 @@ def deblur(
       NAME_kernel.png     the kernel for the eye: maximum white, enlarged
       NAME_figure.png     input, restored picture and kernel side by side
       NAME_frames.png, NAME_frames.gif      with --animate
+      NAME_kernels.npy    with --varying, where the blur does: (rows, columns, n, n)
       NAME_restored_sample2.png, NAME_kernel_sample2.npy, ...   with --samples, and of all of them:
       NAME_restored_mean.png        their mean: nearer to the truth than one of them, and smoother
       NAME_restored_std.npy, .png   standard deviation of each pixel
@@ -267,6 +285,7 @@ def deblur(
     then 1.
     """
     from ..core.outputs import refuse_conflicts
+    from ..engine import engine_for
     from ..io import FORMAT_SUFFIXES, ensure_output_dir, read_mask
     from ..priors import load_prior
     from ..restore.known_kernel import read_kernel
@@ -285,7 +304,11 @@ def deblur(
     for name in settings.networks():
         load_prior(name)
     paths, failures = expand(inputs)
-    once = ["figure.png", *(["frames.png", "frames.gif"] if animate else [])]
+    once = [
+        "figure.png",
+        *(["kernels.npy"] if settings.varying else []),
+        *(["frames.png", "frames.gif"] if animate else []),
+    ]
     kinds, suffixes = ["kernel.npy", "kernel.png"], [picture_suffix(path, form) for path in paths]
     usage(_one_of, "--format", form, ("auto", "same", *FORMAT_SUFFIXES))
     usage(_one_of, "--planes", planes, ("auto", "first", "shared", "each"))
@@ -295,15 +318,17 @@ def deblur(
     ]
     read = [path for path in (known_kernel, mask, weights) if path is not None]
     refuse_conflicts(outputs, [*paths, *read], overwrite)
+    alone = len(paths) == 1  # its workers share its tiles
     one = partial(
         _restore,
+        engine=engine if alone else None,
         settings=settings,
         wanted=Wanted(form, planes, bad),
         animate=animate,
         overwrite=overwrite,
         quiet=quiet,
     )
-    if failures + each_input(engine, one, paths, outputs, quiet=quiet):
+    if failures + each_input(engine_for() if alone else engine, one, paths, outputs, quiet=quiet):
         raise typer.Exit(1)
 
 
@@ -349,12 +374,13 @@ def _restore(
     animate: bool,
     overwrite: bool,
     quiet: bool,
+    engine: Engine | None = None,
 ) -> bool:
     """Restore one input and write its results; false if a sample diverged."""
     from ..io import masked, output_suffix, read_planes
     from ..io.write import check_format
     from ..restore import deblur as solve
-    from ..restore.tiles import forget
+    from ..restore.tiles import KERNEL, forget
 
     results.check(overwrite)
     planes = read_planes(path, wanted.planes)
@@ -378,10 +404,12 @@ def _restore(
                 evolution(step)
 
         try:
-            result = solve(picture, settings, on_step=on_step, work=kept)
+            result = solve(picture, settings, on_step=on_step, work=kept, engine=engine)
         except KeyboardInterrupt:
             if count := len(list(kept.glob("tile-*.npz"))):
                 note("note", f"{count} tiles are kept in '{kept}'; the same command goes on from there", path)
+            elif (kept / KERNEL).exists():
+                note("note", f"the kernel is kept in '{kept}'; the same command goes on from there", path)
             else:
                 note("note", "interrupted; nothing of it is kept, and what was written before is whole", path)
             raise

@@ -58,8 +58,8 @@ class Blur:
         Args:
             image: ``(B, C, H, W)``, floating point.
             kernel: ``(B, 1, h, w)``, or ``(1, 1, h, w)`` for the whole batch; any size, even or odd, square or not.
-            weight: what the blurred image is multiplied by: 0 where a pixel was not measured (clipped, missing), else
-                1. Shaped like the result, or broadcast to it.
+            weight: what the blurred image is multiplied by: 0 where a pixel was not measured (clipped, missing), less
+                than 1 where it is noisier. Shaped like the result, or broadcast to it.
 
         Returns:
             ``(B, C, H, W)``, for ``valid`` ``(B, C, H - h + 1, W - w + 1)``, in the dtype of ``image``.

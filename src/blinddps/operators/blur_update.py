@@ -13,7 +13,7 @@ from blinddps.core import conjugate_gradients, project_simplex
 from blinddps.core.spectrum import filtered, half_plane_dot
 from blinddps.operators.convolution import OfSpectrum, convolve, cut, embed, fast_length, transfer_function
 
-__all__ = ["update_image", "update_image_inside", "update_kernel"]
+__all__ = ["accurate", "update_image", "update_image_inside", "update_kernel"]
 
 # Inside the solver the kernel that is denoised is wrong in more than white noise, on which its error was measured;
 # of 0.3, 1, 3, 10, 30 this factor on the variance did best on faces that no benchmark reports (docs/solvers.md).
@@ -36,7 +36,7 @@ def update_image(
         gain = transfer.conj() / (transfer.abs().square() + noise_variance / error)
         missing = torch.fft.rfft2(y) - transfer * torch.fft.rfft2(mean)
         return mean + torch.fft.irfft2(gain * missing, s=tuple(size))
-    work = _accurate(mean)
+    work = accurate(mean)
     y, kernel, start, error, e = (x.to(work) for x in (y, kernel, mean, error, noise_variance))
     blur = OfSpectrum(kernel, size, boundary)
     missing = blur.place(y) - blur.apply(torch.fft.rfft2(start))
@@ -71,13 +71,12 @@ def update_image_inside(
     gradients, in float64 too, end where ``y - A x`` is known to a tenth of the noise: at level 1 after some ten steps,
     below 0.1 after one or two, ``most`` at most.
 
-    ``own(size)``: eigenvalues of ``C`` in a frame of that size, above 0. ``weight``: 1 where ``y`` was measured and 0
-    where it was not, which is left out of it: with ``M`` the rows that remain, ``(M A C A^T M^T + e) v = M (y - A
-    mean)``.
+    ``own(size)``: eigenvalues of ``C`` in a frame of that size, above 0. ``weight``: of the pixels, by which ``y`` is
+    multiplied already: 0 where nothing was measured. With ``M`` diagonal of it, ``(M A C A^T M + e) v = y - M A mean``.
     """
     (height, width), (h, w) = mean.shape[-2:], kernel.shape[-2:]
     size = (fast_length(height), fast_length(width))
-    work, dtype = _accurate(mean), mean.dtype
+    work, dtype = accurate(mean), mean.dtype
     y, kernel, mean, error, e = (x.to(work) for x in (y, kernel, mean, own(size), noise_variance))
     transfer = torch.fft.rfft2(kernel, s=size)
     power = transfer.abs().square() * error
@@ -89,9 +88,9 @@ def update_image_inside(
         return v if weight is None else v * weight
 
     def between(v: Tensor, eigenvalues: Tensor) -> Tensor:
-        return measured(filtered(F.pad(v, around), eigenvalues)[seen])
+        return measured(filtered(F.pad(measured(v), around), eigenvalues)[seen])
 
-    missing = measured(y - torch.fft.irfft2(torch.fft.rfft2(mean, s=size) * transfer, s=size)[seen])
+    missing = y - measured(torch.fft.irfft2(torch.fft.rfft2(mean, s=size) * transfer, s=size)[seen])
     of_noise = (e * missing[0].numel()).sqrt() / missing.square().sum((1, 2, 3), keepdim=True).sqrt()
     v = conjugate_gradients(
         lambda v: torch.addcmul(between(v, power), e, v),
@@ -100,10 +99,10 @@ def update_image_inside(
         tolerance=_OF_NOISE * of_noise,
         precondition=lambda v: between(v, inverse),
     )
-    return (mean + filtered(F.pad(v, around), error * transfer.conj())[..., :height, :width]).to(dtype)
+    return (mean + filtered(F.pad(measured(v), around), error * transfer.conj())[..., :height, :width]).to(dtype)
 
 
-def _accurate(x: Tensor) -> torch.dtype:
+def accurate(x: Tensor) -> torch.dtype:
     """Double precision, where the device has it."""
     return torch.promote_types(x.dtype, torch.float32) if x.device.type == "mps" else torch.float64
 

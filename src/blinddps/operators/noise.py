@@ -14,8 +14,8 @@ from blinddps.core.random import normal_like
 __all__ = ["add_gaussian_noise", "estimate_sigma"]
 
 # Daubechies' wavelet of four taps ("db2"), high pass: sums to 0, sum of squares 1
-_DB2 = (-0.48296291314453416, 0.8365163037378079, -0.2241438680420134, -0.12940952255126037)
-_NORMAL_QUARTILE = 0.6744897501960817  # median of |z| for a standard normal z
+DB2 = (-0.48296291314453416, 0.8365163037378079, -0.2241438680420134, -0.12940952255126037)
+NORMAL_QUARTILE = 0.6744897501960817  # median of |z| for a standard normal z
 
 
 def estimate_sigma(y: Tensor) -> Tensor:
@@ -54,13 +54,13 @@ def estimate_sigma(y: Tensor) -> Tensor:
     if not y.isfinite().all():
         raise InputError("y holds values that are not finite; remove them before the noise is estimated")
     image = y.to(torch.promote_types(y.dtype, torch.float32))
-    high_pass = torch.tensor(_DB2, dtype=image.dtype, device=y.device)
+    high_pass = torch.tensor(DB2, dtype=image.dtype, device=y.device)
     diagonal = torch.outer(high_pass, high_pass)[None, None]
     planes = image.flatten(0, 1)[:, None]
     detail = F.conv2d(planes, diagonal, stride=2).flatten(1).abs()
     flat = (F.max_pool2d(planes, 4, stride=2) == -F.max_pool2d(-planes, 4, stride=2)).flatten(1)
     median = detail.masked_fill(flat, torch.nan).nanmedian(dim=1).values
-    sigma = torch.where(flat.all(dim=1), 0.0, median / _NORMAL_QUARTILE)
+    sigma = torch.where(flat.all(dim=1), 0.0, median / NORMAL_QUARTILE)
     return sigma.unflatten(0, y.shape[:2]).mean(dim=1).to(y.dtype)
 
 

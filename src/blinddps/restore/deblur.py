@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Step, isolated
 from .find import kernel_by_region, regions_of
+from .kept_kernel import KeptKernel
 from .known_kernel import read_kernel
 from .memory import refuse_beyond
 from .missing import deblur_missing
@@ -21,12 +22,14 @@ from .seen import see
 from .settings import DeblurSettings, find_device, with_options
 from .shaped import after, known, shaped_kernel
 from .tiles import EXPECTED_KERNEL, blocks, goes_in_tiles, side_of, solve_tiles
+from .varying import deblur_varying
 from .whole import SHARED, Deblurred, not_used, restore_at_once, told_of
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from ..engine import Engine
     from ..io import Picture
 
 __all__ = ["deblur"]
@@ -42,6 +45,7 @@ def deblur(
     on_step: Callable[[Step], None] | None = None,
     work: Path | None = None,
     mask: Any = None,
+    engine: Engine | None = None,
     **options: Any,
 ) -> Deblurred:
     """Restore a picture blurred by one unknown kernel: ``y = k * x + n``, both found.
@@ -58,7 +62,9 @@ def deblur(
             from its surroundings (:func:`~blinddps.restore.missing.deblur_missing`), as is what is no number in FITS
             and TIFF.
         work: folder where a picture above 3 MP that goes in tiles keeps those that are done; the same call with the
-            same folder goes on there. Removed by :func:`blinddps.restore.tiles.forget`.
+            same folder goes on there, with the kernel that was found. Removed by :func:`blinddps.restore.tiles.forget`.
+        engine: whose workers share the tiles of a picture that goes in tiles (:mod:`blinddps.engine`); the result is
+            the same to the bit.
 
     With a known kernel a picture above 1 MP goes in tiles (:func:`~blinddps.restore.tiles.goes_in_tiles`).
     Where its shorter side is above 600 pixels and the kernel is not known, ``fast`` with a prior of any size finds it
@@ -84,27 +90,37 @@ def deblur(
     if picture.light != "display":  # a raw file's light was encoded when it was read, a detector's never
         chosen = replace(chosen, linear_light=picture.light == "camera")
     if chosen.shaped:
-        return _by_shape(picture, chosen, on_step, work)
+        return _by_shape(picture, chosen, on_step, work, engine)
+    if chosen.varying:
+        varied = deblur_varying(picture, chosen, cards, device, on_step, work if _resumable(picture) else None, engine)
+        if isinstance(varied, Deblurred):
+            return varied
+        one = deblur(picture, replace(chosen, varying=False), on_step=on_step, work=work, engine=engine)
+        return replace(one, notes=(varied, *one.notes))
     if picture.missing is not None and picture.missing.any():
-        return deblur_missing(picture, partial(deblur, settings=chosen, on_step=on_step, work=work))
+        return deblur_missing(picture, partial(deblur, settings=chosen, on_step=on_step, work=work, engine=engine))
     size = picture.data.shape[:2]
     if parts := regions_of(picture.data, chosen, cards):
         refuse_beyond(chosen, size, parts[0][2] * parts[0][3])
         side_of(chosen, size, (EXPECTED_KERNEL,) * 2)  # refused now, not once the kernel is found
-        return _by_region(picture, chosen, cards, parts, on_step, work)
+        return _by_region(picture, chosen, cards, parts, on_step, work, engine)
     if chosen.known_kernel is not None and goes_in_tiles(chosen, cards, size, _kernel_of(chosen).shape):
-        return _in_tiles(picture, chosen, cards, device, on_step, work)
+        return _in_tiles(picture, chosen, cards, device, on_step, work, engine)
     if chosen.solver == "fast":
         refuse_beyond(chosen, size, size[0] * size[1])
     return restore_at_once(picture, chosen, cards, on_step)
 
 
 def _by_shape(
-    picture: Picture, settings: DeblurSettings, on_step: Callable[[Step], None] | None, work: Path | None
+    picture: Picture,
+    settings: DeblurSettings,
+    on_step: Callable[[Step], None] | None,
+    work: Path | None,
+    engine: Engine | None,
 ) -> Deblurred:
     """The kernel by its family or from the stars, then the picture with it."""
     kernel, told = shaped_kernel(picture, settings)
-    found = deblur(picture, known(settings, kernel), on_step=on_step, work=work)
+    found = deblur(picture, known(settings, kernel), on_step=on_step, work=work, engine=engine)
     return replace(found, shape=after(told, picture, found.image))
 
 
@@ -115,23 +131,32 @@ def _by_region(
     parts: list[Region],
     on_step: Callable[[Step], None] | None,
     work: Path | None,
+    engine: Engine | None,
 ) -> Deblurred:
     """The kernel from a part of the picture, then the picture with it."""
-    part, region, regions = kernel_by_region(picture, settings, cards, parts, on_step)
+    kept = KeptKernel(work, picture.data, settings) if work is not None and _resumable(picture) else None
+    found: Any = None if kept is None else kept.get()
+    if found is None:
+        found = kernel_by_region(picture, settings, cards, parts, on_step)
+        if found[0].kernel.max() == 1:  # nothing tells a blur, or no kernel makes the picture better
+            one, region, regions = found
+            count = settings.samples
+            return replace(
+                one,
+                image=picture.data,
+                images=picture.data[None].repeat(count, 0),
+                kernels=one.kernels.repeat(count, 0),
+                outcome=one.outcome * count,
+                residual=one.residual * count,
+                region=region,
+                regions=regions,
+            )
+        if kept is not None:
+            kept.put(*found)
+    part, region, regions = found
     where: dict[str, Any] = {"region": region, "regions": regions}
-    if part.kernel.max() == 1:  # nothing tells a blur, or no kernel makes the picture better
-        count = settings.samples
-        return replace(
-            part,
-            image=picture.data,
-            images=picture.data[None].repeat(count, 0),
-            kernels=part.kernels.repeat(count, 0),
-            outcome=part.outcome * count,
-            residual=part.residual * count,
-            **where,
-        )
     options = {"known_kernel": part.kernel, "num_steps": "auto", "boundary": "auto", "start": "auto", "region": "auto"}
-    whole = deblur(picture, with_options(settings, options), on_step=on_step, work=work)
+    whole = deblur(picture, with_options(settings, options), on_step=on_step, work=work, engine=engine)
     return replace(
         whole,
         outcome=tuple(part.outcome[0] if one else one for one in whole.outcome),
@@ -149,6 +174,11 @@ def _by_region(
     )
 
 
+def _resumable(picture: Picture) -> bool:
+    """Whether what is done of it is kept."""
+    return picture.data.shape[0] * picture.data.shape[1] > RESUMABLE
+
+
 def _kernel_of(settings: DeblurSettings) -> np.ndarray:
     assert settings.known_kernel is not None
     kernel: np.ndarray = read_kernel(settings.known_kernel)[0, 0].numpy()
@@ -162,6 +192,7 @@ def _in_tiles(
     device: torch.device,
     on_step: Callable[[Step], None] | None,
     work: Path | None,
+    engine: Engine | None,
 ) -> Deblurred:
     """A large picture, its kernel known; range and noise are told by 16 parts of it."""
     given, data = settings, picture.data
@@ -171,9 +202,15 @@ def _in_tiles(
     assert prior is not None
     kernel = _kernel_of(chosen)
     begun = time.monotonic()
-    large = data.shape[0] * data.shape[1] > RESUMABLE
     found = solve_tiles(
-        data, chosen, seen.range, prior, device, work=work if large else None, on_step=seen.range.listener(on_step)
+        data,
+        chosen,
+        seen.range,
+        prior,
+        device,
+        work=work if _resumable(picture) else None,
+        on_step=seen.range.listener(on_step),
+        engine=engine,
     )
     notes = [*not_used(given), *picture.notes, *seen.notes]
     if found.again:

@@ -17,6 +17,7 @@ from .known_kernel import read_kernel
 from .light import ROUNDING, Range
 from .pyramid import half_kernel
 from .settings import DeblurSettings, Settings, used_settings
+from .shot import shot_noise_of
 from .solvers import SOLVERS, solver_info
 
 Boundary = Literal["circular", "zero", "replicate", "reflect", "valid"]
@@ -43,6 +44,7 @@ LEAST_SEARCHED = 64  # pixels of the picture's shorter side: edges enough
 LARGEST_ONE_SCALE = 16  # pixels of kernel that need no smaller size
 LEAST_COARSE = 32  # pixels a side of the smallest size solved
 FAINT = 2e-4  # least noise of measured values, of a range with room for peaks: faint stars count
+FAINTEST = 2e-6  # ... where they are solved in a stretch; float32 rounds to less
 TRAINED_TILE = 384  # pixels: 1.5 of the crops that published networks, whose attention is global, were trained on
 UNEXPLAINED = 0.005  # what border and compression leave unexplained in a clean picture; the fast solver would fit it
 
@@ -101,7 +103,8 @@ def resolve(
         raise InputError(f"kernel_size {size} is larger than the picture ({w} x {h}); give at most {min(h, w)}")
     if settings.noise == "auto":
         least = ROUNDING if settings.solver in ("paper", "uniform", "dps") else UNEXPLAINED
-        least = FAINT if found is not None and found.measured else least
+        if found is not None and found.measured:
+            least = FAINTEST if settings.solver == "fast" and settings.known_kernel is not None else FAINT
         estimated = float(estimate_sigma(y).square().mean().sqrt()) / 2  # several frames: all of them
         noise = max(least, estimated, 0.0 if gain == 1 else rounding * gain) / gain
     else:
@@ -119,7 +122,8 @@ def resolve(
         size = max(size, min(h, w) // ROOM)
     one_kernel = given or search == "edges"
     update = settings.update if settings.update != "auto" else "draw" if _drawn(settings) and one_kernel else "mean"
-    num_steps = _steps(settings, cards, search) if settings.num_steps == "auto" else settings.num_steps
+    measured = found is not None and found.measured
+    num_steps = _steps(settings, cards, search, measured) if settings.num_steps == "auto" else settings.num_steps
     step, kernel_step = default_steps(settings, num_steps, from_noise)
     # the diffusions of a search find kernels of the trusted size alone
     scales = _scales(settings, min(size, TRUSTED_KERNEL) if search == "edges" else size, min(h, w), cards)
@@ -139,6 +143,7 @@ def resolve(
         "restarts": (2 if scales > 1 else 1) if settings.restarts == "auto" else settings.restarts,
         "scales": scales,
         "search": search,
+        "shot_noise": shot_noise_of(settings, y, noise, found or Range()),
         "max_memory": "none" if settings.max_memory == "auto" else settings.max_memory,
         "region": "none" if settings.region == "auto" else settings.region,  # of what is solved at once
         # not by the least noise: of a clean picture that would blur the kernel
@@ -172,9 +177,11 @@ def boundary_of(settings: DeblurSettings, cards: Cards) -> Boundary | None:
     return "valid" if free and settings.solver == "fast" else "replicate"
 
 
-def _steps(settings: DeblurSettings, cards: Cards, search: str) -> int:
+def _steps(settings: DeblurSettings, cards: Cards, search: str, measured: bool) -> int:
     """``num_steps`` of ``auto``."""
     known = settings.solver == "fast" and settings.known_kernel is not None
+    if known and measured and cards.any_image:
+        return KNOWN_STEPS + 1  # for the flux of stars
     few = search == "edges" or (known and (cards.any_image or _drawn(settings)))
     return KNOWN_STEPS if few else SOLVERS[settings.solver].steps
 
@@ -285,6 +292,7 @@ class Plan:
             whether it may ask the diffusions where the effort does.
         draws: diffusions of each sample, of which the first is kept and judged by the others.
         update: what the fast solver keeps of a level's Gaussian.
+        shot: slope and level of noise that grows with the light, of what is solved, on [0, 1]; None: it does not.
         measured: values of a detector, whose restoration is not held to a range.
         weights: file of a trained network, where the solver is one.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
@@ -322,6 +330,7 @@ class Plan:
     draws: int = 1
     measured: bool = False
     update: Literal["mean", "draw"] = "mean"
+    shot: tuple[float, float] | None = None
 
     @property
     def takes_steps(self) -> bool:
@@ -347,6 +356,7 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         kernel_size=int(_number(settings, "kernel_size")),
         noise=min(1.0, _number(settings, "noise") * gain),
         measured=found is not None and found.measured,
+        shot=_in_range(settings.shot_noise, found or Range()),
         num_steps=int(_number(settings, "num_steps")),
         start=_level(settings, "start"),
         step_size=_number(settings, "step_size"),
@@ -373,6 +383,11 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         update="draw" if settings.update == "draw" else "mean",
         draws=DRAWS[settings.effort] if settings.search == "draws" else 1,
     )
+
+
+def _in_range(shot: str | tuple[float, float], found: Range) -> tuple[float, float] | None:
+    """Slope and level, of the picture's light, in the range that is solved."""
+    return None if isinstance(shot, str) else (shot[0] * found.gain, (shot[1] - found.low) * found.gain)
 
 
 def _number(settings: DeblurSettings, name: str) -> float:

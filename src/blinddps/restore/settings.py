@@ -19,6 +19,7 @@ from ..priors import AnyPrior
 from ..search.families import FAMILIES
 from .known_kernel import Kernel, frozen_kernel
 from .regions import checked_region
+from .shot import checked_shot_noise
 from .solvers import KERNEL_PRIOR, SOLVERS, solver_info
 
 __all__ = ["DeblurSettings", "choice", "find_device", "from_text", "number", "unused_settings", "with_options"]
@@ -66,6 +67,11 @@ class DeblurSettings:
             the diffusions alone in steps of 8, from 16 to 32 (``paper``: to 64). Of a ``search`` the largest one.
         noise: standard deviation in [0, 1] units of what is solved (linear light with ``linear_light``), or ``auto``:
             wavelet MAD of the picture, at least 0.005 (``paper``: the 0.0011 of rounding to 8 bit).
+        shot_noise: noise that grows with the light, ``(slope, level)`` or the text ``SLOPE,LEVEL``: its variance is
+            ``noise^2 + slope (value - level)``, in the units of ``noise``, and pixels weigh accordingly where the
+            kernel is known or was found along edges (``fast``). ``none``: the same everywhere. ``auto``: of a
+            detector's light estimated with ``noise``; ``none`` of photographs, where ``noise`` is given, and where it
+            hardly varies (:mod:`~blinddps.restore.shot`).
         boundary: what lies outside the picture: ``replicate``, ``reflect``, ``circular``, ``zero``, ``valid`` (nothing
             assumed: the image behind the measurement is larger, and cropped at the end). ``auto``: ``valid`` for
             ``fast`` with a known kernel or a prior of given sizes, else ``replicate``.
@@ -118,6 +124,8 @@ class DeblurSettings:
             kernel is found, at least 64 pixels a side. ``none``: the whole. ``auto``: of pictures whose shorter side is
             above 600 pixels the part with most edges; while the verdict doubts, the next best (``effort``: ``quick`` 1
             part, ``usual`` 2, ``best`` 4), of which the surest is kept.
+        varying: the blur is sought in regions of the picture, and restored with kernels that vary smoothly between
+            them (``fast``, priors of any size, :mod:`~blinddps.restore.varying`); one where the regions agree.
         clipped: of lamps that the camera clipped: ``masked``: they and what they light have no weight where the kernel
             is known or was found along edges (``fast``, :mod:`~blinddps.restore.clipped`). ``kept``: all pixels have.
         max_memory: GB (10^9 bytes) that the process may need, about (``fast``): tiles are made to fit, and what cannot
@@ -140,6 +148,7 @@ class DeblurSettings:
     kernel_prior: AnyPrior = "kernel"
     kernel_size: int | Literal["auto"] = number("auto", 2, whole=True, words=AUTO)
     noise: float | Literal["auto"] = number("auto", MIN_NOISE, 1, words=AUTO)
+    shot_noise: str | tuple[float, float] = "auto"
     boundary: Literal["auto", "circular", "zero", "replicate", "reflect", "valid"] = choice("auto", "auto", *BOUNDARIES)
     solver: str = choice("fast", *SOLVERS)
     num_steps: int | Literal["auto"] = number("auto", 1, whole=True, words=AUTO)
@@ -161,6 +170,7 @@ class DeblurSettings:
     search: Literal["auto", "none", "edges", "draws"] = choice("auto", "auto", "none", "edges", "draws")
     effort: Literal["quick", "usual", "best"] = choice("usual", "quick", "usual", "best")
     region: str | tuple[int, int, int, int] = "auto"
+    varying: bool = False
     clipped: Literal["masked", "kept"] = choice("masked", "masked", "kept")
     max_memory: float | Literal["auto", "none"] = number("auto", 0.1, words=("auto", "none"))
     family: str = choice("free", "free", *FAMILIES)
@@ -176,6 +186,7 @@ class DeblurSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "known_kernel", frozen_kernel(self.known_kernel))
         object.__setattr__(self, "region", checked_region(self.region))
+        object.__setattr__(self, "shot_noise", checked_shot_noise(self.shot_noise))
         for f in fields(self):
             value: Any = getattr(self, f.name)
             if hasattr(value, "__index__") and not isinstance(value, int) and f.metadata:  # NumPy's
@@ -300,6 +311,7 @@ def unused_settings(chosen: DeblurSettings) -> list[str]:
         "scales": 1,
         "search": "none",
         "region": "none",
+        "shot_noise": "none",
         "max_memory": "none",
         "as_published": chosen.as_published,
     }
@@ -313,7 +325,7 @@ def used_settings(chosen: DeblurSettings) -> frozenset[str]:
     info = solver_info(chosen.solver)
     uses = info.uses
     if chosen.known_kernel is not None and info.kernel != "none":
-        uses = uses - KERNEL_PRIOR - {"scales", "search", "effort", "region"}
+        uses = uses - KERNEL_PRIOR - {"scales", "search", "effort", "region", "varying"}
         uses = uses - {"num_steps", "samples", "seed", "dtype", "kernel_weight"} if info.room == "baselines" else uses
     if chosen.search == "none":
         uses = uses - {"effort"}

@@ -43,7 +43,19 @@ SOLVERS: dict[str, SolverInfo] = {
         "samplers",
         _SHARED
         | _DIFFUSION
-        | {"kernel_prior", "boundary", "restarts", "scales", "search", "effort", "max_memory", "clipped", "update"},
+        | {
+            "kernel_prior",
+            "boundary",
+            "restarts",
+            "scales",
+            "search",
+            "effort",
+            "max_memory",
+            "clipped",
+            "shot_noise",
+            "update",
+            "varying",
+        },
         50,
     ),
     "paper": SolverInfo(

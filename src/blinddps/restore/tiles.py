@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from ..core import InputError, Outcome, Step
+from ..core import InputError, Outcome, SolverError, Step
 from ..core.atomic import atomic_open, write_json
 from ..core.reading import read_text
 from ..version import __version__
@@ -23,21 +24,27 @@ from .geometry import Span, spans
 from .light import Range
 from .memory import memory_of, tile_side
 from .plan import Cards, boundary_of, plan_of
-from .problem import Loaded, Problem
+from .problem import Loaded, Problem, load_priors
 from .seen import Seen
 from .settings import DeblurSettings
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..engine import Engine
+    from .varying import Field
+
 __all__ = [
     "EXPECTED_KERNEL",
+    "KERNEL",
     "Kept",
     "Solved",
     "blocks",
     "forget",
     "goes_in_tiles",
     "grid_of",
+    "key_in",
+    "key_of",
     "side_of",
     "solve_tiles",
 ]
@@ -50,6 +57,7 @@ MARGIN = 12  # pixels beyond the kernel's reach that a tile's border may spoil
 RAMP = 24  # pixels over which neighbours are blended
 APART = 1_000_003  # between the seeds of two tiles
 BLOCKS = 4  # a side: the parts by which noise and range of a large picture are told
+KERNEL = "kernel.json"  # what was found for the tiles, beside them
 REJECTED = 3.0  # times the expected noise, as of a picture at once
 
 
@@ -108,10 +116,11 @@ class Kept:
             names = sorted(path.name for path in folder.iterdir())
         except OSError as error:
             raise InputError(f"cannot keep tiles in '{folder}': {error.strerror}; give another --out") from error
+        names = [name for name in names if name != KERNEL]
         if any(not re.fullmatch(r"tile-\d+\.npz|tiles\.json|\.blinddps-.*", name) for name in names):
             raise InputError(f"'{folder}', where tiles are kept, holds other files; move them or give another --out")
         record = folder / "tiles.json"
-        old = _key_in(record)
+        old = key_in(record)
         if old is None and any(not name.startswith(".blinddps-") for name in names):
             raise InputError(
                 f"'{folder}', where tiles are kept, has no record of this program; move it or give another --out"
@@ -125,7 +134,7 @@ class Kept:
         return sum(1 for _ in self.folder.glob("tile-*.npz"))
 
     def get(self, index: int) -> tuple[np.ndarray, float] | None:
-        """The tile ``(h, w, C)`` uint16 and the square of its residual."""
+        """The tile ``(h, w, C)`` as :class:`Done` has it, and the square of its residual."""
         import numpy as np
 
         path = self.folder / f"tile-{index:05d}.npz"
@@ -141,8 +150,8 @@ class Kept:
             np.savez(file, image=image, residual=np.float64(residual))
 
 
-def _key_in(record: Path) -> str | None:
-    """The key that a record of :class:`Kept` names; None where it is none."""
+def key_in(record: Path) -> str | None:
+    """The key that a record of ours names; None where it is none."""
     with suppress(OSError, ValueError, InputError, RecursionError, AttributeError, KeyError, TypeError):
         content = json.loads(read_text(record))
         if content["environment"]["blinddps"]:
@@ -152,7 +161,11 @@ def _key_in(record: Path) -> str | None:
 
 def forget(folder: Path) -> None:
     """Remove what :class:`Kept` has kept, once the picture is written."""
-    if _key_in(folder / "tiles.json") is None:
+    if key_in(folder / KERNEL) is not None:
+        (folder / KERNEL).unlink(missing_ok=True)
+    if key_in(folder / "tiles.json") is None:
+        with suppress(OSError):
+            folder.rmdir()
         return
     kept = [path for path in folder.glob("tile-*.npz") if re.fullmatch(r"tile-\d+\.npz", path.name)]
     for path in [*kept, folder / "tiles.json"]:  # the record last: a killed call leaves none without it
@@ -161,9 +174,10 @@ def forget(folder: Path) -> None:
         folder.rmdir()
 
 
-def key_of(data: np.ndarray, settings: DeblurSettings, found: Range) -> str:
-    """A hash of all that decides the tiles of a picture."""
-    hashed = hashlib.sha256(json.dumps([asdict(settings), asdict(found), __version__], default=str).encode())
+def key_of(data: np.ndarray, settings: DeblurSettings, found: Range | None) -> str:
+    """A hash of all that decides the tiles of a picture, or without a range its kernel."""
+    seen = None if found is None else asdict(found)
+    hashed = hashlib.sha256(json.dumps([asdict(settings), seen, __version__], default=str).encode())
     hashed.update(str((data.shape, data.dtype)).encode())
     for rows in range(0, len(data), 256):
         hashed.update(data[rows : rows + 256].tobytes())
@@ -183,6 +197,63 @@ class Solved:
     again: int
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A tile to be solved: ``data`` ``(h, w, C)`` in [0, 1], its number among all, and its ``kernel`` where it has one
+    of its own."""
+
+    index: int
+    data: np.ndarray
+    kernel: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A tile that is solved: ``image`` uint16, or float32 of measured values; ``residual`` squared, over the noise."""
+
+    image: np.ndarray
+    residual: float
+    outcome: Outcome
+    nfe: dict[str, int]
+
+
+def solver_of(
+    settings: DeblurSettings, found: Range, device: torch.device, prior: Loaded | None = None
+) -> Callable[..., Done]:
+    """``solve(tile, on_step)`` with resolved ``settings``; in a worker the prior is loaded there."""
+    if prior is None:
+        prior, _ = load_priors(settings, device)
+
+    def one(tile: Tile, on_step: Callable[[Step], None] | None = None) -> Done:
+        import numpy as np
+
+        from ..io import to_linear
+
+        given = torch.from_numpy(tile.data.transpose(2, 0, 1).copy())[None]
+        light = to_linear(given) if settings.linear_light else given
+        seen = Seen(given, given, light, found.bring(light) * 2 - 1, found, settings.linear_light, ())
+        plan = plan_of(settings, (given.shape[-2], given.shape[-1]), found)
+        if tile.kernel is not None:
+            plan = replace(plan, known=torch.from_numpy(tile.kernel)[None, None])
+        problem = Problem(
+            seen.y.to(device),
+            plan,
+            prior,
+            None,
+            clipped=None if settings.clipped == "kept" or (white := at_white(given)) is None else white.to(device),
+            sigma_y=2 * plan.noise,
+            seed=settings.seed + APART * tile.index,
+        )
+        solution = solve(problem, on_step)
+        image = seen.pictures(solution.estimate["image"])[0]
+        if not found.measured:  # whose faint parts 16 bit do not hold
+            image = np.rint(image.clip(0, 1) * 65535).astype(np.uint16)
+        residual = float(solution.residual[0]) ** 2 / (2 * plan.noise) ** 2
+        return Done(image, residual, solution.outcome[0], {"image": solution.nfe["image"]})
+
+    return one
+
+
 def solve_tiles(
     data: np.ndarray,
     settings: DeblurSettings,
@@ -192,59 +263,93 @@ def solve_tiles(
     *,
     work: Path | None = None,
     on_step: Callable[[Step], None] | None = None,
+    engine: Engine | None = None,
+    field: Field | None = None,
+    side: int | None = None,
 ) -> Solved:
     """A picture ``(H, W, C)`` in [0, 1] restored with the kernel of resolved ``settings``, tile by tile.
 
     Tiles overlap by the kernel's reach and more on either side, and each is solved as a picture whose surroundings are
     not known; memory beside the picture and its restoration is that of one. Those kept in the folder ``work`` are not
-    solved again: what comes out is the same to the bit.
+    solved again, and several workers of an ``engine`` share them: what comes out is the same to the bit.
+
+    Args:
+        field: of kernels that vary, of the size of the settings' kernel; each tile has that of its middle.
+        side: of the tiles, in place of what memory allows.
+
+    Raises:
+        SolverError: a worker ended.
     """
     import numpy as np
-
-    from ..io import to_linear
 
     kernel = plan_of(settings, (data.shape[0], data.shape[1]), found).known
     assert kernel is not None
     shape = tuple(kernel.shape[-2:])
-    grid = grid_of(data.shape, shape, side_of(settings, data.shape, shape))
+    grid = grid_of(data.shape, shape, side or side_of(settings, data.shape, shape))
     kept = None if work is None else Kept(work, key_of(data, settings, found))
     todo = [i for i in range(len(grid)) if kept is None or kept.get(i) is None]
+    tasks = (
+        Tile(i, data[rows.place, columns.place], None if field is None else field.at(_middle(rows), _middle(columns)))
+        for i, (rows, columns) in ((i, grid[i]) for i in todo)
+    )
+    if engine is None or engine.workers == 1:
+        one = solver_of(settings, found, device, prior)
+        ends = ((t.index, one(t, _part(on_step, n, len(todo)))) for n, t in enumerate(tasks))
+    else:
+        ends = _shared(engine, partial(solver_of, settings, found, device), tasks, kernel, on_step, len(todo))
     out = np.zeros(data.shape, np.float32)
     squared, count, nfe = 0.0, 0, {"image": 0}
-    for index, (rows, columns) in enumerate(grid):
-        tile = None if kept is None or index in todo else kept.get(index)
-        if tile is None:
-            given = torch.from_numpy(data[rows.place, columns.place].transpose(2, 0, 1).copy())[None]
-            light = to_linear(given) if settings.linear_light else given
-            seen = Seen(given, given, light, found.bring(light) * 2 - 1, found, settings.linear_light, ())
-            plan = plan_of(settings, (given.shape[-2], given.shape[-1]), found)
-            problem = Problem(
-                seen.y.to(device),
-                plan,
-                prior,
-                None,
-                clipped=None if settings.clipped == "kept" or (white := at_white(given)) is None else white.to(device),
-                sigma_y=2 * plan.noise,
-                seed=settings.seed + APART * index,
-            )
-            solution = solve(problem, _part(on_step, todo.index(index), len(todo)))
-            nfe = {"image": solution.nfe["image"]}
-            if solution.outcome[0].status == "diverged":
-                return Solved(out, float("nan"), solution.outcome[0], nfe, len(grid), len(grid) - len(todo))
-            image = np.rint(seen.pictures(solution.estimate["image"])[0].clip(0, 1) * 65535).astype(np.uint16)
-            tile = image, float(solution.residual[0]) ** 2 / (2 * plan.noise) ** 2
-            if kept is not None:
-                kept.put(index, *tile)
-        weight = rows.weight[:, None, None] * columns.weight[None, :, None]
-        out[rows.place, columns.place] += tile[0] * (weight / np.float32(65535))
-        squared, count = squared + tile[1], count + tile[0].size
+    ready: dict[int, tuple[np.ndarray, float]] = {}  # solved before one that is blended before it
+    with closing(ends):
+        for index, (rows, columns) in enumerate(grid):
+            tile = None if kept is None or index in todo else kept.get(index)
+            while tile is None and index not in ready:
+                number, done = next(ends)
+                nfe = done.nfe
+                if done.outcome.status == "diverged":
+                    return Solved(out, float("nan"), done.outcome, nfe, len(grid), len(grid) - len(todo))
+                ready[number] = done.image, done.residual
+                if kept is not None:
+                    kept.put(number, *ready[number])
+            tile = tile or ready.pop(index)
+            scale = np.float32(65535 if tile[0].dtype == np.uint16 else 1)
+            weight = rows.weight[:, None, None] * columns.weight[None, :, None]
+            out[rows.place, columns.place] += tile[0] * (weight / scale)
+            squared, count = squared + tile[1], count + tile[0].size
     residual = (squared / count) ** 0.5
     text = f"residual is {residual:.2f} times the expected noise, over {len(grid)} tiles"
     outcome = Outcome("finished", text)
     if residual > REJECTED:
-        text += f" (limit {REJECTED:g}): the measurement is not explained; try another kernel or noise level"
+        text += f" (limit {REJECTED:g}): the measurement is not explained; try another kernel, or a larger noise level"
         outcome = Outcome("rejected", text)
-    return Solved(out.clip(0, 1, out=out), residual, outcome, nfe, len(grid), len(grid) - len(todo))
+    out = out if found.measured else out.clip(0, 1, out=out)
+    return Solved(out, residual, outcome, nfe, len(grid), len(grid) - len(todo))
+
+
+def _shared(
+    engine: Engine,
+    begin: Callable[[], Callable[..., Done]],
+    tasks: Iterator[Tile],
+    kernel: torch.Tensor,
+    on_step: Callable[[Step], None] | None,
+    count: int,
+) -> Generator[tuple[int, Done], None, None]:
+    """Number and end of each tile, as workers are done; ``on_step`` hears of each tile once."""
+    with closing(engine.run(begin, tasks)) as ends:
+        for n, end in enumerate(ends):
+            if end.lost is not None:
+                raise SolverError(f"tile {end.task.index + 1} was not restored: {end.lost}; the others are kept")
+            done: Done = end.value
+            if on_step is not None:
+                unit = 65535 if done.image.dtype.kind == "u" else 1
+                image = torch.from_numpy(done.image.astype("float32").transpose(2, 0, 1))[None] * (2 / unit) - 1
+                residual = torch.tensor([done.residual**0.5])
+                on_step(Step(n, count, {}, residual, {"image": image, "kernel": kernel}, {}))
+            yield end.task.index, done
+
+
+def _middle(span: Span) -> float:
+    return span.start + len(span.weight) / 2
 
 
 def _part(on_step: Callable[[Step], None] | None, done: int, tiles: int) -> Callable[[Step], None] | None:

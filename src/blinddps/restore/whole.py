@@ -27,6 +27,8 @@ from .told import level
 from .trained import load_trained
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..io import Picture
 
 __all__ = ["OF_THE_PAPER", "Deblurred", "not_used", "restore_at_once", "told_of"]
@@ -53,6 +55,8 @@ class Deblurred(Restoration):
         region: ``(x, y, width, height)`` of the part of the picture on which its kernel was found, if it was a part;
             ``regions``: the parts that were asked, with the confidence of each.
         tiles: how many the picture was solved in.
+        kernel_field: ``(rows, columns, n, n)``: kernels of the regions, where the blur varies; ``kernel`` is the one in
+            the middle.
         shape: of a kernel of a ``family`` or from stars: its name, parameters and full width at half maximum in pixels;
             of stars also ``fwhm_after``, that of the same stars in the restored picture.
     """
@@ -62,6 +66,7 @@ class Deblurred(Restoration):
     regions: tuple[tuple[Region, float | None], ...] = ()
     tiles: int = 1
     shape: dict[str, Any] | None = None
+    kernel_field: np.ndarray | None = None
 
     @property
     def spread(self) -> Spread | None:

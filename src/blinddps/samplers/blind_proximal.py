@@ -134,7 +134,11 @@ def blind_proximal(
         noise_levels,
         tolerance,
         if_diverged="state a larger sigma_y, or look at the priors for values that are not finite",
-        if_rejected="try more steps, several samples, another kernel size or noise level",
+        if_rejected=(
+            "try more steps, several samples, another kernel size or noise level"
+            if problem.groups
+            else "try another kernel, or a larger noise level"
+        ),
     )
     return Solution(state.estimate, residual, outcome, nfe, backward=False)
 

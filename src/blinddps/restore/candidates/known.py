@@ -13,6 +13,8 @@ from ...operators import Blur
 from ..clipped import weight_beside_lamps
 from ..plan import KNOWN_START, KNOWN_STEPS
 from ..problem import Problem
+from ..shot import weight_of_noise
+from .measured import goes_stretched, solve_measured
 from .single import solve_single
 
 __all__ = ["hearing", "restore_image", "solve_known", "with_kernel"]
@@ -58,7 +60,7 @@ def deconvolved(
         y = y + noise * normal_like(y, streams)
     image = Blur("valid").update(
         "image",
-        y,
+        y if weight is None else y * weight,
         estimate={},
         mean={"image": mean, "kernel": kernel, **({} if weight is None else {"weight": weight})},
         error={"image": error, "kernel": None},
@@ -95,17 +97,23 @@ def restore_image(problem: Problem, kernel: Tensor, on_step: Callable[[Step], No
 
 def solve_known(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
     """At one size, the kernel that of the plan; ``fast`` begins at the deconvolved picture unless from noise; lamps
-    that the camera clipped, and what they light, have no weight then."""
+    that the camera clipped, and what they light, have no weight then, and bright pixels less where their noise is more.
+    A detector's light goes :mod:`~blinddps.restore.candidates.measured`."""
     plan = problem.plan
     if plan.known is None:
         return solve_single(problem, on_step)
     y, kernel = problem.y, plan.known.to(problem.y)
+    if goes_stretched(problem):
+        return with_kernel(solve_measured(problem, kernel, hearing(on_step, kernel)), kernel)
     known = replace(problem, known={**problem.known, "kernel": kernel})
     if plan.solver == "fast" and plan.boundary == "valid" and plan.start is not None:
-        first, weight = deconvolved(y, kernel, 2 * plan.noise), None
+        first = deconvolved(y, kernel, 2 * plan.noise)
+        blurred = Blur("valid")(image=first, kernel=kernel)
+        weight = weight_of_noise(plan, blurred)
         if problem.clipped is not None:
-            misfit = (y - Blur("valid")(image=first, kernel=kernel)) / 2
-            weight = weight_beside_lamps(problem.clipped, misfit, kernel, plan.noise)
+            lamps = weight_beside_lamps(problem.clipped, (y - blurred) / 2, kernel, plan.noise)
+            if lamps is not None:
+                weight = lamps if weight is None else weight * lamps
         if weight is not None:
             first = deconvolved(y, kernel, 2 * plan.noise, weight)
             known = replace(known, y=y * weight, known={**known.known, "weight": weight})

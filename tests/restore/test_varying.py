@@ -64,7 +64,8 @@ def test_tiles_with_a_field_beat_any_one_kernel(monkeypatch: pytest.MonkeyPatch)
     varied = restore_with_field(picture, settings, cards, field, cpu)
     assert varied.tiles > 4
     single = [error(deblur(picture, settings, known_kernel=k).image) for k in (line(7, 0), line(7, 1), field.at(0, 75))]
-    assert error(varied.image) < 0.8 * min(*single, error(picture.data))
+    assert error(varied.image) < 0.75 * min(single)
+    assert error(varied.image) < 0.9 * error(picture.data)
     assert varied.kernel_field is not None
     assert varied.kernel.shape == (7, 7)
 

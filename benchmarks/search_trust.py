@@ -24,7 +24,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from blinddps.search import RIGHT, SHORT, Trust, Verdict
-from blinddps.search.find import most_credible, trimmed
+from blinddps.search.find import most_credible
+from blinddps.search.frames import trimmed
 from blinddps.training.search import fit_trust
 from blinddps.training.search_run import reliability
 from common import header
@@ -58,8 +59,7 @@ def make(args: argparse.Namespace) -> None:
     from blinddps.metrics import aligned_psnr, mnc
     from blinddps.operators import estimate_sigma
     from blinddps.priors import load_prior
-    from blinddps.search import Halves, find_kernel, kernel_step, seen_by, verdict_network
-    from blinddps.search.picture import restore
+    from blinddps.search import find_kernel, learned, restore, seen_by
     from quality import read_tar, tensor
 
     pictures = read_tar(Path(args.data) / "photos/bsds500_test_200.tar")[:PICTURES]
@@ -77,11 +77,11 @@ def make(args: argparse.Namespace) -> None:
             return float(aligned_psnr(*(v[..., RIM:-RIM, RIM:-RIM] for v in (image, x))))
 
         seen = seen_by(y, prior, noise)
-        found, halves = find_kernel(seen, kernel_step(), verdict_network()), Halves(seen)
+        found, halves = find_kernel(seen, learned()), seen.halves
         rows: dict[str, Any] = {
             "probability": [v.probability for v in found.verdicts],
             "gain": [v.gain for v in found.verdicts],
-            "echo": [c.evidence.echo for c in found.candidates],
+            "echo": [c.echo for c in found.candidates],
             "halves": [halves.likeness(c.kernel) for c in found.candidates],
             "mnc": [float(mnc(c.kernel, truth)) for c in found.candidates],
             "psnr": [measured(c.evidence.image) for c in found.candidates],

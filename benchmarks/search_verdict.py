@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from blinddps.training.search import calibrate, kept, train_verdict, verdict_rows
-from blinddps.training.search_items import read_item
+from blinddps.training.search_items import Item, read_item
 from blinddps.training.search_run import reliability
 from common import header
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    items = [read_item(path) for folder in args.items for path in sorted(Path(folder).glob("*.npz"))]
+    items = [read_item(path, Item) for folder in args.items for path in sorted(Path(folder).glob("*.npz"))]
     random = np.random.default_rng(0)
     probability, right, chosen, mistakes = [], [], [], []
     for fold in range(FOLDS):

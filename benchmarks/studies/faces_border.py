@@ -30,9 +30,9 @@ from blinddps.operators import estimate_sigma
 from blinddps.restore import DeblurSettings, Problem, load_priors, plan_of, resolve, solve
 from blinddps.restore.candidates.drawn import RESIDUAL
 from blinddps.restore.geometry import crop
-from blinddps.search import kernel_step, seen_by
+from blinddps.search import learned, seen_by
 from blinddps.search.evidence import agreement
-from blinddps.search.find import odd, trimmed
+from blinddps.search.frames import centred_frame, trimmed
 from blinddps.simulate.shapes import random_kernel
 from common import header
 from quality import tensor
@@ -106,8 +106,8 @@ def row(y: torch.Tensor, sharp: torch.Tensor, truth: np.ndarray, i: int, image: 
         likeness.append(float(mnc(kernels[:1], true)))
     problem = Problem(y, plan_of(resolve(SETTINGS, y, CPU), (128, 128)), image)
     seen = seen_by(y, problem.denoiser, 2 * noise)
-    first = seen.weigh(trimmed(odd(kernels[:1])), 0, 0)
-    second = seen.refine(first, kernel_step())
+    first = seen.weigh(trimmed(centred_frame(kernels[:1])), 0, 0)
+    second = seen.refine(first, learned().step)
     again = [known(c.kernel, boundary="valid", num_steps=4, start=0.5) for c in (first, second)]
     fell = float(first.evidence.numbers[RESIDUAL] - second.evidence.numbers[RESIDUAL])
     alike = agreement(first.kernel, [second.kernel])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,7 @@ from blinddps.restore import DeblurSettings
 from blinddps.restore.candidates import searched
 from blinddps.restore.find import find_kernel
 from blinddps.restore.regions import best_regions
-from blinddps.search import Verdict, VerdictNetwork
-from blinddps.search.verdict import Trust
+from blinddps.search import Learned, Trust, Verdict, VerdictNetwork, learned
 
 
 class Judge(VerdictNetwork):
@@ -31,15 +31,18 @@ class Judge(VerdictNetwork):
         return Verdict(self.probability, 0.9, 1.0)
 
 
+def judging(judge: Judge) -> Learned:
+    return replace(learned(), verdict=judge, trust=Trust())  # as trust is made: the verdict's probability
+
+
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
     """The probabilities of one search after the other, the last one for good; returns those not yet used."""
 
     def set_to(*probabilities: float) -> list[float]:
         left = list(probabilities)
-        monkeypatch.setattr(searched, "trust", Trust)  # as it is made: the verdict's probability
         monkeypatch.setattr(
-            searched, "verdict_network", lambda device: Judge(left.pop(0) if len(left) > 1 else left[0])
+            searched, "learned", lambda device: judging(Judge(left.pop(0) if len(left) > 1 else left[0]))
         )
         return left
 
@@ -181,7 +184,7 @@ def test_a_picture_that_no_kernel_makes_better_stays_as_it_was(
         def judge(self, numbers: torch.Tensor) -> Verdict:
             return Verdict(0.1, 0.1, -2.0)
 
-    monkeypatch.setattr(searched, "verdict_network", lambda device: Loss(0.1))
+    monkeypatch.setattr(searched, "learned", lambda device: judging(Loss(0.1)))
     result = blinddps.deblur(blocks, **options, num_steps=3)  # the diffusions are asked, and do not help
     assert result.nfe["kernel"] > 0
     assert result.outcome[0].status == "doubtful"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from blinddps import deblur
 from blinddps.core import InputError, Step
 from blinddps.restore.candidates import searched
-from blinddps.search import Trust, Verdict, VerdictNetwork
+from blinddps.search import Trust, Verdict, VerdictNetwork, learned
 
 
 class Judge(VerdictNetwork):
@@ -34,8 +35,9 @@ def options(tiny: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_to(probability: float, gain: float = 1.0) -> None:
-        monkeypatch.setattr(searched, "verdict_network", lambda device: Judge(probability, gain))
-        monkeypatch.setattr(searched, "trust", Trust)  # untrained: the verdict's probability alone
+        # the trust untrained: the verdict's probability alone
+        networks = replace(learned(), verdict=Judge(probability, gain), trust=Trust())
+        monkeypatch.setattr(searched, "learned", lambda device: networks)
 
     return set_to
 
@@ -86,7 +88,8 @@ def test_halves_that_disagree_make_it_doubtful(
     judge(0.93)
     trust = Trust()
     trust.weight, trust.bias = torch.tensor([0.0, 0.0, 10.0, 0.0]), torch.tensor([-20.0])
-    monkeypatch.setattr(searched, "trust", lambda: trust)
+    networks = replace(searched.learned("cpu"), trust=trust)
+    monkeypatch.setattr(searched, "learned", lambda device: networks)
     result = deblur(large, **options)
     assert result.outcome[0].status == "doubtful"
     assert result.confidence is not None

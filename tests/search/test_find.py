@@ -13,21 +13,22 @@ from blinddps.core.spectrum import radial_frequency
 from blinddps.metrics import mnc
 from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior
-from blinddps.search import consider, find_kernel, kernel_step, verdict_network
+from blinddps.search import Learned, consider, find_kernel, learned
 from blinddps.search.evidence import AGREEMENT, NAMES, agreement, echo
-from blinddps.search.find import Candidate, Found, Seen, fitting, judged, most_credible, odd, seen_by, trimmed
+from blinddps.search.find import Candidate, Found, Seen, fitting, judged, most_credible, seen_by
+from blinddps.search.frames import centred_frame, trimmed
 from blinddps.search.sources import SOURCES
-from blinddps.search.verdict import VerdictNetwork
+from blinddps.search.verdict import Trust, VerdictNetwork
 
 
 @pytest.fixture(scope="module")
 def found(seen: Seen) -> Found:
-    return find_kernel(seen, kernel_step(), verdict_network(), largest=36)
+    return find_kernel(seen, learned(), largest=36)
 
 
 def test_the_kernel_is_found_and_called_right(found: Found, true_kernel: Tensor) -> None:
     assert float(mnc(found.kept.kernel, true_kernel)) > 0.8
-    assert found.verdict.probability > 0.5
+    assert found.confidence > 0.5
     assert found.verdict.gain > 0
     kernel = found.kept.kernel
     n = kernel.shape[-1]
@@ -37,18 +38,17 @@ def test_the_kernel_is_found_and_called_right(found: Found, true_kernel: Tensor)
 
 
 def test_a_wrong_kernel_is_called_wrong(seen: Seen, found: Found, true_kernel: Tensor) -> None:
-    wrong = odd(true_kernel).rot90(1, (-2, -1))
+    wrong = centred_frame(true_kernel).rot90(1, (-2, -1))
     assert float(mnc(wrong, true_kernel)) < 0.75
-    verdicts = judged([*found.candidates, seen.weigh(trimmed(wrong), 9, 0)], verdict_network())
+    verdicts = judged([*found.candidates, seen.weigh(trimmed(wrong), 9, 0)], seen, learned()).verdicts
     assert verdicts[-1].probability < 0.5
     assert verdicts[-1].gain < found.verdict.gain
 
 
 def test_a_kernel_from_elsewhere_is_considered(seen: Seen, found: Found, true_kernel: Tensor) -> None:
-    more = consider(found, seen, true_kernel, kernel_step(), verdict_network())
-    assert len(more.candidates) == len(found.candidates) + 2
-    assert more.candidates[-1].step == 1
-    assert max(v.gain for v in more.verdicts[-2:]) > max(v.gain for v in found.verdicts) - 1  # the truth is credible
+    more = consider(found, seen, true_kernel, learned())
+    assert [c.step for c in more.candidates[len(found.candidates) :]] == [0, 1, 2]
+    assert max(v.gain for v in more.verdicts[-3:]) > max(v.gain for v in found.verdicts) - 1  # the truth is credible
 
 
 def test_the_search_ends_once_it_is_sure_and_three_were_asked(blurred: Tensor, photos: DiffusionPrior) -> None:
@@ -58,10 +58,14 @@ def test_the_search_ends_once_it_is_sure_and_three_were_asked(blurred: Tensor, p
 
     seen = seen_by(blurred[..., 48:144, 48:144], photos, 0.02)
     heard: list[tuple[int, int, Candidate]] = []
-    few = find_kernel(seen, kernel_step(), Sure(), largest=25, watch=lambda *told: heard.append(told))
-    assert [(c.source, c.step) for c in few.candidates] == [(source, step) for source in range(3) for step in (0, 1)]
-    assert [count for count, _, _ in heard] == [1, 2, 3, 4, 5, 6]
-    assert {most for _, most, _ in heard} == {2 * len(fitting(96, 25))}
+    sure = Learned(learned().step, Sure(), Trust())
+    few = find_kernel(seen, sure, largest=25, watch=lambda *told: heard.append(told))
+    three = [(source, step) for source in range(3) for step in (0, 1)]
+    assert [(c.source, c.step) for c in few.candidates[:-1]] == three
+    assert few.candidates[-1].step == 2  # made of the three
+    assert few.confidence == pytest.approx(0.99)
+    assert [count for count, _, _ in heard] == [1, 2, 3, 4, 5, 6, 7]
+    assert {most for _, most, _ in heard} == {2 * len(fitting(96, 25)) + 2}
 
 
 def test_sources_that_fit() -> None:
@@ -75,7 +79,7 @@ def test_sources_that_fit() -> None:
 def test_as_many_numbers_as_names(found: Found) -> None:
     assert found.candidates[0].evidence.numbers.shape == (len(NAMES),)
     assert bool(found.candidates[0].evidence.numbers.isfinite().all())
-    assert verdict_network().mean.shape == (len(NAMES) + len(AGREEMENT),)
+    assert learned().verdict.mean.shape == (len(NAMES) + len(AGREEMENT),)
 
 
 def test_agreement_is_free_of_translation() -> None:
@@ -96,7 +100,7 @@ def test_of_kernels_that_promise_alike_the_one_with_the_echoes() -> None:
 
 def test_a_kernel_has_the_echoes_of_what_it_blurred(blurred: Tensor, sharp: Tensor, true_kernel: Tensor) -> None:
     grey, of_sharp = ((x.mean(1, keepdim=True) + 1) / 2 for x in (blurred, sharp))
-    kernel = odd(true_kernel)
+    kernel = centred_frame(true_kernel)
     blob = clean_kernel(kernel, floor=0.6)  # its heart, without its arms
     assert echo(grey, kernel) > echo(grey, blob) + 0.05
     assert echo(grey, kernel) > echo(grey, kernel.rot90(1, (-2, -1))) + 0.1
@@ -122,7 +126,7 @@ def test_echoes_of_a_picture_whose_gradients_are_white() -> None:
 def test_frames() -> None:
     kernel = torch.zeros(1, 1, 8, 8)
     kernel[..., 4, 4:6] = 0.5  # origin at 4
-    square = odd(kernel)
+    square = centred_frame(kernel)
     assert square.shape[-1] == 9
     assert float(square[..., 4, 4]) == 0.5
     small = trimmed(square)

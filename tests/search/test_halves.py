@@ -8,18 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from blinddps.search import Halves, Trust, Verdict, trust
-from blinddps.search.evidence import likeness
-from blinddps.search.find import Seen, odd, trimmed
+from blinddps.search import Trust, Verdict, learned
+from blinddps.search.evidence import grey_of, likeness
+from blinddps.search.find import Seen
+from blinddps.search.frames import centred_frame, trimmed
+from blinddps.search.halves import Halves
 
 
 @pytest.fixture(scope="module")
 def halves(seen: Seen) -> Halves:
-    return Halves(seen)
+    return seen.halves
 
 
 def test_the_halves_know_the_true_kernel_from_a_wrong_one(halves: Halves, true_kernel: Tensor) -> None:
-    true = odd(true_kernel)
+    true = centred_frame(true_kernel)
     said, of_wrong = (halves.likeness(k) for k in (true, true.rot90(1, (-2, -1))))
     assert said > of_wrong + 0.15
     first, second = halves.kernels(trimmed(true).shape[-1])
@@ -31,7 +33,7 @@ def test_the_halves_know_the_true_kernel_from_a_wrong_one(halves: Halves, true_k
 
 def test_large_kernels_are_sought_at_half_the_size_where_there_is_room(seen: Seen) -> None:
     wide = torch.cat([seen.clean, seen.clean], -1)  # halves of 192 x 192
-    halves = Halves(Seen(wide, wide, seen.denoiser, seen.noise))
+    halves = Halves(grey_of(wide), seen.noise / 2)
     assert halves.kernels(37)[0].shape[-1] == 25
     assert halves.kernels(39)[0].shape[-1] == 49
     assert halves.kernels(999)[0] is halves.kernels(39)[0]  # no room for a quarter
@@ -40,7 +42,7 @@ def test_large_kernels_are_sought_at_half_the_size_where_there_is_room(seen: See
 
 def test_halves_of_the_smallest_picture_that_is_searched(seen: Seen) -> None:
     small = seen.clean[..., :64, :64]  # halves of 64 x 32
-    halves = Halves(Seen(small, small, seen.denoiser, seen.noise))
+    halves = Halves(grey_of(small), seen.noise / 2)
     first, second = halves.kernels(40)
     assert first.shape == second.shape == (1, 1, 15, 15)
     assert float(first.sum()) == pytest.approx(1, abs=1e-5)
@@ -66,6 +68,8 @@ def test_trust_is_a_logistic_of_four_numbers() -> None:
 
 def test_the_shipped_one_believes_halves_that_agree_and_echoes() -> None:
     verdict = Verdict(0.9, 0.9, 2.0)
-    agree, disagree, silent = (trust().probability(verdict, *said) for said in ((0.97, 0.8), (0.5, 0.8), (0.97, 0.2)))
+    agree, disagree, silent = (
+        learned().trust.probability(verdict, *said) for said in ((0.97, 0.8), (0.5, 0.8), (0.97, 0.2))
+    )
     assert agree > 0.8
     assert max(disagree, silent) < agree - 0.1

@@ -16,7 +16,15 @@ from blinddps.search.refine import KernelStep
 from blinddps.search.verdict import Trust, Verdict, VerdictNetwork
 from blinddps.training import search_run
 from blinddps.training.search import calibrate, fit_trust, kept, train_step, train_verdict, verdict_rows
-from blinddps.training.search_items import Item, make_item, measure, read_item, write_item
+from blinddps.training.search_items import (
+    Item,
+    StepItem,
+    make_item,
+    make_step_item,
+    measure,
+    read_item,
+    write_item,
+)
 
 
 def smooth(x: Tensor, sigma: Tensor) -> Tensor:
@@ -35,6 +43,12 @@ def item(pictures: list[Tensor]) -> Item:
     return make_item(measurement, smooth, KernelStep(4), np.random.default_rng(3), sources=2)
 
 
+@pytest.fixture(scope="module")
+def step_item(pictures: list[Tensor]) -> StepItem:
+    measurement = measure(pictures, np.random.default_rng(3), 96, (2.0, 3.0))
+    return make_step_item(measurement, smooth, np.random.default_rng(3), sources=2, frame=41)
+
+
 def test_a_measurement_is_a_blurred_crop(pictures: list[Tensor]) -> None:
     first, again = (measure(pictures, np.random.default_rng(5), 64, (2.0, 3.0)) for _ in range(2))
     assert first.y.shape == first.sharp.shape == (64, 64, 3)
@@ -44,25 +58,37 @@ def test_a_measurement_is_a_blurred_crop(pictures: list[Tensor]) -> None:
 
 
 def test_an_item_and_its_file(item: Item, tmp_path: Path) -> None:
-    assert item.numbers.shape == (4, len(NAMES))
-    assert item.kernels.shape == item.fits.shape == (4, 41, 41)
-    assert sorted(set(item.step.tolist())) == [0, 1]
+    assert item.numbers.shape == (6, len(NAMES))
+    assert item.step.tolist() == [0, 1, 0, 1, 2, 2]
     assert item.likeness.min() > 0
     assert item.likeness.max() <= 1 + 1e-6
     assert np.allclose(np.diag(item.alike), 1, atol=1e-4)
-    assert item.halves.shape == (4,)
+    assert item.halves.shape == (6,)
     assert 0 < item.halves.min() <= item.halves.max() <= 1 + 1e-4
-    assert item.echo.shape == (4,)
+    assert item.echo.shape == (6,)
     assert np.isfinite(item.known)
     write_item(tmp_path / "0.npz", item)
-    read = read_item(tmp_path / "0.npz")
+    read = read_item(tmp_path / "0.npz", Item)
     assert all(np.array_equal(v, getattr(read, name)) for name, v in vars(item).items())
+    with pytest.raises(InputError, match=r"0\.npz' is no item of this training .*; delete it, and it is made again$"):
+        read_item(tmp_path / "0.npz", StepItem)
+    (tmp_path / "0.npz").write_bytes((tmp_path / "0.npz").read_bytes()[:300])
+    with pytest.raises(InputError, match=r"0\.npz' is no item"):
+        read_item(tmp_path / "0.npz", Item)
 
 
-def test_the_step_learns_an_item(item: Item) -> None:
+def test_the_step_learns_an_item(step_item: StepItem, pictures: list[Tensor]) -> None:
+    assert step_item.kernels.shape == step_item.fits.shape == (2, 41, 41)
+    wide = make_step_item(
+        measure(pictures, np.random.default_rng(4), 96, (2.0, 3.0)),
+        smooth,
+        np.random.default_rng(4),
+        sources=2,
+        frame=45,
+    )
     losses: list[float] = []
     network = KernelStep(8)
-    train_step([item], network, steps=60, batch=8, on_step=lambda i, n, loss: losses.append(loss))
+    train_step([step_item, wide], network, steps=60, batch=8, on_step=lambda i, n, loss: losses.append(loss))
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
     assert not network.training
 
@@ -72,9 +98,9 @@ def test_the_verdict_learns_and_is_calibrated(item: Item) -> None:
     random = np.random.default_rng(0)
     items = []
     for _ in range(40):
-        likeness = random.choice([0.5, 0.95], 4).astype(np.float32)
+        likeness = random.choice([0.5, 0.95], 6).astype(np.float32)
         numbers = item.numbers.copy()
-        numbers[:, 0] = likeness * 4 + 0.3 * random.standard_normal(4)
+        numbers[:, 0] = likeness * 4 + 0.3 * random.standard_normal(6)
         gain = np.where(likeness > 0.75, 3.0, np.nan).astype(np.float32)  # unknown gains teach nothing
         items.append(Item(**{**vars(item), "likeness": likeness, "numbers": numbers, "gain": gain}))
     network = train_verdict(items[:30], epochs=40)
@@ -123,11 +149,12 @@ def test_what_is_kept_is_what_trust_weighs(item: Item) -> None:
 
 
 def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_run, "SIZES", ((64, (1.2, 2.0), 0.5), (64, (1.2, 2.0), 0.5)))
+    monkeypatch.setattr(search_run, "SIZES", ((64, (1.2, 2.0), 41, 0.5), (64, (1.2, 2.0), 43, 0.5)))
+    monkeypatch.setattr(search_run, "STEP_SOURCES", 1)
     monkeypatch.setattr(search_run, "SOURCES", 1)
 
     def run(told: search_run.Told | None = None) -> dict[str, Any]:
-        return search_run.train_search(pictures, smooth, tmp_path, items=8, steps=3, width=4, told=told)
+        return search_run.train_search(pictures, smooth, tmp_path, items=16, steps=3, width=4, told=told)
 
     def stop(phase: str, count: int, total: int) -> None:
         if phase == "second" and count == 3:
@@ -136,15 +163,20 @@ def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run(stop)
     kept = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".npz", ".safetensors")}
-    assert len(kept) == 8 + 1 + 3
+    assert len(kept) == 16 + 1 + 3
     report = run()
     assert report["items"] == 8
     assert 0 <= report["calibration_error"] <= 1
     assert all(p.read_bytes() == content for p, content in kept.items())
     assert (tmp_path / "verdict.safetensors").exists()
     assert (tmp_path / "trust.safetensors").exists()
-    with pytest.raises(InputError, match=r"^items is 7; give at least 8"):
+    with pytest.raises(InputError, match=r"^items is 7; give at least 16"):
         search_run.train_search(pictures, smooth, tmp_path, items=7)
+    with pytest.raises(InputError, match=r" was made with steps 3, seed 0; give the same, or another folder$"):
+        search_run.train_search(pictures, smooth, tmp_path, items=16, steps=4, width=4, seed=1)
+    state = torch.random.get_rng_state()
+    run()
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_reliability() -> None:

@@ -18,7 +18,9 @@ def train_search(
     out: Annotated[Path, Option(metavar="DIR", parser=given_path, help="Folder of the run.")],
     data: Annotated[list[str], Option(metavar="PATH", help="Folder or tar of photographs; repeat for more.")],
     prior: Annotated[str, Option(help="Of the image, as the search will use it.")] = "photos",
-    items: Annotated[int, Option(help="Blurred pictures of each of the two phases; some 5 to 10 s each.")] = 1000,
+    items: Annotated[
+        int, Option(help="Blurred pictures for the kernel step, half as many for the verdict; some 5 to 10 s each.")
+    ] = 1000,
     steps: Annotated[int, Option(help="Of the kernel step's training; some 0.6 s each.")] = 3000,
     seed: Annotated[int, Option(help="Decides crops, kernels, noise, weights and batches.")] = 0,
     threads: Threads = "auto",
@@ -51,7 +53,8 @@ def train_search(
             bar = bars.setdefault(phase, tqdm(total=total, desc=phase))
             bar.update(count - bar.n)
 
-    report = run(pictures, denoiser, out, items=items, steps=steps, seed=seed, told=told)
+    made_of = {"prior": prior, "data": data, "pictures": len(pictures)}
+    report = run(pictures, denoiser, out, items=items, steps=steps, seed=seed, made_of=made_of, told=told)
     for bar in bars.values():
         bar.close()
     say(f"{out}: calibration error {report['calibration_error']:.3f} on held-out items")

@@ -7,8 +7,8 @@ operators, baselines.
 """
 
 from .find import Candidate, Found, candidates, consider, find_kernel, seen_by
-from .halves import Halves
-from .networks import kernel_step, trust, verdict_network
+from .networks import Learned, learned
+from .picture import restore
 from .verdict import RIGHT, SHORT, Trust, Verdict, VerdictNetwork
 
 __all__ = [
@@ -16,15 +16,14 @@ __all__ = [
     "SHORT",
     "Candidate",
     "Found",
-    "Halves",
+    "Learned",
     "Trust",
     "Verdict",
     "VerdictNetwork",
     "candidates",
     "consider",
     "find_kernel",
-    "kernel_step",
+    "learned",
+    "restore",
     "seen_by",
-    "trust",
-    "verdict_network",
 ]

@@ -16,9 +16,20 @@ from ..baselines.kernel_step import clean_kernel, components, fit_kernel, gradie
 from ..core import Denoiser
 from ..core.spectrum import radial_frequency
 from ..operators import Blur
+from .frames import placed
 from .picture import restore
 
-__all__ = ["AGREEMENT", "NAMES", "Evidence", "agreement", "echo", "evidence", "grey_of", "likeness"]
+__all__ = [
+    "AGREEMENT",
+    "NAMES",
+    "Evidence",
+    "agreement",
+    "echo",
+    "evidence",
+    "grey_of",
+    "likeness",
+    "refitted",
+]
 
 EDGES = (0.0, 0.03, 0.06, 0.1, 0.2, 0.3, 0.71)  # of the frequency bands, cycles a pixel
 CHANGE_LEVEL = 0.1  # noise level at which the prior is asked what it would change
@@ -52,12 +63,13 @@ AGREEMENT = ("best_agreement", "mean_agreement", "others", "refined")
 @dataclass(frozen=True)
 class Evidence:
     """``numbers``: :data:`NAMES` in order, float32; ``fit``: the kernel by least squares on the image, signed, on the
-    square frame asked for; ``image``: ``(1, C, H, W)`` in [-1, 1], of two evaluations; ``echo``: :func:`echo`."""
+    square frame asked for; ``image``: ``(1, C, H, W)`` in [-1, 1], of two evaluations; ``residual``: its norm, where
+    nothing beyond the border matters."""
 
     numbers: Tensor
     fit: Tensor
     image: Tensor
-    echo: float
+    residual: Tensor
 
 
 def grey_of(x: Tensor) -> Tensor:
@@ -101,12 +113,18 @@ def evidence(y: Tensor, clean: Tensor, kernel: Tensor, denoiser: Denoiser, noise
     clipped = [float((v.abs() > SATURATED).float().mean()) for v in (image, y)]
     found += [clipped[0] - clipped[1], *_shape(kernel[0, 0])]
 
-    raw = fit_kernel(gradients(grey_of(image)), gradients(grey_of(clean)), side, weight=2.0, iterations=20)
-    placed = _placed(kernel, side)
-    found += [_alike(placed, clean_kernel(raw)), _alike(placed, raw)]
+    raw = refitted(image, clean, side)
+    own = placed(kernel, side)
+    found += [_alike(own, clean_kernel(raw)), _alike(own, raw)]
     found += [float(raw.clamp_max(0).square().sum() / (raw.square().sum() + 1e-9))]
     found += [math.log10(noise / 2), float(n)]
-    return Evidence(torch.tensor(found, dtype=torch.float32), raw, image, echo(grey_of(y), kernel))
+    return Evidence(torch.tensor(found, dtype=torch.float32), raw, image, residual.norm()[None])
+
+
+def refitted(image: Tensor, clean: Tensor, side: int) -> Tensor:
+    """The kernel by least squares on a restored ``image`` and the picture ``clean`` of noise, both ``(1, C, H, W)`` in
+    [-1, 1]: signed, ``(1, 1, side, side)``, ``side`` odd."""
+    return fit_kernel(gradients(grey_of(image)), gradients(grey_of(clean)), side, weight=2.0, iterations=20)
 
 
 def echo(grey: Tensor, kernel: Tensor) -> float:
@@ -163,12 +181,6 @@ def _correlation(a: Tensor, b: Tensor, finer: int = 1) -> float:
     spectrum = F.pad(torch.fft.fftshift(spectrum, (-2, -1)), margins)
     peak = torch.fft.ifft2(torch.fft.ifftshift(spectrum, (-2, -1))).real.max() * finer**2
     return float(peak / (a.norm() * b.norm()))
-
-
-def _placed(kernel: Tensor, side: int) -> Tensor:
-    """An odd kernel on an odd frame of ``side``, origin on origin."""
-    margin = (side - kernel.shape[-1]) // 2
-    return F.pad(kernel, (margin,) * 4)
 
 
 def _alike(a: Tensor, b: Tensor) -> float:

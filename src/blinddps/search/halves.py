@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .evidence import grey_of, likeness
-from .find import Seen, trimmed
+from .evidence import likeness
+from .frames import trimmed
 from .sources import HALVED, Source
 
 __all__ = ["Halves"]
@@ -22,14 +22,18 @@ ROOM = 2  # times a frame's side that a half must be
 
 
 class Halves:
-    """The two halves of a picture along its longer side, and the kernels that one quick source finds in them."""
+    """The two halves of a picture along its longer side, and the kernels that one quick source finds in them.
 
-    def __init__(self, seen: Seen) -> None:
-        grey = grey_of(seen.clean)
+    Args:
+        grey: ``(1, 1, H, W)`` in [0, 1], without its noise.
+        noise: that it had, where white is 1.
+    """
+
+    def __init__(self, grey: Tensor, noise: float) -> None:
         along = -1 if grey.shape[-1] >= grey.shape[-2] else -2
         length = grey.shape[along]
         self._parts = grey.narrow(along, 0, length // 2), grey.narrow(along, length - length // 2, length // 2)
-        self._noise = seen.noise / 2
+        self._noise = noise
         self._found: dict[Source, tuple[Tensor, Tensor]] = {}
 
     def kernels(self, reach: int) -> tuple[Tensor, Tensor]:

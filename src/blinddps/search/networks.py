@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
@@ -11,22 +12,21 @@ from ..core import PriorError
 from .refine import KernelStep
 from .verdict import Trust, VerdictNetwork
 
-__all__ = ["kernel_step", "trust", "verdict_network"]
+__all__ = ["Learned", "learned"]
 
 
-def kernel_step(device: torch.device | str = "cpu") -> KernelStep:
-    """The learned kernel step that ships with the package."""
-    return _step().to(device)
+@dataclass(frozen=True)
+class Learned:
+    """What was learned: the kernel ``step``, the ``verdict`` on a candidate, the ``trust`` in the one that is kept."""
+
+    step: KernelStep
+    verdict: VerdictNetwork
+    trust: Trust
 
 
-def verdict_network(device: torch.device | str = "cpu") -> VerdictNetwork:
-    """The learned verdict that ships with the package."""
-    return _verdict().to(device)
-
-
-def trust() -> Trust:
-    """What weighs the learned verdict and the picture's halves, as it ships with the package."""
-    return _trust()
+def learned(device: torch.device | str = "cpu") -> Learned:
+    """The networks that ship with the package."""
+    return Learned(_step().to(device), _verdict().to(device), _trust())
 
 
 @lru_cache(maxsize=1)

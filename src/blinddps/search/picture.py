@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..baselines.frame import Frame, seamless
 from ..core import Denoiser, ErrorSpectrum, natural_spectrum, normal_like
 
-__all__ = ["Picture", "restore"]
+__all__ = ["Part", "Picture", "busiest", "restore"]
+
+Part = tuple[EllipsisType, slice, slice]
 
 MULTIPLE = 16  # sides of the frame: what the networks halve four times, and transforms take well
 FILLS = 2  # rounds in which the unknown margin follows the picture, for each level
@@ -81,3 +85,18 @@ def restore(
             measured = inside * given + (1 - inside) * frame.backward(transfer * found)
         x = frame.backward(found).clamp(-1.2, 1.2)
     return Picture(frame.crop(x).clamp(-1, 1), x, frame)
+
+
+def busiest(clean: Tensor, side: int, stride: int = 16) -> Part:
+    """The square part of ``side`` pixels, or less where the picture has fewer, whose gradients have the most power.
+
+    Args:
+        clean: ``(1, C, H, W)``, without its noise.
+        side: of the part.
+        stride: pixels between the places that are compared.
+    """
+    h, w = (min(side, n) for n in clean.shape[-2:])
+    power = F.pad(clean.diff(dim=-1).square(), (0, 1)) + F.pad(clean.diff(dim=-2).square(), (0, 0, 0, 1))
+    sums = F.avg_pool2d(power.mean(1, keepdim=True), (h, w), stride)[0, 0]
+    top, left = (stride * i for i in divmod(int(sums.argmax()), sums.shape[1]))
+    return ..., slice(top, top + h), slice(left, left + w)

@@ -1,16 +1,17 @@
-"""The learned kernel step: a found kernel, and what least squares finds with its picture, to a better kernel."""
+"""The learned kernel step: a better kernel from a found one, its least-squares fit, and those of other sources."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["KernelStep", "step_inputs"]
+__all__ = ["KernelStep", "moved_onto", "step_inputs", "summary"]
 
-CHANNELS = 3  # of the inputs
+CHANNELS = 6  # of the inputs
 MULTIPLE = 4  # of the sides inside
 
 
@@ -29,9 +30,9 @@ class _Residual(nn.Module):
 class KernelStep(nn.Module):
     """Three levels, residual blocks, strided convolutions down and up; of kernels on any odd frame.
 
-    ``network(inputs)``: :func:`step_inputs`, ``(B, 3, n, n)``, to kernels ``(B, 1, n, n)``, non-negative, sum one. It
+    ``network(inputs)``: :func:`step_inputs`, ``(B, 6, n, n)``, to kernels ``(B, 1, n, n)``, non-negative, sum one. It
     adds a correction to the kernel that it is given, in units of its maximum. Trained on the normalised
-    cross-correlation with the true kernel, moved to where the found one lies (``blinddps train kernel-step``).
+    cross-correlation with the true kernel, moved to where the found one lies (``blinddps train-search``).
     """
 
     def __init__(self, width: int = 24) -> None:
@@ -71,13 +72,48 @@ class KernelStep(nn.Module):
         return kernel / kernel.sum((-2, -1), keepdim=True)
 
 
-def step_inputs(kernel: Tensor, fit: Tensor, noise: float) -> Tensor:
-    """Kernel and fit, each over its maximum, and the logarithm of the noise: ``(B, 3, n, n)``.
+def step_inputs(kernel: Tensor, fit: Tensor, noise: float, others: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
+    """Kernel and fit, each over its maximum, the logarithm of the noise, and the :func:`summary` of the ``others``:
+    ``(1, 6, n, n)``.
 
     Args:
-        kernel: ``(B, 1, n, n)``.
+        kernel: ``(1, 1, n, n)``.
         fit: signed, of the same frame (:class:`~blinddps.search.evidence.Evidence`).
         noise: standard deviation where white is 1.
+        others: kernels and fits of other sources, ``(1, 1, n, n)`` each. They are moved onto ``kernel`` first.
     """
-    scaled = [v / v.amax((-2, -1), keepdim=True).clamp_min(1e-6) for v in (kernel, fit)]
-    return torch.cat([*scaled, torch.full_like(kernel, math.log10(noise) + 2)], 1)
+    seen = kernel.new_zeros(1, 3, *kernel.shape[-2:])
+    if others:
+        found, fits = moved_onto(kernel[0, 0], *(torch.cat([o[i][0] for o in others]) for i in (0, 1)))
+        seen = summary(found[None], fits[None], kernel.new_ones(1, len(found)))
+    scale = kernel.amax((-2, -1), keepdim=True).clamp_min(1e-6)
+    own = [kernel / scale, fit / fit.amax((-2, -1), keepdim=True).clamp_min(1e-6)]
+    return torch.cat([*own, torch.full_like(kernel, math.log10(noise) + 2), seen / scale], 1)
+
+
+def summary(kernels: Tensor, fits: Tensor, weight: Tensor) -> Tensor:
+    """Mean and largest of some kernels, and the mean of their fits, pixel by pixel: ``(B, 3, n, n)``, zero of none.
+
+    Args:
+        kernels, fits: ``(B, m, n, n)``, moved onto each other.
+        weight: ``(B, m)``, 1 of those that are seen, 0 of the others.
+    """
+    share = (weight / weight.sum(1, keepdim=True).clamp_min(1))[..., None, None]
+    seen = weight[..., None, None]
+    parts = (share * kernels).sum(1), (seen * kernels).amax(1), (share * fits).sum(1)
+    return torch.stack(parts, 1)
+
+
+def moved_onto(kernel: Tensor, kernels: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:
+    """``kernels``, ``(m, n, n)``, each moved by the whole shift at which it is most like ``kernel``, ``(n, n)``, and
+    their ``fits`` by the same; what leaves the frame is lost."""
+    n = kernel.shape[-1]
+    size = (2 * n, 2 * n)
+    spectrum = torch.fft.rfft2(kernel, s=size) * torch.fft.rfft2(kernels, s=size).conj()
+    place = torch.fft.irfft2(spectrum, s=size).flatten(1).argmax(1).tolist()
+    found = torch.zeros_like(torch.stack([kernels, fits], 1))
+    for i, p in enumerate(place):
+        down, right = (v - 2 * n if v >= n else v for v in divmod(p, 2 * n))
+        to, source = ([slice(max(s * v, 0), n + min(s * v, 0)) for v in (down, right)] for s in (1, -1))
+        found[i, :, to[0], to[1]] = torch.stack([kernels[i], fits[i]])[:, source[0], source[1]]
+    return found[:, 0], found[:, 1]

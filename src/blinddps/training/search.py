@@ -11,17 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..metrics.kernel import align_kernel
-from ..search.find import most_credible
+from ..search.find import FRAME, JOINED, most_credible
 from ..search.refine import KernelStep, step_inputs
 from ..search.verdict import GAIN, Trust, VerdictNetwork
-from .search_items import Item
+from .search_items import Item, StepItem
 
 __all__ = ["calibrate", "fit_trust", "kept", "train_step", "train_verdict", "verdict_rows"]
 
 Report = Callable[[int, int, float], None]
 
 STEP_RATE, VERDICT_RATE = 2e-3, 3e-3
-SHIFTS = 83  # period of the cross-correlation: two frames
+ALONE = 0.5  # share of the step's samples that see no other source's kernel
 SOFT = 60.0  # of the softplus in place of the clamp in training
 DRAWS = 8  # subsets of the other candidates for each row of the verdict's data
 LIKE = (0.05, 0.995)  # of the likeness whose logit is learned
@@ -30,7 +30,7 @@ RIDGE, NEWTON = 1.0, 20  # of the last regression: weight of the squares, iterat
 
 
 def train_step(
-    items: Sequence[Item],
+    items: Sequence[StepItem],
     network: KernelStep,
     *,
     steps: int,
@@ -38,22 +38,26 @@ def train_step(
     seed: int = 0,
     on_step: Report | None = None,
 ) -> None:
-    """Adam on ``1 - max_s <k(. + s), t> / (||k|| ||t||)`` against the true kernel ``t``, moved to where the candidate
-    lies by the best sub-pixel shift; flips and transposes; learning rate falling as a cosine."""
-    kernels = torch.cat([torch.from_numpy(i.kernels[i.whole]) for i in items])[:, None]
-    fits = torch.cat([torch.from_numpy(i.fits[i.whole]) for i in items])[:, None]
-    levels = torch.cat([torch.full((int(i.whole.sum()),), float(i.noise)) for i in items])
-    truths = torch.cat([_aligned(i) for i in items])
-    inputs = torch.cat([step_inputs(k[None], f[None], float(n)) for k, f, n in zip(kernels, fits, levels, strict=True)])
+    """Adam on ``1 - max_s <k(. + s), t> / (||k|| ||t||)`` against the true kernel ``t``, moved to where the found one
+    lies by the best sub-pixel shift; flips and transposes; learning rate falling as a cosine.
+
+    Half of the time the network sees the kernels of other sources, a random few. Items of large frames come in smaller
+    batches, as often as there are such items.
+    """
+    pools = [
+        _Pool([i for i in items if i.truth.shape[-1] == side]) for side in sorted({i.truth.shape[-1] for i in items})
+    ]
+    share = torch.tensor([float(len(p)) for p in pools])
     optimiser = torch.optim.AdamW(network.parameters(), STEP_RATE, weight_decay=1e-3)
     generator = torch.Generator().manual_seed(seed)
     network.train()
     for i in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = STEP_RATE * min(1.0, (i + 1) / 50) * 0.5 * (1 + math.cos(math.pi * i / steps))
-        rows = torch.randint(len(inputs), (batch,), generator=generator)
+        pool = pools[int(torch.multinomial(share, 1, generator=generator))]
+        x, truth = pool.draw(max(4, round(batch * (FRAME / pool.side) ** 2)), generator)
         turn = int(torch.randint(8, (1,), generator=generator))
-        x, truth = _turned(inputs[rows], turn), _turned(truths[rows], turn)
+        x, truth = _turned(x, turn), _turned(truth, turn)
         with torch.autocast("cpu", torch.bfloat16):
             change = network.correction(x)
         kernel = F.softplus(SOFT * (x[:, :1] + change.float())) / SOFT
@@ -67,10 +71,43 @@ def train_step(
     network.eval()
 
 
+class _Pool:
+    """Found kernels on frames of one size, each with those that other sources found in the same measurement."""
+
+    def __init__(self, items: Sequence[StepItem]) -> None:
+        self.side = items[0].truth.shape[-1]
+        self._found: list[list[tuple[Tensor, Tensor]]] = []
+        self._rows: list[tuple[int, int, float, Tensor]] = []
+        for number, item in enumerate(items):
+            pairs = zip(item.kernels[item.whole], item.fits[item.whole], strict=True)
+            self._found.append([tuple(torch.from_numpy(v)[None, None] for v in pair) for pair in pairs])  # type: ignore[misc]
+            truth = torch.from_numpy(item.truth)[None, None]
+            for i, (kernel, _) in enumerate(self._found[-1]):
+                aligned = align_kernel(truth, kernel).clamp_min(0)
+                self._rows.append((number, i, float(item.noise), aligned))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Inputs ``(count, 6, n, n)`` and the true kernels ``(count, 1, n, n)``."""
+        inputs, truths = [], []
+        for row in torch.randint(len(self._rows), (count,), generator=generator).tolist():
+            number, i, noise, truth = self._rows[row]
+            found = self._found[number]
+            share = float(torch.rand((), generator=generator)) if torch.rand((), generator=generator) > ALONE else 0.0
+            shown = torch.rand(len(found), generator=generator) < share
+            others = [pair for j, pair in enumerate(found) if j != i and shown[j]]
+            kernel, fit = found[i]
+            inputs.append(step_inputs(kernel, fit, noise, others))
+            truths.append(truth)
+        return torch.cat(inputs), torch.cat(truths)
+
+
 def verdict_rows(item: Item, random: np.random.Generator, *, all_others: bool = False) -> Tensor:
     """Evidence of each candidate with its agreement with some of the other sources' last candidates."""
     rows = []
-    last = {int(s): j for j, s in enumerate(item.source)}
+    last = {int(s): j for j, (s, step) in enumerate(zip(item.source, item.step, strict=True)) if step < JOINED}
     for j, source in enumerate(item.source):
         others = [k for s, k in last.items() if s != source]
         if not all_others:
@@ -180,15 +217,8 @@ def fit_trust(numbers: Tensor, right: Tensor, ridge: float = RIDGE) -> Trust:
     return trust
 
 
-def _aligned(item: Item) -> Tensor:
-    """The true kernel moved to where each candidate lies, ``(n, 1, 41, 41)``."""
-    truth = torch.from_numpy(item.truth)[None, None]
-    moved = [align_kernel(truth, torch.from_numpy(k)[None, None]).clamp_min(0) for k in item.kernels[item.whole]]
-    return torch.cat(moved).float()
-
-
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    size = (SHIFTS, SHIFTS)
+    size = (2 * a.shape[-1] + 1,) * 2  # two frames: no shift meets itself from behind
     spectrum = torch.fft.rfft2(a, s=size) * torch.fft.rfft2(b, s=size).conj()
     peak = torch.fft.irfft2(spectrum, s=size).flatten(1).amax(1)
     return peak / (a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1) + 1e-9)

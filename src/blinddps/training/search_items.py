@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import Denoiser, atomic_open
+from ..core import Denoiser, InputError, atomic_open
 from ..metrics import aligned_psnr, mnc
 from ..operators import estimate_sigma
-from ..search.evidence import agreement
+from ..search.evidence import agreement, grey_of, refitted
 from ..search.find import FRAME, candidates, fitting, seen_by
-from ..search.halves import Halves
-from ..search.picture import restore
+from ..search.picture import Part, restore
 from ..search.refine import KernelStep
+from ..search.sources import Source
 from ..search.verdict import RIGHT, SHORT
 from ..simulate.shapes import random_kernel
 
-__all__ = ["Item", "Measurement", "make_item", "measure", "read_item", "write_item"]
+__all__ = ["Item", "Measurement", "StepItem", "make_item", "make_step_item", "measure", "read_item", "write_item"]
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +36,7 @@ NOISE = (0.002, 0.03)  # standard deviation where white is 1, drawn logarithmica
 JPEG_SHARE, JPEG_QUALITY = 0.2, (85, 99)
 LEAST_NOISE = 0.004  # as the solver assumes it of a clean picture
 FLAT = 0.03  # standard deviation of crops that tell no blur
-LEVELS = (1.0, 0.5, 0.25, 0.1)  # of the picture whose gain is learned: as a result is restored
+JOINT = 2  # candidates of an item that several sources make together
 RIM = 16  # pixels at the border that the measure leaves out
 
 
@@ -90,20 +91,13 @@ def measure(
 
 
 @dataclass(frozen=True)
-class Item:
-    """What was made of a measurement, a row for each candidate.
+class StepItem:
+    """What the kernel step learns from: the kernels that some sources found in a measurement, ``F`` the frame's side.
 
     Attributes:
-        truth: the true kernel on a frame of 41 pixels, what is outside cut off.
-        kernels, fits: ``(n, 41, 41)``, the inputs of the learned step; cut where not ``whole``.
-        numbers: ``(n, len(NAMES))``, :class:`~blinddps.search.evidence.Evidence`.
-        alike: ``(n, n)``, cross-correlation of the candidates with each other.
-        source, step: ``(n,)``.
-        likeness: of each to the true kernel, sub-pixel aligned.
-        gain: of its picture over the measurement, dB, sub-pixel aligned.
-        known: that gain by the true kernel; a number.
-        halves: likeness of each to the kernels of the picture's halves (:class:`~blinddps.search.halves.Halves`).
-        echo: of each (:func:`~blinddps.search.evidence.echo`).
+        truth: the true kernel, ``(F, F)``; what is outside is cut off.
+        kernels, fits: ``(n, F, F)``, of each source and what least squares finds with its picture; cut where not
+            ``whole``, ``(n,)``.
         noise: as it was estimated, where white is 1.
     """
 
@@ -111,6 +105,43 @@ class Item:
     kernels: Array
     fits: Array
     whole: Array
+    noise: Array
+
+
+def make_step_item(
+    measurement: Measurement, denoiser: Denoiser, random: np.random.Generator, *, sources: int, frame: int
+) -> StepItem:
+    """The kernels of some ``sources``, and their fits, on a square ``frame``, odd."""
+    y = _tensor(measurement.y / 127.5 - 1)
+    noise = _noise(y)
+    seen = seen_by(y, denoiser, 2 * noise)
+    grey = grey_of(seen.clean)
+    kernels, fits, whole = [], [], []
+    for source in _some(sources, y, random)[1]:
+        kernel = source.find(grey, noise)
+        side = max(FRAME, kernel.shape[-1])
+        kernels.append(_framed(kernel, frame))
+        fits.append(_framed(refitted(restore(y, kernel, denoiser, 2 * noise).image, seen.clean, side), frame))
+        whole.append(side <= frame)
+    truth = _framed(torch.from_numpy(measurement.kernel)[None, None], frame)
+    return StepItem(truth, np.stack(kernels), np.stack(fits), np.array(whole), np.array(noise, np.float32))
+
+
+@dataclass(frozen=True)
+class Item:
+    """What the verdict learns from: the candidates of a measurement, a row for each of ``n``.
+
+    Attributes:
+        numbers: ``(n, len(NAMES))``, :class:`~blinddps.search.evidence.Evidence`.
+        alike: ``(n, n)``, cross-correlation of the candidates with each other.
+        source, step: ``(n,)``.
+        likeness: of each to the true kernel, sub-pixel aligned.
+        gain: of its picture over the measurement, dB, sub-pixel aligned; of two evaluations, as candidates have it.
+        known: that gain by the true kernel; a number.
+        halves: likeness of each to the kernels of the picture's halves (:class:`~blinddps.search.halves.Halves`).
+        echo: of each (:func:`~blinddps.search.evidence.echo`).
+    """
+
     numbers: Array
     alike: Array
     source: Array
@@ -120,7 +151,6 @@ class Item:
     known: Array
     halves: Array
     echo: Array
-    noise: Array
 
     @property
     def right(self) -> Array:
@@ -137,66 +167,55 @@ def make_item(
     *,
     sources: int,
 ) -> Item:
-    """The search's candidates from some of its ``sources``, and how good each is."""
+    """The search's candidates from some of its ``sources``, two that several of them make together, and how good each
+    is."""
     y = _tensor(measurement.y / 127.5 - 1)
     sharp, truth = _tensor(measurement.sharp * 2 - 1), torch.from_numpy(measurement.kernel)[None, None]
-    noise = max(LEAST_NOISE, float(estimate_sigma(y).square().mean().sqrt()) / 2)
-    before = float(aligned_psnr(_inner(y), _inner(sharp)))
-    asked = fitting(min(y.shape[-2:]), None)
-    chosen = sorted(random.permutation(len(asked))[:sources].tolist())
-
-    def gained(kernel: Tensor) -> float:
-        picture = restore(y, kernel, denoiser, 2 * noise, levels=LEVELS).image
-        return float(aligned_psnr(_inner(picture), _inner(sharp))) - before
-
-    rows: list[dict[str, Any]] = []
+    noise = _noise(y)
     seen = seen_by(y, denoiser, 2 * noise)
-    halves = Halves(seen)
-    for c in candidates(seen, step, [asked[i] for i in chosen]):
-        rows.append(
-            {
-                "tensor": c.kernel,
-                "kernel": _framed(c.kernel),
-                "fit": _framed(c.evidence.fit),
-                "whole": c.evidence.fit.shape[-1] == FRAME,
-                "numbers": c.evidence.numbers.numpy(),
-                "source": chosen[c.source],
-                "step": c.step,
-                "likeness": float(mnc(c.kernel, truth)),
-                "gain": gained(c.kernel),
-                "halves": halves.likeness(c.kernel),
-                "echo": c.evidence.echo,
-            }
-        )
-    kernels = [row["tensor"] for row in rows]
-    alike = [[agreement(a, [b])[0] for b in kernels] for a in kernels]
+    chosen, asked = _some(sources, y, random)
+    found = list(candidates(seen, step, asked))
+    first = [c for c in found if c.step == 0]
+    for _ in range(JOINT if len(first) > 1 else 0):
+        own, *others = random.permutation(len(first))[: int(random.integers(2, len(first) + 1))]
+        found.append(seen.refine(first[own], step, [first[i] for i in others]))
+
+    def gained(picture: Tensor, part: Part) -> float:
+        after, before = (float(aligned_psnr(_inner(x), _inner(sharp[part]))) for x in (picture, y[part]))
+        return after - before
+
+    known = restore(y, truth, denoiser, 2 * noise).image
+    kernels = [c.kernel for c in found]
     return Item(
-        truth=_framed(truth),
-        kernels=np.stack([row["kernel"] for row in rows]),
-        fits=np.stack([row["fit"] for row in rows]),
-        whole=np.array([row["whole"] for row in rows]),
-        numbers=np.stack([row["numbers"] for row in rows]),
-        alike=np.array(alike, np.float32),
-        source=np.array([row["source"] for row in rows]),
-        step=np.array([row["step"] for row in rows]),
-        likeness=np.array([row["likeness"] for row in rows], np.float32),
-        gain=np.array([row["gain"] for row in rows], np.float32),
-        known=np.array(gained(truth), np.float32),
-        halves=np.array([row["halves"] for row in rows], np.float32),
-        echo=np.array([row["echo"] for row in rows], np.float32),
-        noise=np.array(noise, np.float32),
+        numbers=np.stack([c.evidence.numbers.numpy() for c in found]),
+        alike=np.array([[agreement(a, [b])[0] for b in kernels] for a in kernels], np.float32),
+        source=np.array([chosen[c.source] for c in found]),
+        step=np.array([c.step for c in found]),
+        likeness=np.array([float(mnc(k, truth)) for k in kernels], np.float32),
+        gain=np.array([gained(c.evidence.image, c.part) for c in found], np.float32),
+        known=np.array(gained(known, (..., slice(None), slice(None))), np.float32),
+        halves=np.array([seen.halves.likeness(k) for k in kernels], np.float32),
+        echo=np.array([c.echo for c in found], np.float32),
     )
 
 
-def write_item(path: Path, item: Item) -> None:
+def write_item(path: Path, item: Item | StepItem) -> None:
     """A ``.npz``, whole or not at all."""
     with atomic_open(path) as file:
         np.savez(file, **vars(item))
 
 
-def read_item(path: Path) -> Item:
-    with np.load(path, allow_pickle=False) as file:
-        return Item(**{name: file[name] for name in file.files})
+def read_item(path: Path, kind: type[Any]) -> Any:
+    """An :class:`Item` or :class:`StepItem`, of whose ``kind`` the file must be.
+
+    Raises:
+        InputError: a file that is damaged or of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return kind(**{name: file[name] for name in file.files})
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"'{path}' is no item of this training ({error}); delete it, and it is made again") from None
 
 
 def _tensor(x: Array) -> Tensor:
@@ -207,8 +226,20 @@ def _inner(x: Tensor) -> Tensor:
     return x[..., RIM:-RIM, RIM:-RIM]
 
 
-def _framed(kernel: Tensor) -> Array:
-    """``(1, 1, n, n)`` on the frame of the learned step, cut or surrounded by zeros."""
-    margin = (FRAME - kernel.shape[-1]) // 2
+def _noise(y: Tensor) -> float:
+    """As it is estimated, where white is 1."""
+    return max(LEAST_NOISE, float(estimate_sigma(y).square().mean().sqrt()) / 2)
+
+
+def _some(count: int, y: Tensor, random: np.random.Generator) -> tuple[list[int], list[Source]]:
+    """``count`` of the sources that ``y`` has room for, and which."""
+    asked = fitting(min(y.shape[-2:]), None)
+    chosen = sorted(random.permutation(len(asked))[:count].tolist())
+    return chosen, [asked[i] for i in chosen]
+
+
+def _framed(kernel: Tensor, frame: int) -> Array:
+    """``(1, 1, n, n)`` on a square frame, cut or surrounded by zeros."""
+    margin = (frame - kernel.shape[-1]) // 2
     placed: Array = torch.nn.functional.pad(kernel, (margin,) * 4)[0, 0].numpy().astype(np.float32)
     return placed

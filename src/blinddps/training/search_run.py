@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..core import Denoiser, InputError, atomic_open, ensure_output_dir, write_json
+from ..core.reading import read_json
 from ..search.refine import KernelStep
 from ..search.verdict import Trust, VerdictNetwork
 from .search import calibrate, fit_trust, kept, train_step, train_verdict, verdict_rows
-from .search_items import Item, make_item, measure, read_item, write_item
+from .search_items import Item, StepItem, make_item, make_step_item, measure, read_item, write_item
 
 __all__ = ["reliability", "train_search"]
 
 Told = Callable[[str, int, int], None]
+T = TypeVar("T", Item, StepItem)
 
-SIZES = ((192, (1.2, 14.0), 0.7), (288, (8.0, 28.0), 0.3))  # of the crops, half extents of their kernels, shares
-SOURCES = 3  # asked for each item
+LEAST = 370  # pixels: a crop and its kernel
+
+SIZES = ((192, (1.2, 14.0), 41, 0.7), (288, (8.0, 32.0), 73, 0.3))
+"""Of the crops, half extents of their kernels, frame of the step's items, shares."""
+STEP_SOURCES, SOURCES = 5, 4  # asked for each item of the step, of the verdict
 FOLDS = 4  # of the verdict's calibration
 BINS = 10  # of the reliability
 
@@ -36,6 +40,7 @@ def train_search(
     steps: int = 3000,
     width: int = 24,
     seed: int = 0,
+    made_of: Mapping[str, Any] | None = None,
     told: Told | None = None,
 ) -> dict[str, Any]:
     """``out/step.safetensors``, ``verdict.safetensors``, ``trust.safetensors`` and ``report.json``, which is returned.
@@ -44,36 +49,68 @@ def train_search(
     result is there is not repeated.
 
     Args:
-        pictures: photographs ``(C, H, W)`` uint8, some larger than 340 pixels a side.
+        pictures: photographs ``(C, H, W)`` uint8, some larger than 370 pixels a side.
         denoiser: the image prior that the search will use.
-        items: of each of the two phases: with the step untrained, and with it.
+        items: for the step; half as many for the verdict.
         steps: of the learned kernel step's training.
+        made_of: what else decides the result, as names of the prior and of the data; kept in ``out/config.json``.
         told: called with phase, count and total.
 
     Raises:
-        InputError: too few items, or none of the pictures is large enough.
+        InputError: too few items; none of the pictures is large enough; ``out`` is of other settings, or has a damaged
+            file.
     """
-    if items < 2 * FOLDS:
-        raise InputError(f"items is {items}; give at least {2 * FOLDS}, of which some are held out")
-    if not any(min(pictures[i].shape[-2:]) > 340 for i in range(len(pictures))):
-        raise InputError("no picture is larger than 340 pixels a side; give larger ones")
+    if items < 4 * FOLDS:
+        raise InputError(f"items is {items}; give at least {4 * FOLDS}, of which some are held out")
+    if not any(min(pictures[i].shape[-2:]) > LEAST for i in range(len(pictures))):
+        raise InputError(f"no picture is larger than {LEAST} pixels a side; give larger ones")
     ensure_output_dir(out)
-    write_json(out / "config.json", {"items": items, "steps": steps, "width": width, "seed": seed})
-    torch.manual_seed(seed)
-    step = KernelStep(width).eval()
-    first = _items(out / "first", pictures, denoiser, step, items, seed, told)
+    _same_run(out / "config.json", {"items": items, "steps": steps, "width": width, "seed": seed, **(made_of or {})})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        step = KernelStep(width).eval()
+
+    def step_item(random: np.random.Generator) -> StepItem:
+        size, reach, frame = _drawn(random)
+        return make_step_item(
+            measure(pictures, random, size, reach), denoiser, random, sources=STEP_SOURCES, frame=frame
+        )
+
+    def item(random: np.random.Generator) -> Item:
+        size, reach, _ = _drawn(random)
+        return make_item(measure(pictures, random, size, reach), denoiser, step, random, sources=SOURCES)
+
+    first = _items(out / "first", StepItem, step_item, items, seed, told)
     if not (out / "step.safetensors").exists():
         train_step(first, step, steps=steps, seed=seed, on_step=lambda i, n, _: told and told("kernel step", i + 1, n))
         _save(out / "step.safetensors", step)
-    step.load_state_dict(_load(out / "step.safetensors"))
-    second = _items(out / "second", pictures, denoiser, step.eval(), items, seed + 1, told)
+    _load(out / "step.safetensors", step)
+    step.eval()
+    second = _items(out / "second", Item, item, items // 2, seed + 1, told)
     if not (out / "verdict.safetensors").exists():
         network, trust, report = _verdict(second, seed)
         write_json(out / "report.json", report)
         _save(out / "trust.safetensors", trust)
         _save(out / "verdict.safetensors", network)
-    found: dict[str, Any] = json.loads((out / "report.json").read_text())
+    found: dict[str, Any] = read_json(out / "report.json", "report of the training", kind=dict)
     return found
+
+
+def _same_run(path: Path, config: dict[str, Any]) -> None:
+    """Writes ``config`` where there is none; refuses another."""
+    if not path.exists():
+        write_json(path, config)
+        return
+    before = read_json(path, "settings of the training", kind=dict, remedy="give another folder")
+    other = [name for name in config if before.get(name) != config[name]]
+    if other:
+        told = ", ".join(f"{name} {before.get(name)}" for name in other)
+        raise InputError(f"'{path.parent}' was made with {told}; give the same, or another folder")
+
+
+def _drawn(random: np.random.Generator) -> tuple[int, tuple[float, float], int]:
+    size, reach, frame, _ = SIZES[int(random.random() > SIZES[0][3])]
+    return size, reach, frame
 
 
 def reliability(probability: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -91,22 +128,19 @@ def reliability(probability: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) 
 
 def _items(
     folder: Path,
-    pictures: Sequence[Tensor],
-    denoiser: Denoiser,
-    step: KernelStep,
+    kind: type[T],
+    make: Callable[[np.random.Generator], T],
     count: int,
     seed: int,
     told: Told | None,
-) -> list[Item]:
+) -> list[T]:
     folder.mkdir(exist_ok=True)
     found = []
     for index in range(count):
         path = folder / f"{index:06d}.npz"
         if not path.exists():
-            random = np.random.default_rng([seed, index])
-            size, reach, _ = SIZES[int(random.random() > SIZES[0][2])]
-            write_item(path, make_item(measure(pictures, random, size, reach), denoiser, step, random, sources=SOURCES))
-        found.append(read_item(path))
+            write_item(path, make(np.random.default_rng([seed, index])))
+        found.append(read_item(path, kind))
         if told is not None:
             told(folder.name, index + 1, count)
     return found
@@ -144,7 +178,11 @@ def _save(path: Path, network: torch.nn.Module) -> None:
         file.write(save({k: v.contiguous() for k, v in network.state_dict().items()}))
 
 
-def _load(path: Path) -> dict[str, torch.Tensor]:
+def _load(path: Path, network: torch.nn.Module) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    return load(path.read_bytes())
+    try:
+        network.load_state_dict(load(path.read_bytes()))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"'{path}' holds no such weights ({error}); delete it, and they are trained again") from None

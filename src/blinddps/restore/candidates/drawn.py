@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ...baselines.common import pad_kernel
 from ...core import Outcome, Solution, Step
-from ...search import kernel_step, seen_by
+from ...search import learned, seen_by
 from ...search.draws import probability_right
 from ...search.evidence import NAMES, agreement
-from ...search.find import FRAME, odd, trimmed
+from ...search.find import FRAME
+from ...search.frames import centred_frame, trimmed
 from ..agreement import kernel_agreement
 from ..geometry import crop
 from ..plan import KNOWN_START, KNOWN_STEPS
@@ -103,12 +104,12 @@ def _improved(problem: Problem, kernel: Tensor) -> Tensor:
     It stays as it was where the step changes much of it, or where the measurement is not explained better after it: at
     0.06 to 0.1 cycles a pixel a kernel that is too soft leaves a residual. Nor is there room for it in small pictures.
     """
-    found = trimmed(odd(kernel))
+    found = trimmed(centred_frame(kernel))
     if 2 * max(FRAME, found.shape[-1]) > min(problem.y.shape[-2:]):
         return kernel
     seen = seen_by(problem.y, problem.denoiser, 2 * problem.plan.noise)
     before = seen.weigh(found, 0, 0)
-    after = seen.refine(before, kernel_step(kernel.device))
+    after = seen.refine(before, learned(kernel.device).step)
     gained = float(before.evidence.numbers[RESIDUAL] - after.evidence.numbers[RESIDUAL])
     near = agreement(before.kernel, [after.kernel])[0]
     return after.kernel if gained >= EXPLAINED and near >= NEAR else kernel

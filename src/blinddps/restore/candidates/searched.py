@@ -9,17 +9,14 @@ import torch
 from torch import Tensor
 
 from ...baselines.common import pad_kernel
-from ...core import Outcome, Solution, Step, residual_norm
-from ...operators import Blur
+from ...core import Outcome, Solution, Step
 from ...search import (
     Candidate,
-    Halves,
     consider,
     find_kernel,
-    kernel_step,
+    learned,
+    restore,
     seen_by,
-    trust,
-    verdict_network,
 )
 from ..geometry import crop
 from ..plan import KNOWN_START, TRUSTED_KERNEL
@@ -34,7 +31,7 @@ __all__ = ["solve_searched"]
 DIFFUSION_STEPS = SOLVERS["fast"].steps
 TRUSTED = 0.8  # confidence from which a picture is called restored
 RATHER_RIGHT = 0.5  # probability below which a kernel is called rather wrong
-SURE = {"quick": 0.9, "usual": 0.9, "best": 2.0}  # probability from which no further source is asked
+SURE = {"quick": 0.9, "usual": 0.9, "best": 2.0}  # confidence from which no further source is asked
 UNSURE = {"quick": 0.0, "usual": RATHER_RIGHT, "best": 0.9}  # ... below which the diffusions are asked
 LOSS = -0.3  # expected gain, dB, from which the picture had better stay as it is
 
@@ -70,12 +67,12 @@ def solve_searched(problem: Problem, on_step: Callable[[Step], None] | None = No
 
 def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solution:
     y, plan = problem.y, problem.plan
-    step, judge = kernel_step(y.device), verdict_network(y.device)
+    networks = learned(y.device)
     seen = seen_by(y, problem.denoiser, 2 * plan.noise)
     progress = _Progress(on_step, y, plan.num_steps)
-    found = find_kernel(seen, step, judge, largest=plan.kernel_size, sure=SURE[plan.effort], watch=progress.candidate)
+    found = find_kernel(seen, networks, largest=plan.kernel_size, sure=SURE[plan.effort], watch=progress.candidate)
     nfe: dict[str, int] = {}
-    if plan.diffusions and found.verdict.probability < UNSURE[plan.effort]:
+    if plan.diffusions and found.confidence < UNSURE[plan.effort]:
         diffusion = solve_coarse_to_fine if plan.scales > 1 else solve_single
         size = min(plan.kernel_size, TRUSTED_KERNEL)
         other = diffusion(
@@ -84,14 +81,13 @@ def _solve_one(problem: Problem, on_step: Callable[[Step], None] | None) -> Solu
         )
         nfe = dict(other.nfe)
         if bool(other.residual.isfinite().all()):
-            found = consider(found, seen, other.estimate["kernel"], step, judge)
-    kernel = found.kept.kernel
-    sure = trust().probability(found.verdict, Halves(seen).likeness(kernel), found.kept.evidence.echo)
+            found = consider(found, seen, other.estimate["kernel"], networks)
+    kernel, sure = found.kept.kernel, found.confidence
     if found.verdict.gain < LOSS and sure < RATHER_RIGHT:
         return _as_it_was(y, sure, nfe, plan.samples)
     if plan.kernel_only:
         return Solution(
-            {"image": found.kept.evidence.image, "kernel": kernel},
+            {"image": restore(y, kernel, problem.denoiser, 2 * plan.noise).image, "kernel": kernel},
             y.new_zeros(1),
             (_outcome(Outcome("finished", ""), sure),),
             {"image": 0, **nfe},
@@ -155,21 +151,18 @@ class _Progress:
     def candidate(self, count: int, most: int, candidate: Candidate) -> None:
         self._done = count
         if self._on_step is not None:
-            image, kernel = candidate.evidence.image, candidate.kernel
-            n = kernel.shape[-1]
-            h = n // 2
-            inside = (..., slice(n - 1 - h, image.shape[-2] - h), slice(n - 1 - h, image.shape[-1] - h))
-            residual = residual_norm(self._y[inside], Blur("valid")(image=image, kernel=kernel))
-            estimate = {"image": image, "kernel": kernel}
-            self._on_step(Step(count - 1, most + self._last, {}, residual, estimate, {}))
+            image = self._y.clone()
+            image[candidate.part] = candidate.evidence.image
+            estimate = {"image": image, "kernel": candidate.kernel}
+            self._on_step(Step(count - 1, most + self._last, {}, candidate.evidence.residual, estimate, {}))
 
     def diffusion(self, step: Step) -> None:
-        self._tell(step, self._last)
+        self._report(step, self._last)
 
     def picture(self, step: Step) -> None:
-        self._tell(step, 0)
+        self._report(step, 0)
 
-    def _tell(self, step: Step, after: int) -> None:
+    def _report(self, step: Step, after: int) -> None:
         if self._on_step is not None:
             total = self._done + step.total + after
             self._on_step(replace(step, index=self._done + step.index, total=total))

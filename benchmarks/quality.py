@@ -1,6 +1,6 @@
 """Quality of the defaults on pictures, kernels and borders that nothing was tuned on; two versions compared in pairs.
 
-``python benchmarks/quality.py run --data DATA --out RUN [--sets faces,photos,levin] [--seeds 0,1]``
+``python benchmarks/quality.py run --data DATA --out RUN [--sets faces,photos,levin,...] [--seeds 0,1]``
 ``python benchmarks/quality.py score --data DATA RUN [OTHER_RUN] --out FILE``
 
 DATA is the folder of ``faces_128/``, ``photos/`` and ``levin/``. Sets:
@@ -9,9 +9,12 @@ DATA is the folder of ``faces_128/``, ``photos/`` and ``levin/``. Sets:
 * photos: 32 photographs of 256 px, prior ``photos``; cut from a larger blurred picture, so that nothing is known of the
   border.
 * levin: Levin's 32 pictures (2009), as they are.
+* defocus, gaussian: the pictures of ``photos`` under discs of 1.5 to 8 pixels' radius and Gaussians of 0.7 to 4 pixels.
+* large: parts of 400 px of photographs that the search's networks did not see (the image prior did), Levin's kernels
+  at 1.5 to 2.4 of their size.
 
-Faces and photographs are blurred by the eight real kernels of Levin (turned by any angle, at 0.5 to 0.9 of their size
-on faces, 0.6 to 1.1 on photographs), with noise of 0.01 and rounding to 8 bit. ``run`` calls ``blinddps.deblur`` with
+Faces and photos are blurred by the eight real kernels of Levin (turned by any angle, at 0.5 to 0.9 of their size on
+faces, 0.6 to 1.1 on photographs). All but Levin's come with noise of 0.01 and rounding to 8 bit. ``run`` calls ``blinddps.deblur`` with
 its defaults and keeps pictures and kernels, one file an item; what is there is not done again, so a killed run goes on.
 To measure an older version, run this file with its checkout's ``src`` on PYTHONPATH.
 """
@@ -19,10 +22,11 @@ To measure an older version, run this file with its checkout's ``src`` on PYTHON
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -125,14 +129,69 @@ def levin(data: Path, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, 
                 yield f"{i}-{j}", picture(f"im{i}_kernel{j}_img.png"), picture(f"gt/im{i}.png"), kernel
 
 
-SETS = {"faces": faces, "photos": photos, "levin": levin}
+def defocus(data: Path, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    def disc(radius: float) -> np.ndarray:
+        n, finer = 2 * int(np.ceil(radius)) + 3, 8
+        place = (np.arange(n * finer) + 0.5) / finer - n / 2
+        inside = np.hypot(place[:, None], place) <= radius
+        return inside.reshape(n, finer, n, finer).mean((1, 3))
+
+    yield from _shaped(data, seed, disc, 1.5, 8.0)
 
 
-def read_tar(path: Path) -> list[tuple[str, np.ndarray]]:
+def gaussian(data: Path, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    def bell(sigma: float) -> np.ndarray:
+        n = 2 * int(np.ceil(3 * sigma)) + 1
+        return ndimage.gaussian_filter(np.pad([[1.0]], n // 2), sigma, truncate=4)
+
+    yield from _shaped(data, seed, bell, 0.7, 4.0)
+
+
+def _shaped(
+    data: Path, seed: int, shape: Callable[[float], np.ndarray], low: float, high: float
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    random = np.random.default_rng(4000 + seed)
+    for i, (name, sharp) in enumerate(read_tar(data / "photos/bsds500_test_200.tar")[160:192]):
+        kernel = shape(float(np.exp(random.uniform(np.log(low), np.log(high)))))
+        kernel = (kernel / kernel.sum()).astype(np.float32)
+        top, left = ((n - 256) // 2 for n in sharp.shape[:2])
+        inside = slice(top, top + 256), slice(left, left + 256)
+        yield Path(name).stem, blurred(sharp, kernel, 40_000 + 10_000 * seed + i)[inside], sharp[inside], kernel
+
+
+def large(data: Path, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    kernels = real_kernels(data, 12, 1.5, 2.4, 3000 + seed)
+    free = {}
+    for table in ("SOURCES.csv", "SOURCES_free.csv"):
+        with open(data / "photos" / table, newline="") as file:
+            free |= {row["file"]: "SA" not in row["licence"] for row in csv.DictReader(file)}
+    pictures = [
+        picture
+        for tar in ("clean_photos.tar", "free_photos.tar")
+        for picture in read_tar(data / "photos" / tar, lambda name: free.get(Path(name).name, False))
+    ][7::8]  # what ``weights/search`` was not trained on; ``weights/photos`` was
+    pictures = [p for p in pictures if min(p[1].shape[:2]) >= 480]
+    for i, ((name, sharp), kernel) in enumerate(zip(pictures[12 * seed :], kernels, strict=False)):
+        top, left = ((n - 400) // 2 for n in sharp.shape[:2])
+        inside = slice(top, top + 400), slice(left, left + 400)
+        yield Path(name).stem, blurred(sharp, kernel, 60_000 + 10_000 * seed + i)[inside], sharp[inside], kernel
+
+
+SETS = {
+    "faces": faces,
+    "photos": photos,
+    "levin": levin,
+    "defocus": defocus,
+    "gaussian": gaussian,
+    "large": large,
+}
+
+
+def read_tar(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> list[tuple[str, np.ndarray]]:
     from PIL import Image
 
     with tarfile.open(path) as tar:
-        members = sorted((m for m in tar if m.isfile()), key=lambda m: m.name)
+        members = sorted((m for m in tar if m.isfile() and wanted(m.name)), key=lambda m: m.name)
         return [
             (m.name, np.asarray(Image.open(tar.extractfile(m)).convert("RGB"), np.float32) / 255)  # type: ignore[arg-type]
             for m in members

@@ -35,16 +35,19 @@ def train_search(
     DIR holds: config.json, first/ and second/ (the items), step.safetensors, verdict.safetensors and
     report.json (how well probabilities are calibrated, on held-out items).
     """
+    import torch
     from tqdm import tqdm
 
     from ..priors import load_prior
+    from ..restore.plan import fast_bfloat16
     from ..training.data import read_pictures
     from ..training.search_run import train_search as run
 
     for path in data:
         given_path(path)
     set_threads(threads)
-    denoiser = load_prior(prior)
+    fast = fast_bfloat16(torch.device("cpu"))  # as deblur asks it
+    denoiser = load_prior(prior, dtype=torch.bfloat16 if fast else torch.float32)
     pictures = read_pictures(data)
     bars: dict[str, tqdm] = {}
 

@@ -132,7 +132,7 @@ def resolve(
         tile = TRAINED_TILE if info.trained else 512
     dtype = settings.dtype
     if dtype == "auto":
-        dtype = "bfloat16" if _fast_bfloat16(device) else "float32"
+        dtype = "bfloat16" if fast_bfloat16(device) else "float32"
     resolved: dict[str, Any] = {
         "boundary": boundary_of(settings, cards) or "replicate",
         "kernel_size": size,
@@ -400,7 +400,8 @@ def _level(settings: DeblurSettings, name: str) -> float | None:
     return None if isinstance(value, str) else value
 
 
-def _fast_bfloat16(device: torch.device) -> bool:
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether ``dtype="auto"`` is bfloat16 there."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":

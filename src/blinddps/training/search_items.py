@@ -42,7 +42,7 @@ RIM = 16  # pixels at the border that the measure leaves out
 
 @dataclass(frozen=True)
 class Measurement:
-    """``y``, ``sharp``: ``(H, W, 3)``, uint8 and float32 in [0, 1]; ``kernel``: ``(n, n)``."""
+    """``y``, ``sharp``: ``(H, W, C)``, uint8 and float32 in [0, 1]; ``kernel``: ``(n, n)``."""
 
     y: Array
     sharp: Array
@@ -51,12 +51,17 @@ class Measurement:
 
 
 def measure(
-    pictures: Sequence[Tensor], random: np.random.Generator, size: int, reach: tuple[float, float]
+    pictures: Sequence[Tensor],
+    random: np.random.Generator,
+    size: int,
+    reach: tuple[float, float],
+    *,
+    grey: float = 0.0,
 ) -> Measurement:
     """A crop of ``size`` of one of ``pictures``, ``(C, H, W)`` uint8, C = 1 or 3, blurred by a :func:`random_kernel`.
 
     ``reach``: least and largest half extent of the kernel. Nothing is known beyond the crop's border. With noise,
-    8 bit, one in five compressed by JPEG.
+    8 bit, one in five compressed by JPEG. ``grey``: share of pictures of which the green channel alone is given.
     """
     from PIL import Image
     from scipy import signal
@@ -87,6 +92,8 @@ def measure(
         file = io.BytesIO()
         Image.fromarray(y).save(file, "JPEG", quality=int(random.integers(*JPEG_QUALITY)))
         y = np.asarray(Image.open(file))
+    if grey and random.random() < grey:
+        y, sharp = y[..., 1:2], sharp[..., 1:2]
     return Measurement(y, sharp, kernel, kind)
 
 

@@ -27,6 +27,7 @@ LEAST = 370  # pixels: a crop and its kernel
 SIZES = ((192, (1.2, 14.0), 41, 0.7), (288, (8.0, 32.0), 73, 0.3))
 """Of the crops, half extents of their kernels, frame of the step's items, shares."""
 STEP_SOURCES, SOURCES = 5, 4  # asked for each item of the step, of the verdict
+GREY = 0.2  # share of the verdict's pictures
 FOLDS = 4  # of the verdict's calibration
 BINS = 10  # of the reliability
 
@@ -78,7 +79,8 @@ def train_search(
 
     def item(random: np.random.Generator) -> Item:
         size, reach, _ = _drawn(random)
-        return make_item(measure(pictures, random, size, reach), denoiser, step, random, sources=SOURCES)
+        blurred = measure(pictures, random, size, reach, grey=GREY)
+        return make_item(blurred, denoiser, step, random, sources=SOURCES)
 
     first = _items(out / "first", StepItem, step_item, items, seed, told)
     if not (out / "step.safetensors").exists():

@@ -14,9 +14,9 @@ DATA is the folder of ``faces_128/``, ``photos/`` and ``levin/``. Sets:
   at 1.5 to 2.4 of their size.
 
 Faces and photos are blurred by the eight real kernels of Levin (turned by any angle, at 0.5 to 0.9 of their size on
-faces, 0.6 to 1.1 on photographs). All but Levin's come with noise of 0.01 and rounding to 8 bit. ``run`` calls ``blinddps.deblur`` with
-its defaults and keeps pictures and kernels, one file an item; what is there is not done again, so a killed run goes on.
-To measure an older version, run this file with its checkout's ``src`` on PYTHONPATH.
+faces, 0.6 to 1.1 on photographs). All but Levin's come with noise of 0.01 and rounding to 8 bit. ``run`` calls
+``blinddps.deblur`` with its defaults and keeps pictures and kernels, one file an item; what is there is not done again,
+so a killed run goes on. To measure an older version, run this file with its checkout's ``src`` on PYTHONPATH.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import argparse
 import functools
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ import quality
 from blinddps import Blur, Unknown, blind_proximal, load_prior
 from blinddps.core import NoiseSchedule
 from blinddps.operators import estimate_sigma
-from blinddps.restore.candidates.known import Deconvolved
+from blinddps.restore.candidates.known import deconvolved
 from blinddps.restore.geometry import crop, extend
 from common import header
 
@@ -64,7 +65,7 @@ def main() -> None:
     done = {tuple(json.loads(line)["key"]) for line in lines.read_text().splitlines()} if lines.exists() else set()
     with open(lines.with_suffix(".header"), "a") as file:
         file.write("\n".join(header(0)) + "\n\n")
-    prior = load_prior("photos")
+    prior = load_prior("photos", dtype=torch.bfloat16)
     made = {}
     for noise in NOISES:
         quality.NOISE = noise
@@ -99,7 +100,7 @@ def restore(prior, y8: np.ndarray, kernel: np.ndarray, schedule: tuple[int, floa
     image = Unknown(prior, (3, *latent), initial=extend(y, latent), start_sigma=highest, schedule=levels)
     sigma_y = max(2 * 0.005, float(estimate_sigma(y).square().mean().sqrt()))
     if start == "deconvolved":
-        image = Deconvolved(k, sigma_y).begin({"image": image}, y)["image"]
+        image = replace(image, initial=deconvolved(y, k, sigma_y))
     blur = functools.partial(Blur("valid"), kernel=k)
     found = blind_proximal(y, blur, {"image": image}, num_steps=count, sigma_y=sigma_y, seed=0)
     return (crop(found.estimate["image"], y.shape)[0].permute(1, 2, 0).numpy() + 1) / 2

@@ -26,7 +26,7 @@ ITERATIONS = 40  # of conjugate gradients, at most, to deconvolve: no level of n
 class Deconvolved:
     """The picture deconvolved, from which the image's diffusion begins in place of the measurement.
 
-    Free of the blur that an evaluation at level 1 would have to take off (0.3 dB after 4 evaluations,
+    Free of the blur that an evaluation at level 1 would have to take off (0.1 dB after 4 evaluations,
     ``benchmarks/results/known_kernel_steps.txt``).
     """
 

@@ -15,7 +15,7 @@ from blinddps.search.evidence import NAMES
 from blinddps.search.refine import KernelStep
 from blinddps.search.verdict import Trust, Verdict, VerdictNetwork
 from blinddps.training import search_run
-from blinddps.training.search import calibrate, fit_trust, kept, train_step, train_verdict, verdict_rows
+from blinddps.training.search import calibrate, fit_trust, harm, kept, train_step, train_verdict, verdict_rows
 from blinddps.training.search_items import (
     Item,
     StepItem,
@@ -91,6 +91,18 @@ def test_the_step_learns_an_item(step_item: StepItem, pictures: list[Tensor]) ->
     train_step([step_item, wide], network, steps=60, batch=8, on_step=lambda i, n, loss: losses.append(loss))
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
     assert not network.training
+
+
+def test_what_a_wrong_kernel_spoils() -> None:
+    true = torch.zeros(1, 1, 9, 9)
+    true[..., 4, 2:7] = 0.2
+    assert float(harm(3 * true, true)) == pytest.approx(0, abs=1e-9)
+    point = torch.zeros(1, 1, 9, 9)
+    point[..., 4, 4] = 1
+    shorter = true.clone()
+    shorter[..., 4, 6] = 0
+    assert 0 < float(harm(shorter, true)) < float(harm(point, true))
+    assert float(harm(true, point)) < float(harm(point, true))  # where T keeps all, less is lost
 
 
 def test_the_verdict_learns_and_is_calibrated(item: Item) -> None:

@@ -16,12 +16,13 @@ from ..search.refine import KernelStep, step_inputs
 from ..search.verdict import GAIN, Trust, VerdictNetwork
 from .search_items import Item, StepItem
 
-__all__ = ["calibrate", "fit_trust", "kept", "train_step", "train_verdict", "verdict_rows"]
+__all__ = ["calibrate", "fit_trust", "harm", "kept", "train_step", "train_verdict", "verdict_rows"]
 
 Report = Callable[[int, int, float], None]
 
 STEP_RATE, VERDICT_RATE = 2e-3, 3e-3
 ALONE = 0.5  # share of the step's samples that see no other source's kernel
+LOWEST, REST = 0.02, 0.01  # of harm: cycles a pixel; power below which a frequency is lost anyway
 SOFT = 60.0  # of the softplus in place of the clamp in training
 DRAWS = 8  # subsets of the other candidates for each row of the verdict's data
 LIKE = (0.05, 0.995)  # of the likeness whose logit is learned
@@ -38,8 +39,12 @@ def train_step(
     seed: int = 0,
     on_step: Report | None = None,
 ) -> None:
-    """Adam on ``1 - max_s <k(. + s), t> / (||k|| ||t||)`` against the true kernel ``t``, moved to where the found one
-    lies by the best sub-pixel shift; flips and transposes; learning rate falling as a cosine.
+    """Adam on two distances to the true kernel ``t``, moved to where the found one lies by the best sub-pixel shift:
+
+        1 - max_s <k(. + s), t> / (||k|| ||t||)    +    log(1 + :func:`harm`)
+
+    The first is what a kernel is judged by, the second what it does to the picture. Flips and transposes; learning rate
+    falling as a cosine.
 
     Half of the time the network sees the kernels of other sources, a random few. Items of large frames come in smaller
     batches, as often as there are such items.
@@ -61,7 +66,7 @@ def train_step(
         with torch.autocast("cpu", torch.bfloat16):
             change = network.correction(x)
         kernel = F.softplus(SOFT * (x[:, :1] + change.float())) / SOFT
-        loss = (1 - _correlation(kernel, truth)).mean()
+        loss = (1 - _correlation(kernel, truth) + harm(kernel, truth).log1p()).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -69,6 +74,27 @@ def train_step(
         if on_step is not None:
             on_step(i, steps, float(loss.detach()))
     network.eval()
+
+
+def harm(kernel: Tensor, truth: Tensor) -> Tensor:
+    """How much of a picture a wrong kernel spoils, where the picture's power falls as ``1 / f^2``:
+
+        sum_f w(f) |K(f) - T(f)|^2 / (|T(f)|^2 + 0.01),    w(f) ~ 1 / max(f, 0.02)^2,    sum_f w(f) = 1
+
+    To first order the error of a deconvolution by ``K`` in place of ``T``, per power of the picture.
+
+    Args:
+        kernel, truth: ``(B, 1, n, n)`` at the same place; both are divided by their sums.
+
+    Returns:
+        ``(B,)``.
+    """
+    n = 2 * kernel.shape[-1] + 1
+    found, true = (torch.fft.rfft2(k / k.sum((-2, -1), keepdim=True), s=(n, n))[:, 0] for k in (kernel, truth))
+    rows, columns = torch.fft.fftfreq(n)[:, None], torch.fft.rfftfreq(n)
+    weight = torch.where(columns > 0, 2.0, 1.0) / (rows**2 + columns**2).clamp_min(LOWEST**2)
+    spoiled = (found - true).abs().square() / (true.abs().square() + REST)
+    return (weight / weight.sum() * spoiled).sum((-2, -1))
 
 
 class _Pool:

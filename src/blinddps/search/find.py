@@ -36,7 +36,7 @@ __all__ = [
     "seen_by",
 ]
 
-SURE = 0.9  # confidence from which no further source is asked
+SURE = 0.8  # confidence from which no further source is asked
 ASKED = 3  # sources at least
 JOINED = 2  # step of a kernel from those of several sources
 AT_MOST = 4  # other sources whose kernels the learned step sees

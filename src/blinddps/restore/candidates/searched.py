@@ -31,7 +31,7 @@ __all__ = ["solve_searched"]
 DIFFUSION_STEPS = SOLVERS["fast"].steps
 TRUSTED = 0.8  # confidence from which a picture is called restored
 RATHER_RIGHT = 0.5  # probability below which a kernel is called rather wrong
-SURE = {"quick": 0.9, "usual": 0.9, "best": 2.0}  # confidence from which no further source is asked
+SURE = {"quick": TRUSTED, "usual": TRUSTED, "best": 2.0}  # confidence from which no further source is asked
 UNSURE = {"quick": 0.0, "usual": RATHER_RIGHT, "best": 0.9}  # ... below which the diffusions are asked
 LOSS = -0.3  # expected gain, dB, from which the picture had better stay as it is
 

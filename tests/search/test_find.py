@@ -15,8 +15,9 @@ from blinddps.operators import Blur
 from blinddps.priors import DiffusionPrior
 from blinddps.search import Learned, consider, find_kernel, learned
 from blinddps.search.evidence import AGREEMENT, NAMES, agreement, echo
-from blinddps.search.find import Candidate, Found, Seen, fitting, judged, most_credible, seen_by
+from blinddps.search.find import Candidate, Found, Seen, fitting, joined, judged, most_credible, seen_by
 from blinddps.search.frames import centred_frame, trimmed
+from blinddps.search.refine import KernelStep
 from blinddps.search.sources import SOURCES
 from blinddps.search.verdict import Trust, VerdictNetwork
 
@@ -47,22 +48,27 @@ def test_a_wrong_kernel_is_called_wrong(seen: Seen, found: Found, true_kernel: T
 
 def test_a_kernel_from_elsewhere_is_considered(seen: Seen, found: Found, true_kernel: Tensor) -> None:
     more = consider(found, seen, true_kernel, learned())
-    assert [c.step for c in more.candidates[len(found.candidates) :]] == [0, 1, 2]
-    assert max(v.gain for v in more.verdicts[-3:]) > max(v.gain for v in found.verdicts) - 1  # the truth is credible
+    assert [c.step for c in more.candidates[len(found.candidates) :]] == [0, 1]  # the shipped step sees no others
+    assert max(v.gain for v in more.verdicts[-2:]) > max(v.gain for v in found.verdicts) - 1  # the truth is credible
 
 
-def test_the_search_ends_once_it_is_sure_and_three_were_asked(blurred: Tensor, photos: DiffusionPrior) -> None:
+def test_the_search_ends_once_it_is_sure_and_three_were_asked(
+    blurred: Tensor, photos: DiffusionPrior, true_kernel: Tensor
+) -> None:
     class Sure(VerdictNetwork):
         def forward(self, numbers: Tensor) -> Tensor:
             return torch.tensor([[9.0, 3.0, 1.0]]).expand(len(numbers), -1)
 
     seen = seen_by(blurred[..., 48:144, 48:144], photos, 0.02)
     heard: list[tuple[int, int, Candidate]] = []
-    sure = Learned(learned().step, Sure(), Trust())
+    sure = Learned(KernelStep(4).eval(), Sure(), Trust())
     few = find_kernel(seen, sure, largest=25, watch=lambda *told: heard.append(told))
     three = [(source, step) for source in range(3) for step in (0, 1)]
     assert [(c.source, c.step) for c in few.candidates[:-1]] == three
     assert few.candidates[-1].step == 2  # made of the three
+    more = consider(few, seen, true_kernel, sure)
+    assert [c.step for c in more.candidates[len(few.candidates) :]] == [0, 1, 2]
+    assert joined(few, seen, sure.step).source == few.candidates[0].source
     assert few.confidence == pytest.approx(0.99)
     assert [count for count, _, _ in heard] == [1, 2, 3, 4, 5, 6, 7]
     assert {most for _, most, _ in heard} == {2 * len(fitting(96, 25)) + 2}

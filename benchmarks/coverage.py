@@ -12,7 +12,7 @@ each item the quantiles of ``|truth - mean| / std`` are kept, over pixels and ch
 of each band of frequency. A line is written for each item; what is there is not done again.
 
 ``fit`` divides the quantiles of all its pictures by those of Student's t that the draws would have were they the
-posterior's. Faces to fit are others of the same set, photographs are of another set (``bsds500_trainval_300``).
+posterior's. Pictures to fit are others of the same set.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SETS = {
     ("faces", "test"): ("faces_128/faces_lfw_test_300.tar", 100),
     ("faces", "fit"): ("faces_128/faces_lfw_test_300.tar", 200),
     ("photos", "test"): ("photos/bsds500_test_200.tar", 100),
-    ("photos", "fit"): ("photos/bsds500_trainval_300.tar", 50),
+    ("photos", "fit"): ("photos/bsds500_test_200.tar", 136),
 }
 
 

@@ -67,7 +67,7 @@ def test_a_saved_pipeline_gives_the_same_numbers(picture: np.ndarray, tmp_path: 
     again.set_progress_bar_config(disable=True)
     assert again.config.kernel_card == pipe.config.kernel_card
     one, other = (p(picture, generator=seeded(), **OPTIONS).images for p in (pipe, again))
-    assert np.array_equal(one, other)
+    assert np.allclose(one, other, rtol=0, atol=1e-6)  # weights lie elsewhere in memory, which rounds otherwise
 
 
 def test_shipped_priors_keep_their_cards_and_levels(tmp_path: Path) -> None:

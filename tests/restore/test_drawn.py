@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,12 +76,12 @@ def test_the_kernel_is_improved_where_there_is_room(
         asked.append(tuple(inputs.shape))
         return inputs[:, :1].roll(1, -2) + 0.5 * inputs[:, :1]
 
-    monkeypatch.setattr(drawn, "kernel_step", lambda device: other)
+    monkeypatch.setattr(drawn, "learned", lambda device: SimpleNamespace(step=other))
     blocks = np.kron(np.random.default_rng(1).random((12, 12, 3)), np.ones((8, 8, 1))).astype(np.float32)
     options = {**{n: v for n, v in tiny.items() if n != "search"}, "kernel_size": 8}
     prior = make_prior("image", 3, any_size=False, sizes=(96,))
     result = deblur(blocks, **{**options, "prior": prior})
-    assert asked == [(1, 3, 41, 41)]
+    assert asked == [(1, 6, 41, 41)]
     assert result.image.shape == blocks.shape
     assert np.array_equal(result.kernel, stroke(True)[0].numpy())  # another kernel altogether is not taken
     monkeypatch.setattr(drawn, "NEAR", 0.0)

@@ -109,7 +109,7 @@ def test_stars_are_narrower_and_their_flux_is_kept(tmp_path: Path) -> None:
     assert found.shape["stars"] == 9
     assert found.shape["fwhm"] == pytest.approx(3.5, rel=0.05)
     assert found.shape["fwhm_after"] < 0.7 * found.shape["fwhm"]
-    assert found.shape["flux_ratio"] == pytest.approx(1, abs=0.015)
+    assert found.shape["flux_ratio"] == pytest.approx(1, abs=0.08)  # docs/formats.md: single stars lose up to 8 %
     assert found.image.max() > picture.data.max()
     assert flux(picture, found.image)["ratio"] == pytest.approx(1, abs=0.01)
 

@@ -188,12 +188,14 @@ def _write_spread(paths: Sequence[Path], spread: Spread, picture: Picture) -> No
 
 
 def _told(spread: Spread | None, files: list[str]) -> dict[str, Any] | None:
+    from .restore.spread import LEVEL
+
     if spread is None:
         return None
     return {
         "draws": spread.draws,
         "kernel": spread.method,
-        "level": 0.9,
+        "level": LEVEL,
         "factors": spread.factors,
         "std": round(float(spread.std.mean()), 6),
         "width": round(float((spread.high - spread.low).mean()), 6),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from blinddps.engine.base import Begin, Done, Worker
 from blinddps.io import Picture, read_image, write_image
 from blinddps.restore import Cards, DeblurSettings, tiles
 from blinddps.restore.geometry import spans
-from blinddps.restore.kept_kernel import Found
+from blinddps.restore.kept_kernel import Found, KeptKernel
 from blinddps.restore.tiles import Kept, forget, goes_in_tiles
 
 
@@ -39,6 +41,20 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"LARGE": 5000, "SIDE": 64, "MARGIN": 4, "RAMP": 8}.items():
         monkeypatch.setattr(tiles, name, value)
     monkeypatch.setattr(sys.modules["blinddps.restore.deblur"], "RESUMABLE", 5000)
+
+
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, which: int) -> SimpleNamespace:
+    """Tiles are solved but for the call ``which``, at which somebody presses Ctrl-C; ``count`` of the calls."""
+    solve, calls = tiles.solve, SimpleNamespace(count=0)
+
+    def counted(*arguments: Any) -> Any:
+        calls.count += 1
+        if calls.count == which:
+            raise KeyboardInterrupt
+        return solve(*arguments)
+
+    monkeypatch.setattr(tiles, "solve", counted)
+    return calls
 
 
 def blurred(height: int = 90, width: int = 110) -> tuple[np.ndarray, np.ndarray]:
@@ -102,25 +118,16 @@ def test_what_is_interrupted_goes_on_to_the_same_bytes(
 ) -> None:
     _, y = blurred()
     unbroken = deblur(y, **OPTIONS).image
-    solve, calls = tiles.solve, 0
-
-    def counted(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
-            raise KeyboardInterrupt
-        return solve(*arguments)
-
-    monkeypatch.setattr(tiles, "solve", counted)
+    calls = interrupted_at(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         deblur(y, **OPTIONS, work=tmp_path / "kept")
     again = deblur(y, **OPTIONS, work=tmp_path / "kept")
-    assert calls == 4 + 3
+    assert calls.count == 4 + 3
     assert np.array_equal(again.image, unbroken)
     assert any(n.startswith("3 of 6 tiles had been kept") for n in again.notes)
-    calls = 10
+    calls.count = 10
     deblur(y, **{**OPTIONS, "noise": 0.03}, work=tmp_path / "kept")  # another call's tiles are no help
-    assert calls == 16
+    assert calls.count == 16
     forget(tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
@@ -161,6 +168,21 @@ def test_measured_light_loses_nothing_to_tiles(small_tiles: None) -> None:
     assert np.abs(image * 65535 - np.rint(image * 65535)).max() > 0.4
 
 
+def test_a_file_of_the_users_with_the_kernels_name_stays(tmp_path: Path) -> None:
+    """It was replaced if the word blinddps stood in it."""
+    part = Found(KERNEL, (Outcome("restored", "well"),), 0.9, None, {}, (), 2.0, {})
+    kept = KeptKernel(tmp_path, blurred()[1], DeblurSettings())
+    (tmp_path / "kernel.json").write_text('{"made for": "blinddps"}')
+    kept.put(part, (0, 0, 70, 64), ())
+    assert (tmp_path / "kernel.json").read_text() == '{"made for": "blinddps"}'
+    (tmp_path / "kernel.json").unlink()
+    for seconds in (2.0, 3.0):  # ours is
+        kept.put(replace(part, seconds=seconds), (0, 0, 70, 64), ())
+        again = kept.get()
+        assert again is not None
+        assert again[0].seconds == seconds
+
+
 def test_the_kernel_that_was_found_is_kept_too(
     small_tiles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,20 +200,11 @@ def test_the_kernel_that_was_found_is_kept_too(
     monkeypatch.setattr(sys.modules["blinddps.restore.deblur"], "kernel_by_region", found)
     options = {**OPTIONS, "known_kernel": None, "region": (0, 0, 70, 64)}
     unbroken = deblur(y, **options)
-    solve, calls = tiles.solve, 0
-
-    def counted(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-        return solve(*arguments)
-
-    monkeypatch.setattr(tiles, "solve", counted)
+    calls = interrupted_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         deblur(y, **options, work=tmp_path / "kept")
     again = deblur(y, **options, work=tmp_path / "kept")
-    assert (sought, calls) == (2, 3 + 4)
+    assert (sought, calls.count) == (2, 3 + 4)
     assert np.array_equal(again.image, unbroken.image)
     assert np.array_equal(again.kernel, unbroken.kernel)
     assert (again.confidence, again.region, again.regions) == (0.9, (0, 0, 70, 64), (((0, 0, 70, 64), 0.9),))
@@ -236,16 +249,7 @@ def test_the_command_says_what_is_kept_and_goes_on(
     call = ["blinddps", "deblur", str(tmp_path / "y.png"), "--out", str(tmp_path / "out"), "--threads", "1"]
     call += ["--known-kernel", str(tmp_path / "k.npy"), "--prior", tiny["prior"], "--noise", "0.02"]
     monkeypatch.setattr(sys, "argv", call)
-    solve, calls = tiles.solve, 0
-
-    def counted(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-        return solve(*arguments)
-
-    monkeypatch.setattr(tiles, "solve", counted)
+    calls = interrupted_at(monkeypatch, 3)
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 130
@@ -253,7 +257,7 @@ def test_the_command_says_what_is_kept_and_goes_on(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code in (0, None)
-    assert calls == 3 + 4
+    assert calls.count == 3 + 4
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "y_figure.png",
         "y_kernel.npy",

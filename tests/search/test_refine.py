@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blinddps.search.networks import learned
-from blinddps.search.refine import KernelStep, moved_onto, step_inputs, summary
+from blinddps.search.refine import KernelStep, moved_onto, step_inputs
 
 
 @pytest.mark.parametrize("side", [9, 41, 58])
@@ -36,12 +36,15 @@ def test_other_kernels_are_moved_onto_this_one() -> None:
 
 
 def test_what_the_step_sees_of_other_kernels() -> None:
-    kernels, fits = torch.rand(2, 1, 3, 5, 5)
-    seen = summary(kernels, fits, torch.tensor([[1.0, 0.0, 1.0]]))
-    assert torch.allclose(seen[0, 0], (kernels[0, 0] + kernels[0, 2]) / 2)
-    assert torch.equal(seen[0, 1], torch.maximum(kernels[0, 0], kernels[0, 2]))
-    assert torch.allclose(seen[0, 2], (fits[0, 0] + fits[0, 2]) / 2)
-    assert not summary(kernels, fits, torch.zeros(1, 3)).any()
+    kernel = torch.zeros(1, 1, 9, 9)
+    kernel[..., 4, 2:7] = torch.tensor([0.1, 0.3, 0.2, 0.1, 0.3])  # nothing moves onto it better than itself
+    fits = torch.rand(2, 1, 1, 9, 9)
+    others = [(kernel, fits[0]), (2 * kernel, fits[1])]
+    seen = step_inputs(kernel, fits[0], 0.02, others)[0, 3:] * kernel.max()
+    assert torch.allclose(seen[0], 1.5 * kernel[0, 0])
+    assert torch.allclose(seen[1], 2 * kernel[0, 0])
+    assert torch.allclose(seen[2], fits.mean(0)[0, 0])
+    assert not step_inputs(kernel, fits[0], 0.02)[0, 3:].any()
 
 
 def test_an_untrained_step_changes_nothing() -> None:

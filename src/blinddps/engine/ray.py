@@ -19,7 +19,7 @@ ATTEMPTS = 3  # of a task whose worker or node dies; then it has ended lost
 
 @dataclass
 class Ray:
-    """Actors with one core each, or what ``resources`` say; a task whose actor or node dies is begun again elsewhere.
+    """Actors with a core for each of their threads; a task whose actor or node dies is begun again elsewhere.
 
     A task that dies three times has ended ``lost``: it may be what ends its workers. Actors of a node that comes later
     are begun as it comes. Tasks and results are small here (names of files, records), so all go through this process;

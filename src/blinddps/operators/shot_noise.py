@@ -43,7 +43,6 @@ def estimate_noise_line(y: Tensor) -> NoiseLine:
     is the picture's own texture, and left out (the line is that of Foi, Trimeche, Katkovnik and Egiazarian, IEEE TIP
     2008).
 
-    Blurred photographs of 256 pixels, ``a = 0.004^2``, ``b`` of 0.0005 and 0.002: ``b`` within 18 % in all of 12.
     Blocks that touch a picture's least or largest value, as where it is clipped, are left out. What JPEG or a display's
     curve made of noise is no line, and no noise of this kind.
     """

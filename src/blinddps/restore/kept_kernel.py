@@ -14,7 +14,7 @@ from ..core.reading import read_text
 from ..version import __version__
 from .regions import Region
 from .settings import DeblurSettings
-from .tiles import KERNEL, key_of
+from .tiles import KERNEL, key_in, key_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ class KeptKernel:
         told |= {"region": region, "regions": regions, "environment": {"blinddps": __version__}}
         try:
             self._path.parent.mkdir(exist_ok=True)
-            if not self._path.exists() or '"blinddps"' in read_text(self._path):
+            if not self._path.exists() or key_in(self._path) is not None:
                 write_json(self._path, {"key": self._key, **told})
         except OSError as error:
             raise InputError(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["KernelStep", "moved_onto", "step_inputs", "summary"]
+__all__ = ["KernelStep", "moved_onto", "step_inputs"]
 
 ALONE, CHANNELS = 3, 6  # of the inputs: of the kernel alone, and with the summary of others
 MULTIPLE = 4  # of the sides inside
@@ -78,8 +78,8 @@ class KernelStep(nn.Module):
 
 
 def step_inputs(kernel: Tensor, fit: Tensor, noise: float, others: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
-    """Kernel and fit, each over its maximum, the logarithm of the noise, and the :func:`summary` of the ``others``:
-    ``(1, 6, n, n)``.
+    """Kernel and fit, each over its maximum, the logarithm of the noise; of the ``others`` the mean, the largest
+    pixel by pixel, and the mean of their fits, zero of none, over the kernel's maximum: ``(1, 6, n, n)``.
 
     Args:
         kernel: ``(1, 1, n, n)``.
@@ -90,23 +90,10 @@ def step_inputs(kernel: Tensor, fit: Tensor, noise: float, others: Sequence[tupl
     seen = kernel.new_zeros(1, 3, *kernel.shape[-2:])
     if others:
         found, fits = moved_onto(kernel[0, 0], *(torch.cat([o[i][0] for o in others]) for i in (0, 1)))
-        seen = summary(found[None], fits[None], kernel.new_ones(1, len(found)))
+        seen = torch.stack([found.mean(0), found.amax(0), fits.mean(0)])[None]
     scale = kernel.amax((-2, -1), keepdim=True).clamp_min(1e-6)
     own = [kernel / scale, fit / fit.amax((-2, -1), keepdim=True).clamp_min(1e-6)]
     return torch.cat([*own, torch.full_like(kernel, math.log10(noise) + 2), seen / scale], 1)
-
-
-def summary(kernels: Tensor, fits: Tensor, weight: Tensor) -> Tensor:
-    """Mean and largest of some kernels, and the mean of their fits, pixel by pixel: ``(B, 3, n, n)``, zero of none.
-
-    Args:
-        kernels, fits: ``(B, m, n, n)``, moved onto each other.
-        weight: ``(B, m)``, 1 of those that are seen, 0 of the others.
-    """
-    share = (weight / weight.sum(1, keepdim=True).clamp_min(1))[..., None, None]
-    seen = weight[..., None, None]
-    parts = (share * kernels).sum(1), (seen * kernels).amax(1), (share * fits).sum(1)
-    return torch.stack(parts, 1)
 
 
 def moved_onto(kernel: Tensor, kernels: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:

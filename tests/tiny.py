@@ -18,6 +18,8 @@ __all__ = ["TINY_TRAINED", "tiny_folder", "tiny_network", "tiny_prior", "tiny_tr
 TINY_TRAINED: dict[str, dict[str, Any]] = {
     "nafnet": {"width": 4, "encoders": (1, 2), "middle": 1, "decoders": (1, 1)},
     "mprnet": {"width": 4, "wider": 2, "last": 2, "blocks": 1},
+    "deblurganv2": {"width": 4, "backbone": "mobilenet", "filters": 4},
+    "tsr-wgan": {"width": 4, "levels": 2},
 }
 
 

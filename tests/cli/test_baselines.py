@@ -46,9 +46,11 @@ def test_a_trained_network(
     call = ["deblur", blurred / "y.png", "--out", tmp_path / "out", "--solver", "nafnet"]
     into = ["deblur", blurred / "y.png", "--out", tmp_path, "--solver", "nafnet", "--weights"]
     (tmp_path / "y_result.json").write_bytes(weights.read_bytes())
-    done, without, other, own = several(
+    through = ["turbulence", blurred / "y.png", "--out", tmp_path / "air", "--solver", "tsr-wgan", "--weights"]
+    done, air, without, other, own = several(
         [
             [*call, "--weights", weights],
+            [*through, tiny_weights(tmp_path, "tsr-wgan")],
             call,
             [*call[:-1], "mprnet", "--weights", weights],
             [*into, tmp_path / "y_result.json", "--overwrite"],
@@ -56,6 +58,8 @@ def test_a_trained_network(
     )
     assert done.code == 0, done.err
     assert "finished" in done.out
+    assert air.code == 0, air.err
+    assert json.loads((tmp_path / "air" / "y_result.json").read_text())["priors"]["weights"]["name"] == "tsr-wgan.pth"
     record = json.loads((tmp_path / "out" / "y_result.json").read_text())
     assert record["samples"][0]["outcome"] == "finished"
     assert "no kernel" in record["samples"][0]["message"]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from tests.tiny import TINY_TRAINED, tiny_trained
 
-from blinddps import deblur
+from blinddps import deblur, restore_turbulence
 from blinddps.core import InputError, Step
 from blinddps.restore import DeblurSettings, deblur_planes
 from blinddps.restore.trained import load_trained
@@ -22,7 +22,7 @@ Picture = Callable[..., np.ndarray]
 
 @pytest.mark.parametrize("solver", TINY_TRAINED)
 def test_it_is_the_network_of_the_picture(picture: Picture, trained: dict[str, Path], solver: str) -> None:
-    y = picture(32, 48)
+    y = picture(64, 96)
     result = deblur(y, solver=solver, weights=trained[solver], device="cpu")
     with torch.no_grad():
         expected = tiny_trained(solver).restore(torch.from_numpy(y).permute(2, 0, 1)[None])  # type: ignore[operator]
@@ -59,6 +59,29 @@ def test_sixteen_bits_are_kept(picture: Picture, trained: dict[str, Path], tmp_p
     assert np.abs(a - b).max() < 1e-6
 
 
+def test_through_turbulence_it_restores_the_sharpest_frame(picture: Picture, trained: dict[str, Path]) -> None:
+    sharp = picture(40, 48)
+    blurred = (sharp + np.roll(sharp, 1, 0) + np.roll(sharp, 1, 1)) / 3
+    options = {"solver": "tsr-wgan", "weights": trained["tsr-wgan"]}
+    expected = deblur(sharp, **options)
+    one, several = (
+        restore_turbulence(sharp, **options, order="blur-tilt"),
+        restore_turbulence([blurred, sharp], **options),
+    )
+    for found, frames in ((one, 1), (several, 2)):
+        assert np.abs(found.image - expected.image).max() < 1e-6
+        assert (found.outcome[0].status, found.kept) == ("finished", "restored")
+        assert found.tilt.shape == (frames, 2, 40, 48)
+        assert not found.tilt.any()
+        assert found.priors == expected.priors
+        assert any("no tilt is estimated" in note for note in found.notes)
+    assert one.outcome[0].message == expected.outcome[0].message
+    assert several.outcome[0].message.startswith("of 2 frames the sharpest: ")
+    assert any("does not use order" in note for note in one.notes)
+    with pytest.raises(InputError, match="needs its weights"):
+        restore_turbulence(sharp, solver="tsr-wgan")
+
+
 def test_large_pictures_go_in_tiles_that_are_blended(picture: Picture, tmp_path: Path) -> None:
     """A network that sees few pixels around each gives the same in tiles, without a seam."""
     network = tiny_trained("nafnet", encoders=(1,), decoders=(1,), middle=0)
@@ -90,7 +113,7 @@ def test_planes_of_a_stack_are_restored_each(picture: Picture, trained: dict[str
 def test_refused(picture: Picture, trained: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="solver 'nafnet' needs its weights"):
         deblur(picture(), solver="nafnet")
-    with pytest.raises(InputError, match=r"solver 'fast' takes no weights; .*nafnet, mprnet"):
+    with pytest.raises(InputError, match=r"solver 'fast' takes no weights; .*nafnet, mprnet, deblurganv2"):
         DeblurSettings(weights="w.pth")
     with pytest.raises(InputError, match=r"no file 'none\.pth'"):
         deblur(picture(), solver="nafnet", weights="none.pth")

@@ -117,18 +117,10 @@ def deblur(
             rich_help_panel=SOLVER,
             help="fast (no backward passes), paper (Algorithm 1, to which step sizes, sparsity belong), or one to "
             "compare with: uniform, dps, ilvr, pan-l0, pan-dcp, selfdeblur, richardson-lucy, wiener, and the "
-            "trained networks nafnet, mprnet (--weights).",
+            "trained networks nafnet, mprnet, deblurganv2, tsr-wgan (--weights).",
         ),
     ] = "fast",
-    weights: Annotated[
-        Path | None,
-        Option(
-            metavar="FILE",
-            parser=given_path,
-            rich_help_panel=SOLVER,
-            help="Of the trained network nafnet or mprnet: a published file, or one of 'train restorer'.",
-        ),
-    ] = None,
+    weights: options.Weights = None,
     known_kernel: Annotated[
         Path | None,
         Option(

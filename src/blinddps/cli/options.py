@@ -35,6 +35,7 @@ __all__ = [
     "StepSchedule",
     "StepSize",
     "Tile",
+    "Weights",
     "deblur_settings",
 ]
 
@@ -55,6 +56,16 @@ Tile = Annotated[
     Option(metavar="auto|N", rich_help_panel=OUTPUT, help="Larger pictures pass the network in tiles of N pixels."),
 ]
 Seed = Annotated[int, Option(help="The result depends on it alone, not on the other inputs.")]
+Weights = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE",
+        parser=given_path,
+        rich_help_panel=SOLVER,
+        help="Of the trained network nafnet, mprnet, deblurganv2 or tsr-wgan: a published file, or one of 'train "
+        "restorer'.",
+    ),
+]
 LinearLight = Annotated[bool, Option("--linear-light", help="Undo the sRGB curve first, as a lens blurs light.")]
 Noise = Annotated[str, Option(metavar="auto|VALUE", help="Standard deviation of the noise, where white is 1.")]
 KernelSize = Annotated[

@@ -40,8 +40,8 @@ def train(
     recipe: Annotated[
         str | None,
         Option(
-            help="Settings to start from: kernel, tilt, faces-128, photos; nafnet, mprnet. Default: that of the "
-            "unknown, photos, or nafnet."
+            help="Settings to start from: kernel, tilt, faces-128, photos; nafnet, mprnet, deblurganv2, tsr-wgan. "
+            "Default: that of the unknown, photos, or nafnet."
         ),
     ] = None,
     config: Annotated[
@@ -73,7 +73,8 @@ def train(
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, and what it would cost.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Train a diffusion prior, or a network that restores (restorer: nafnet, mprnet).
+    """Train a diffusion prior, or a network that restores (restorer: nafnet, mprnet,
+    deblurganv2, tsr-wgan).
 
     Settings come from the recipe (or --config, or with --resume the run's own config.json), then the options, then
     --set. Several processes: torchrun -m blinddps train ...

@@ -85,9 +85,11 @@ def turbulence(
         Option(
             rich_help_panel=SOLVER,
             help="fast, or paper (Algorithm 2, to which step sizes and sparsity belong). Or a classical way to one "
-            "picture, to compare with: mean, sharpest (frame), lucky (regions), registered, dewarp (optical flow).",
+            "picture, to compare with: mean, sharpest (frame), lucky (regions), registered, dewarp (optical flow). Or "
+            "a trained network, which sees one frame: tsr-wgan, nafnet, mprnet, deblurganv2 (--weights).",
         ),
     ] = "fast",
+    weights: options.Weights = None,
     then: Annotated[
         str,
         Option(
@@ -183,6 +185,7 @@ def turbulence(
     from ..priors import find_prior, load_prior
     from ..restore import TurbulenceSettings
     from ..restore.settings import from_text
+    from ..restore.trained import load_trained
 
     settings = usage(from_text, TurbulenceSettings, locals())
     chosen = usage(frames_asked, frames)
@@ -194,6 +197,8 @@ def turbulence(
     ensure_output_dir(out)
     for name in settings.networks():
         load_prior(name)  # a damaged one is one error, not one for each input
+    if settings.weights is not None:
+        load_trained(settings.solver, settings.weights)
     if tilt_prior != "stationary" and settings.solver in ("fast", "paper"):
         load_prior(find_prior(tilt_prior, ("stationary",)))
     failures = 0
@@ -203,7 +208,7 @@ def turbulence(
         restored(out, path, name, kinds, settings.samples, once, suffix)
         for path, name in zip(inputs, output_names(inputs), strict=True)
     ]
-    refuse_conflicts(outputs, inputs, overwrite)
+    refuse_conflicts(outputs, [*inputs, *([weights] if weights else [])], overwrite)
     for path, results in zip(inputs, outputs, strict=True):
         try:
             if video and not restore_video(path, results, settings, window, overwrite, quiet):

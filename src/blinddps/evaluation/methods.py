@@ -104,7 +104,7 @@ def restore(
         outcome.message,
         image=result.image if fine else None,
         kernel=result.kernel if same_pixels and estimates_kernel(method, options) else None,
-        tilt=result.tilt if same_pixels and method.call == "turbulence" else None,
+        tilt=result.tilt if same_pixels and method.call == "turbulence" and not result.settings.weights else None,
         seconds=result.seconds,
         nfe=dict(result.nfe),
         residual=residual if math.isfinite(residual) else None,

@@ -55,6 +55,8 @@ def read_checkpoint(file: str | os.PathLike[str], *, within: Sequence[str] = ())
         raise PriorError(f"checkpoint '{path}' cannot be read ({reason}); get it again") from None
     if isinstance(state, dict):
         state = next((state[name] for name in within if isinstance(state.get(name), dict)), state)
+    if isinstance(state, dict):  # batch norms count their batches, which is no weight
+        state = {name: value for name, value in state.items() if not str(name).endswith(".num_batches_tracked")}
     if not isinstance(state, dict) or not state:
         raise PriorError(f"checkpoint '{path}' holds no named tensors; {remedy}")
     other = next((name for name, value in state.items() if not _plain(name, value)), None)

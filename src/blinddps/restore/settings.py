@@ -20,7 +20,7 @@ from ..search.families import FAMILIES
 from .known_kernel import Kernel, frozen_kernel
 from .regions import checked_region
 from .shot import checked_shot_noise
-from .solvers import KERNEL_PRIOR, SOLVERS, solver_info
+from .solvers import KERNEL_PRIOR, SOLVERS, TRAINED, solver_info
 
 __all__ = ["DeblurSettings", "choice", "find_device", "from_text", "number", "unused_settings", "with_options"]
 
@@ -140,8 +140,8 @@ class DeblurSettings:
         tile: pixels a side above which the image network sees tiles, or ``auto``.
         as_published: ``paper`` with what the authors' code has: steps of ``sqrt(alpha_bar)``, no penalty, one noise
             level for image and kernel from pure noise, nothing but zeros beyond the edge.
-        weights: file of the trained network of ``nafnet`` or ``mprnet``: the published one, or one that
-            ``blinddps train restorer`` wrote (``docs/baselines.md``). Other solvers take none.
+        weights: file of the trained network of ``nafnet``, ``mprnet``, ``deblurganv2`` or ``tsr-wgan``: a published
+            one, or one that ``blinddps train restorer`` wrote (``docs/baselines.md``). Other solvers take none.
     """
 
     prior: AnyPrior = "photos"
@@ -231,7 +231,7 @@ class DeblurSettings:
         if trained and self.weights is None:
             raise InputError(f"solver '{self.solver}' needs its weights; give weights (--weights FILE)")
         if self.weights is not None and not trained:
-            names = ", ".join(name for name, info in SOLVERS.items() if info.trained)
+            names = ", ".join(TRAINED)
             raise InputError(
                 f"solver '{self.solver}' takes no weights; leave weights (--weights) out, or choose of {names}"
             )

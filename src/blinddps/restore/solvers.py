@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FUSIONS", "KERNEL_PRIOR", "SOLVERS", "SolverInfo", "solver_info"]
+__all__ = ["FUSIONS", "KERNEL_PRIOR", "SOLVERS", "TRAINED", "SolverInfo", "solver_info"]
 
 _SHARED = frozenset(
     {"solver", "kernel_size", "known_kernel", "noise", "linear_light", "device", "region", "family", "psf_from_stars"}
@@ -84,7 +84,11 @@ SOLVERS: dict[str, SolverInfo] = {
     "wiener": SolverInfo("scikit-image's, kernel by blind Richardson-Lucy", "baselines", _SHARED | {"num_steps"}, 10),
     "nafnet": SolverInfo("NAFNet, trained", "supervised", _TRAINED, kernel="none"),
     "mprnet": SolverInfo("MPRNet, trained", "supervised", _TRAINED, kernel="none"),
+    "deblurganv2": SolverInfo("DeblurGAN-v2, trained", "supervised", _TRAINED, kernel="none"),
+    "tsr-wgan": SolverInfo("TSR-WGAN of one frame, trained", "supervised", _TRAINED, kernel="none"),
 }
+TRAINED = tuple(name for name, info in SOLVERS.items() if info.trained)
+"""Those of a network that was trained to restore."""
 
 _FUSED = frozenset({"solver", "then"})
 FUSIONS: dict[str, SolverInfo] = {

@@ -111,8 +111,8 @@ def configure(settings: Mapping[str, Any]) -> TrainConfig | RestorerConfig:
         first = error.errors()[0]
         *parents, field = [str(part) for part in first["loc"]] or [""]
         if first["type"] == "extra_forbidden":
-            inner = kind.model_fields["network"].annotation
-            known = inner.model_fields if parents == ["network"] and inner is not None else kind.model_fields
+            inner = kind.model_fields[parents[0]].annotation if parents else kind
+            known = getattr(inner, "model_fields", kind.model_fields)
             raise InputError(unknown_name("training setting", field, known)) from None
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":

@@ -99,17 +99,22 @@ class Optimisation:
         rows = torch.stack([per_sample.detach(), sigma])
         self.optimizer.zero_grad(set_to_none=True)
         per_sample.mean().backward()
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), 1.0))
-        if not norm < float("inf"):
-            raise InputError(
-                f"the gradient became {norm} at step {self.step + 1} (loss {float(rows[0].mean()):.4g}); lower "
-                f"learning_rate ({self.config.learning_rate}) and begin a new run, from the last saved prior if you "
-                "like: what was saved is whole"
-            )
+        norm = self._clipped(self.network, rows[0])
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.network, min(self.config.ema, (1 + self.step) / (10 + self.step)))
         return rows, rate, norm
+
+    def _clipped(self, network: nn.Module, loss: Tensor) -> float:
+        """The norm of the gradient, which is clipped to 1."""
+        norm = float(nn.utils.clip_grad_norm_(network.parameters(), 1.0))
+        if not norm < float("inf"):
+            raise InputError(
+                f"the gradient became {norm} at step {self.step + 1} (loss {float(loss.mean()):.4g}); lower "
+                f"learning_rate ({self.config.learning_rate}) and begin a new run, from the last saved prior if you "
+                "like: what was saved is whole"
+            )
+        return norm
 
     def state(self) -> dict[str, Any]:
         return {

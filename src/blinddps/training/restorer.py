@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from blinddps.baselines.supervised import WRAPPERS, network_of, restorer
 from blinddps.core import InputError, generator_for
-from blinddps.operators import Blur
+from blinddps.operators import Blur, Tilt
 from blinddps.priors import read_checkpoint
-from blinddps.simulate import kernel_set
+from blinddps.simulate import kernel_set, tilt_set
 
 from .optimisation import Optimisation
 from .restorer_config import RestorerConfig
@@ -34,13 +34,18 @@ def pairs(config: RestorerConfig, x0: Tensor, items: Sequence[int]) -> tuple[Ten
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in streams]).to(x0)
     grey = (x0 == x0[:, :1]).flatten(1).all(1)[:, None, None, None]
     noise = torch.where(grey, noise[:, :1].expand_as(noise), noise)  # a grey picture's noise is grey
-    blurred = Blur(boundary=config.boundary)(image=x0, kernel=torch.cat(kernels).to(x0))
+    seen = x0
+    if config.degradation == "turbulence":
+        size = x0.shape[-2], x0.shape[-1]
+        tilts = [tilt_set(1, size, seed=config.seed, start=i, mixture=config.tilts) for i in items]
+        seen = Tilt(boundary=config.boundary)(image=x0, tilt=torch.cat(tilts).to(x0))
+    blurred = Blur(boundary=config.boundary)(image=seen, kernel=torch.cat(kernels).to(x0))
     return (blurred + 2 * sigma.to(x0)[:, None, None, None] * noise).clamp(-1, 1), sigma
 
 
 def psnr_loss(found: Tensor, truth: Tensor) -> Tensor:
     """``10 log10(mean squared error + 1e-8)``, the negative PSNR, of each sample ``(B,)``."""
-    return 10 * ((found - truth).square().flatten(1).mean(1) + 1e-8).log10()
+    return 10 * (squared(found, truth) + 1e-8).log10()
 
 
 def charbonnier(found: Tensor, truth: Tensor) -> Tensor:
@@ -51,6 +56,14 @@ def charbonnier(found: Tensor, truth: Tensor) -> Tensor:
     edges = F.conv2d(F.pad(difference, (1, 1, 1, 1), mode="replicate"), weight, groups=difference.shape[1])
     both = [(value.square() + SQUARED).sqrt().flatten(1).mean(1) for value in (difference, edges)]
     return both[0] + EDGE * both[1]
+
+
+def squared(found: Tensor, truth: Tensor) -> Tensor:
+    """The mean squared error of each sample ``(B,)``."""
+    return (found - truth).square().flatten(1).mean(1)
+
+
+LOSSES = {"psnr": psnr_loss, "charbonnier": charbonnier, "l2": squared}
 
 
 class RestorerOptimisation(Optimisation):
@@ -86,11 +99,13 @@ class RestorerOptimisation(Optimisation):
         reduced = self.config.dtype == "bfloat16"
         with torch.autocast(x0.device.type, torch.bfloat16, enabled=reduced):
             found = self.model((y + 1) / 2)
-        stages = found if isinstance(found, list) else [found]
-        loss = {"psnr": psnr_loss, "charbonnier": charbonnier}[self.config.loss]
-        truth = (x0 + 1) / 2
-        total = torch.stack([loss(stage.float(), truth) for stage in stages]).sum(0)
+        stages = [stage.float() for stage in (found if isinstance(found, list) else [found])]
+        total = self._loss(stages, (x0 + 1) / 2, items)
         return total, sigma.to(total.device)
+
+    def _loss(self, stages: list[Tensor], truth: Tensor, items: Sequence[int]) -> Tensor:
+        """Of each sample ``(B,)``; the pictures of the stages and the truth are in [0, 1]."""
+        return torch.stack([LOSSES[self.config.loss](stage, truth) for stage in stages]).sum(0)
 
     def forward_once(self, size: int) -> None:
         self.network(torch.zeros(1, 3, size, size, device=self.device))

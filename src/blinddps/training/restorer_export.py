@@ -70,19 +70,33 @@ def write_restorer(
 
 
 def _write_readme(folder: Path, config: RestorerConfig, run: Mapping[str, Any], log: Path) -> None:
-    mixture = ", ".join(f"{name} {share:g}" for name, share in config.mixture.items())
+    command = "turbulence" if config.degradation == "turbulence" else "deblur"
     about = (
-        f"A {config.network.kind} that restores pictures: `blinddps deblur PICTURE --out DIR --solver "
+        f"A {config.network.kind} that restores pictures: `blinddps {command} PICTURE --out DIR --solver "
         f"{config.network.kind} --weights weights.safetensors`. It estimates no kernel."
     )
+    moved = f", moved by tilts ({_shares(config.tilts)})" if command == "turbulence" else ""
     facts = [
         f"{run['parameters'] / 1e6:.2f} M parameters, {json.dumps(config.network.arguments)}",
-        f"trained on crops of {', '.join(map(str, config.sizes))} px, blurred by kernels of {config.kernel_size} px "
-        f"({mixture}), noise of {config.noise[0]:g} to {config.noise[1]:g}, beyond the edge {config.boundary}",
+        f"trained on crops of {', '.join(map(str, config.sizes))} px{moved}, blurred by kernels of "
+        f"{config.kernel_size} px ({_shares(config.mixture)}), noise of {config.noise[0]:g} to {config.noise[1]:g}, "
+        f"beyond the edge {config.boundary}",
         f"data: {', '.join(Path(d).name for d in config.data)}; licence: {config.licence}{credited(config.sources)}",
-        f"loss {config.loss}; {how_trained(run, config.seed)}",
+        f"loss {config.loss}{_against(config)}; {how_trained(run, config.seed)}",
     ]
     write_sheet(folder, config.name, about, facts, run["environment"], log)
+
+
+def _shares(mixture: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:g}" for name, share in mixture.items())
+
+
+def _against(config: RestorerConfig) -> str:
+    given = config.adversary
+    if given.kind == "none":
+        return ""
+    seen = f"and {given.perceptual:g} of VGG-19's features" if given.features else "without a perceptual part"
+    return f" ({given.content:g} of it), {given.weight:g} of {given.kind} ({given.critics} critics), {seen}"
 
 
 def write_restorations(
@@ -97,7 +111,7 @@ def write_restorations(
     y, _ = pairs(config, truth, items)
     network: Any = averaged(config, average, device)
     with torch.inference_mode():
-        restored = padded(network.restore, (y.to(device) + 1) / 2, network.multiple).clamp(0, 1).cpu()
+        restored = padded(network.restore, (y.to(device) + 1) / 2, network.multiple, network.least).clamp(0, 1).cpu()
     columns = ((y + 1) / 2, restored, (truth + 1) / 2)
     cells = [column[i].permute(1, 2, 0).numpy() for i in items for column in columns]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .adversarial import AdversarialOptimisation
 from .config import TrainConfig
 from .data import Data
 from .export import as_prior, write_prior, write_samples
@@ -37,7 +38,8 @@ class Task:
 def task_of(config: AnyConfig) -> Task:
     """The row of a configuration."""
     if isinstance(config, RestorerConfig):
-        return Task("restorer", RestorerOptimisation, _write_restorer, write_restorations)
+        begin = RestorerOptimisation if config.adversary.kind == "none" else AdversarialOptimisation
+        return Task("restorer", begin, _write_restorer, write_restorations)
     return Task("prior", Optimisation, _write_prior, _show_prior)
 
 

@@ -249,11 +249,12 @@ class TestFiles:
         found = load_trained(solver, path)
         assert (found.name, len(found.sha256)) == (path.name, 64)
         assert found.parameters == sum(p.numel() for p in network.parameters())
-        x = torch.rand(1, 3, 16, 16)
+        x = torch.rand(1, 3, 64, 64)
         with torch.no_grad():
             expected: Any = network.restore(x)  # type: ignore[operator]
             got = found.network.restore(x)  # type: ignore[operator]
-        assert torch.allclose(got, expected, atol=1e-2 if form == "half" else 1e-6)
+        error = (got - expected).abs()
+        assert error.mean() < 5e-3 if form == "half" else error.max() < 1e-6  # norms of tiny maps enlarge roundings
         if solver == "mprnet":  # one slope, as in the publication
             assert sum(p.numel() == 1 for p in found.network.parameters()) == 1
 

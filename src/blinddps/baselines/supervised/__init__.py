@@ -5,8 +5,24 @@ estimates a kernel. See ``docs/baselines.md``.
 """
 
 from .common import padded
+from .critic import critics
+from .deblurganv2 import DeblurGANv2
 from .load import ABOUT, NETWORKS, WRAPPERS, network_of, restorer
 from .mprnet import MPRNet
 from .nafnet import GOPRO, NAFNet
+from .tsr_wgan import TSRWGAN
 
-__all__ = ["ABOUT", "GOPRO", "NETWORKS", "WRAPPERS", "MPRNet", "NAFNet", "network_of", "padded", "restorer"]
+__all__ = [
+    "ABOUT",
+    "GOPRO",
+    "NETWORKS",
+    "TSRWGAN",
+    "WRAPPERS",
+    "DeblurGANv2",
+    "MPRNet",
+    "NAFNet",
+    "critics",
+    "network_of",
+    "padded",
+    "restorer",
+]

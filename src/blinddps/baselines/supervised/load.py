@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ...core import InputError, unknown_name
+from .deblurganv2 import DeblurGANv2
 from .mprnet import SLOPE, MPRNet
 from .nafnet import NAFNet
+from .tsr_wgan import TSRWGAN
 
 __all__ = ["ABOUT", "NETWORKS", "WRAPPERS", "network_of", "restorer"]
 
-NETWORKS: dict[str, Any] = {"nafnet": NAFNet, "mprnet": MPRNet}
-"""By the solver's name. Each has ``restore``, ``multiple`` and ``arguments``."""
+NETWORKS: dict[str, Any] = {"nafnet": NAFNet, "mprnet": MPRNet, "deblurganv2": DeblurGANv2, "tsr-wgan": TSRWGAN}
+"""By the solver's name. Each has ``restore``, ``multiple``, ``least`` and ``arguments``."""
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 """Under what name published files hold the tensors: BasicSR's first two, those of MPRNet, of DeblurGAN-v2."""
@@ -53,6 +55,8 @@ def network_of(name: str, state: Mapping[str, Tensor], where: str = "weights") -
     refused = f"{where} hold no {name}"
     remedy = f"give a file of this network's weights, or the solver whose they are ({', '.join(sorted(NETWORKS))})"
     kind = NETWORKS[name]
+    if name == "deblurganv2":
+        plain = DeblurGANv2.tidy(plain)
     try:
         arguments = kind.arguments(plain)
     except KeyError as error:

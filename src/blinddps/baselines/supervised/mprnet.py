@@ -173,7 +173,7 @@ class MPRNet(nn.Module):
     The published network for deblurring has 96, 48, 32: 20.1 M parameters. All blocks share one PReLU.
     """
 
-    multiple = 8
+    multiple, least = 8, 1
 
     def __init__(
         self,

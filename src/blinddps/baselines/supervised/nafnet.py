@@ -69,6 +69,8 @@ class NAFNet(nn.Module):
     Width 32 has 17.1 M parameters with the blocks of :data:`GOPRO`, width 64 has 67.9 M.
     """
 
+    least = 1
+
     def __init__(
         self,
         width: int = 32,

@@ -43,7 +43,8 @@ def solve_trained(problem: Problem, on_step: Callable[[Step], None] | None = Non
     missing = torch.ones_like(y[:1, :1])
     with torch.inference_mode():
         for index, (rows, columns) in enumerate(tiles):
-            tile = padded(network.restore, seen[..., rows.place, columns.place].contiguous(), network.multiple)
+            part = seen[..., rows.place, columns.place].contiguous()
+            tile = padded(network.restore, part, network.multiple, network.least)
             tile = 2 * tile.clamp(0, 1) - 1
             tile = tile.mean(1, keepdim=True) if channels == 1 else tile
             weight = torch.outer(torch.from_numpy(rows.weight), torch.from_numpy(columns.weight)).to(y)

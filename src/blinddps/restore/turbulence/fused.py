@@ -22,7 +22,7 @@ from ..halves import REPEATED, fused_explains_more, repeated
 from ..plan import UNEXPLAINED, Cards
 from ..seen import see
 from ..settings import DeblurSettings, with_options
-from ..solvers import solver_info
+from ..solvers import TRAINED, solver_info
 from .result import Turbulence
 from .settings import TurbulenceSettings, not_used
 
@@ -40,9 +40,15 @@ def fuse(
     on_step: Callable[[Step], None] | None,
     on_fused: Callable[[float], None] | None,
 ) -> Turbulence:
-    """The frames made one picture by the solver of ``chosen``, and it deblurred where ``then`` says so."""
+    """The frames made one picture by the solver of ``chosen``, and it deblurred where ``then`` says so. A trained
+    network restores the sharpest frame."""
     y, notes = _given(frames, chosen)
     begun = time.monotonic()
+    if chosen.solver in TRAINED:
+        notes.append("no tilt is estimated: what stands for it is zero")
+        one = _result(y, METHODS["sharpest"](y), chosen, "", notes)
+        told = f"of {len(y)} frames the sharpest: " if len(y) > 1 else ""
+        return replace(_with(one, _deblur(one.image, chosen, 1, on_step), told), seconds=time.monotonic() - begun)
     found = METHODS[chosen.solver](y, *([] if on_fused is None else [on_fused]))
     told = f"{solver_info(chosen.solver).about} ({len(y)})"
     result = _result(y, found, chosen, f"{told}; no blur was taken off, so there is nothing to judge", notes)

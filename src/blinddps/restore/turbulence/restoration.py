@@ -10,7 +10,7 @@ from ...core import InputError, Step, isolated
 from ...core.stack import Stack
 from ..plan import LEAST_OF_EDGES, LEAST_SEARCHED, Cards, search_of
 from ..settings import with_options
-from ..solvers import FUSIONS
+from ..solvers import FUSIONS, TRAINED
 from .fused import fuse, fuse_and_judge
 from .joint import restore_jointly
 from .result import Turbulence
@@ -62,7 +62,7 @@ def restore_turbulence(
     chosen = with_options(settings or TurbulenceSettings(), options)
     if not isinstance(frames, Stack):
         frames = _listed(frames)
-    if chosen.solver in FUSIONS:
+    if chosen.solver in (*FUSIONS, *TRAINED):
         return fuse(frames, chosen, on_step, on_fused)
     if len(frames) == 1 or asks_for_joint(chosen):
         return restore_jointly(_in_memory(frames), chosen, on_step)

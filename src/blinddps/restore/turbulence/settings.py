@@ -12,7 +12,7 @@ from ...operators import estimate_sigma
 from ...priors import AnyPrior
 from ..plan import Cards
 from ..settings import DeblurSettings, choice, number
-from ..solvers import FUSIONS
+from ..solvers import FUSIONS, TRAINED
 from ..whole import OF_THE_PAPER
 
 __all__ = [
@@ -43,7 +43,8 @@ class TurbulenceSettings(DeblurSettings):
         solver: ``fast``, ``paper``, or what makes the frames one picture and takes no blur off
             (:mod:`~blinddps.baselines.fusion`): ``mean``; ``sharpest``, the sharpest frame; ``lucky``, shifted and
             weighted by local sharpness; ``registered``, warped onto each other by smooth tilts, and their robust mean;
-            ``dewarp``, the same by optical flow (extra ``baselines``).
+            ``dewarp``, the same by optical flow (extra ``baselines``). Or a trained network, ``tsr-wgan`` and others,
+            that restores the sharpest frame (``weights``).
         then: how that one picture is deblurred: ``none``, or the ``solver`` of :func:`deblur` that is called with the
             settings that it uses; a ``noise`` that is given is a frame's.
         tilts: ``registered``: those of frames are found as the solver ``registered`` finds them and held, and the
@@ -63,7 +64,7 @@ class TurbulenceSettings(DeblurSettings):
         kernel_per_frame: each frame has a kernel of its own; otherwise one is shared.
     """
 
-    solver: str = choice("fast", "fast", "paper", *FUSIONS)
+    solver: str = choice("fast", "fast", "paper", *FUSIONS, *TRAINED)
     then: Literal["none", "fast", "pan-l0"] = choice("none", "none", "fast", "pan-l0")
     tilts: Literal["auto", "registered", "joint"] = choice("auto", "auto", "registered", "joint")
     fall_back: bool = True
@@ -90,11 +91,11 @@ class TurbulenceSettings(DeblurSettings):
         return [] if self.then == "none" else self.of_then().networks()
 
     def of_then(self) -> DeblurSettings:
-        """The settings of the deblurring that ``then`` names."""
+        """The settings of the deblurring that ``then`` names, or of the trained network."""
         given = {f.name: getattr(self, f.name) for f in fields(DeblurSettings)}
         if self.sparsity == TurbulenceSettings.sparsity:
             given["sparsity"] = DeblurSettings.sparsity
-        return DeblurSettings(**{**given, "solver": self.then})
+        return DeblurSettings(**{**given, "solver": self.solver if self.solver in TRAINED else self.then})
 
 
 def resolve_tilts(settings: TurbulenceSettings, count: int, cards: Cards) -> TurbulenceSettings:
@@ -141,6 +142,10 @@ def resolve_tilt(settings: TurbulenceSettings, count: int) -> TurbulenceSettings
 def not_used(chosen: TurbulenceSettings) -> list[str]:
     """Sentences on what the user changed and the solver does not use."""
     notes = []
+    if chosen.solver in TRAINED:  # the deblurring tells what else it does not use
+        own = [f.name for f in fields(TurbulenceSettings) if f.name not in DeblurSettings.__dataclass_fields__]
+        unused = [name for name in own if getattr(chosen, name) != getattr(TurbulenceSettings, name)]
+        return [f"solver '{chosen.solver}' does not use {', '.join(unused)}"] if unused else []
     if chosen.solver in FUSIONS:
         used = {
             "solver",

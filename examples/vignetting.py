@@ -51,7 +51,7 @@ def main(folder: str = ".", steps: int = 20) -> None:
     print(f"gain at a corner {float(found['gain'][0, 0, 2, 2]):.2f}, truth {float(gain[0, 0, 2, 2]):.2f}")
     print(f"PSNR {float(psnr(found['image'], truth)):.1f} dB, before {float(psnr(start, truth)):.1f} dB")
     shown = [("seen", start), ("restored", found["image"]), ("truth", truth)]
-    rows = [(name, from_tensor(torch.cat(x.clamp(-1, 1).split(3, 1), -1))) for name, x in shown]
+    rows = [(name, from_tensor(torch.cat(torch.cat(x.split(6, 1), -2).split(3, 1), -1))) for name, x in shown]
     comparison_figure(rows, Path(folder) / "vignetting.png")
 
 

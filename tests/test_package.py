@@ -176,6 +176,13 @@ def test_the_extra_all_is_all_that_a_user_may_want() -> None:
     assert named == set(extras) - tools - {"deepinv", "ray"}
 
 
+def test_ci_runs_each_target_that_tests() -> None:
+    targets = set(re.findall(r"^(test[\w-]*|docs):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    listed = re.search(r"target: \[(.+)\]", (ROOT / ".github/workflows/ci.yml").read_text())
+    assert listed is not None
+    assert set(listed[1].split(", ")) == targets
+
+
 def test_one_version_everywhere() -> None:
     assert importlib.metadata.version("blinddps") == __version__
     assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == __version__

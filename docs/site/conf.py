@@ -13,9 +13,11 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 project, author, release = "blinddps", "The blinddps authors", blinddps.__version__
+project_copyright = author
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
@@ -24,13 +26,34 @@ exclude_patterns = ["_made", "gallery/*.ipynb", "gallery/*.py"]
 html_theme = "furo"
 html_title = f"blinddps {release}"
 html_show_sourcelink = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+autosummary_generate = False
 myst_heading_anchors = 4
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 copybutton_prompt_text = "$ "
 
 EXAMPLES, GALLERY = HERE / "_made" / "examples", HERE / "_made" / "gallery"
+ROOMS = {
+    "restore": "Restore pictures",
+    "pipeline": "As a pipeline of diffusers",
+    "core": "Unknowns, denoisers, contracts",
+    "operators": "Operators",
+    "priors": "Priors",
+    "samplers": "Samplers",
+    "search": "The kernel's search",
+    "metrics": "Measures with a truth",
+    "simulate": "Simulated measurements",
+    "io": "Pictures in and out",
+    "baselines": "Methods to compare with",
+    "training": "Training",
+    "evaluation": "Benchmarks",
+    "engine": "Where tasks are done",
+    "bridges.deepinv": "With deepinv",
+}
 TITLES = {
     "blind_super_resolution": "Blind super-resolution",
     "mri_motion": "MRI of a head that moves",
@@ -101,6 +124,21 @@ def gather() -> None:
         (made / name).write_text(text.replace("```tree", "```text"), encoding="utf-8")
 
 
+def reference() -> None:
+    """A page of all public names, and one of each room."""
+    made = HERE / "pages"
+    homes = sorted((f"blinddps.{room}.{name}" for name, room in blinddps._HOME.items()), key=str.lower)
+    table = "\n   ".join([".. autosummary::", ":nosignatures:", "", *homes])
+    rooms = "\n".join(f"reference-{room}" for room in ROOMS)
+    text = f"# Reference\n\nWhat `import blinddps` gives, as `blinddps.deblur`:\n\n```{{eval-rst}}\n{table}\n```\n\n"
+    text += f"All of it, by rooms:\n\n```{{toctree}}\n:maxdepth: 1\n\n{rooms}\n```\n"
+    (made / "reference.md").write_text(text, encoding="utf-8")
+    for room, title in ROOMS.items():
+        head = f"# {title}\n\n`blinddps.{room}`\n\n"
+        listed = f".. automodule:: blinddps.{room}\n   :members:\n   :imported-members:\n"
+        (made / f"reference-{room}.md").write_text(f"{head}```{{eval-rst}}\n{listed}```\n", encoding="utf-8")
+
+
 def gather_examples() -> None:
     """The examples, with the titles that a gallery wants."""
     shutil.rmtree(EXAMPLES, ignore_errors=True)
@@ -125,5 +163,6 @@ def formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
 
 def setup(app: Any) -> None:
     gather()
+    reference()
     gather_examples()
     app.connect("autodoc-process-docstring", formulas, priority=400)  # before napoleon

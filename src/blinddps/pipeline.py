@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -275,7 +276,8 @@ def _at(given: Any) -> torch.device | str:
 
 
 def _prior(network: Any, scheduler: Any, fields: dict[str, Any] | None, unknown: str) -> DiffusionPrior:
-    told = {**scheduler.config, "_class_name": type(scheduler).__name__}
+    taken = inspect.signature(type(scheduler).__init__).parameters  # of another scheduler's settings it knows nothing
+    told = {k: v for k, v in scheduler.config.items() if k in taken} | {"_class_name": type(scheduler).__name__}
     where = Path(f"{unknown} of this pipeline")
     card: PriorCard = (
         card_of(network.config, told["_class_name"], unknown, where, unknown)

@@ -24,7 +24,9 @@ _ROUNDS = 2
 
 @dataclass(frozen=True)
 class Composed:
-    """``y = A_n(... A_2(A_1(image, u_1), u_2) ..., u_n)``: the first operator acts first.
+    """Operators one after another, the first one first.
+
+    ``y = A_n(... A_2(A_1(image, u_1), u_2) ..., u_n)``.
 
     ``Composed((Tilt(), Blur()))`` is the paper's model of turbulence, ``y = k * T_phi(x)``; the other order is
     in use too. Each operator takes ``image`` and further unknowns by name; unknowns of one name are one unknown.

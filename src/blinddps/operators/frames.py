@@ -20,7 +20,9 @@ __all__ = ["Frames"]
 
 @dataclass(frozen=True)
 class Frames:
-    """``y_t = A(image, u_t)`` for ``t = 1 ... count``; all frames in one likelihood.
+    """Several frames of one image, all in one likelihood.
+
+    ``y_t = A(image, u_t)`` for ``t = 1 ... count``.
 
     Frames lie in the channels: ``y`` is ``(B, count * C, H, W)``, and an unknown of ``framewise`` has ``count`` times
     the channels that ``operator`` takes, frame after frame. Other unknowns are the same in all frames. An ``operator``

@@ -58,6 +58,7 @@ def main() -> None:
     run_.add_argument("--count", type=int, default=32)
     run_.add_argument("--draws", type=int, default=20)
     run_.add_argument("--tries", default="auto:auto:auto", help="evaluations:first level:update, to compare several")
+    run_.add_argument("--no-single", action="store_true", help="with a known kernel: no call without samples beside")
     run_.add_argument("--photos", default="photos", help="prior of the photographs")
     table_ = commands.add_parser("table")
     table_.add_argument("lines", type=Path)
@@ -126,6 +127,7 @@ def measured(
         "prior": [card["name"], card["trained"]],
         "cpu": round(cpu, 1),
         "draws": len(draws),
+        "update": result.settings.update,
         "confidence": result.confidence,
     }
     line["psnr"] = {
@@ -133,7 +135,7 @@ def measured(
         "draw": float(np.mean([psnr(x, truth) for x in draws])),
         "mean of draws": psnr(draws.mean(0), truth),
     }
-    if method == "known":
+    if method == "known" and not args.no_single:
         line["psnr"]["single"] = psnr(deblur(y, **options | {"update": "auto"}).image, truth)
     line["z"] = {"all": scores(draws, truth)}
     frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None])
@@ -170,8 +172,11 @@ def table(lines: Path) -> list[str]:
     """Shares inside before and after calibration, by frequency; PSNR of one result, a draw, and the draws' mean."""
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     said = lines.with_suffix(".header").read_text().splitlines()[:6]
-    fitted = {(r["prior"], r["method"]): dict(zip(r["levels"], r["factors"], strict=True)) for r in fitted_to(rows)}
-    fitted = {(prior, "blind"): row for (prior, _), row in fitted.items()} | fitted
+    fitted = {
+        (r["prior"], r["method"], r["update"]): dict(zip(r["levels"], r["factors"], strict=True))
+        for r in fitted_to(rows)
+    }
+    fitted = {(prior, "blind", update): row for (prior, _, update), row in fitted.items()} | fitted
     for group in sorted({kind_of(r) for r in rows}):
         mine = [r for r in rows if kind_of(r) == group]
         kinds = [f"{n} {what}" for what in ("motion", "gaussian") if (n := sum(r["kind"] == what for r in mine))]
@@ -181,7 +186,9 @@ def table(lines: Path) -> list[str]:
         if single := [r for r in mine if "single" in r["psnr"]]:
             alone, mean = (np.array([r["psnr"][n] for r in single]) for n in ("single", "mean of draws"))
             said[-1] += f"; of {len(single)}: one result {alone.mean():.2f}, mean of draws {mean.mean():.2f}"
-        factors = fitted.get((mine[0]["prior"][0], group[2]), {}) if group[0] == "test" else {}
+        factors = (
+            fitted.get((mine[0]["prior"][0], group[2], mine[0].get("update", "draw")), {}) if group[0] == "test" else {}
+        )
         for band in mine[0]["z"]:
             before = [np.mean(inside(mine, band, level)) for level in LEVELS]
             line = f"  {band:9}" + "".join(f"  {100 * v:5.1f}" for v in before)
@@ -204,17 +211,22 @@ def kind_of(row: dict) -> tuple[str, ...]:
 
 
 def fitted_to(rows: list[dict]) -> list[dict]:
-    """For each prior and method the factors by which as many true pixels lie inside as should."""
-    fitting = [(*r["prior"], r["key"][2]) for r in rows if r["key"][0] == "fit"]
+    """For each prior, method and ``update`` the factors by which as many true pixels lie inside as should."""
+
+    def group_of(r: dict) -> tuple:
+        return (*r["prior"], r["key"][2], r.get("update", "draw"))
+
+    fitting = [group_of(r) for r in rows if r["key"][0] == "fit"]
     found = []
-    for name, trained, method in sorted({group for group in fitting if fitting.count(group) >= LEAST}):
-        mine = [r for r in rows if r["key"][0] == "fit" and (*r["prior"], r["key"][2]) == (name, trained, method)]
+    for group in sorted({group for group in fitting if fitting.count(group) >= LEAST}):
+        name, trained, method, update = group
+        mine = [r for r in rows if r["key"][0] == "fit" and group_of(r) == group]
 
         def missing(factor: float, level: float, mine: list[dict] = mine) -> float:
             return float(np.mean(inside(mine, "all", level, factor))) - level
 
         factors = [round(float(optimize.brentq(missing, 0.01, 100, args=(p,))), 3) for p in LEVELS]
-        row = {"prior": name, "trained": trained, "method": method, "pictures": len(mine)}
+        row = {"prior": name, "trained": trained, "method": method, "update": update, "pictures": len(mine)}
         found.append({**row, "levels": list(LEVELS), "factors": factors})
     return found
 

@@ -48,6 +48,7 @@ def test_of_gaussian_draws_nine_tenths_of_the_next_lie_inside() -> None:
 def test_the_calibration_is_that_of_prior_and_method(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).normal(0.5, 0.01, (4, 8, 8, 3)).astype(np.float32)
     row = {"prior": "mine", "trained": 7, "method": "blind", "levels": [0.68, 0.9], "factors": [1.5, 2.0]}
+    row["update"] = "draw"
     monkeypatch.setattr(spread, "_calibration", lambda: [row])
     plain = spread_of(result(x))
     found = spread_of(result(x, confidence=0.9))
@@ -60,6 +61,8 @@ def test_the_calibration_is_that_of_prior_and_method(monkeypatch: pytest.MonkeyP
     assert spread_of(result(x, confidence=0.9)).factors == (1.5, 2.0)  # type: ignore[union-attr]
     of_means = result(x, confidence=0.9, settings=DeblurSettings(update="mean"))
     assert spread_of(of_means).factors is None  # type: ignore[union-attr]
+    row["update"] = "mean"
+    assert spread_of(of_means).factors == (1.5, 2.0)  # type: ignore[union-attr]
 
 
 def test_what_has_no_spread_and_what_is_left_out() -> None:

@@ -32,8 +32,8 @@ class Spread:
         kernel_std: ``(h, w)`` standard deviation of the draws' kernels, as it is; ``None`` where they share one.
         draws: how many are finite.
         method: whether the kernel was ``known``, or found (``blind``).
-        factors: by which ``std`` and the interval's width were multiplied, measured on other pictures for this prior
-            and method; ``None`` where nobody measured them, and then both are as the draws have them.
+        factors: by which ``std`` and the interval's width were multiplied, measured on other pictures for this prior,
+            method and ``update``; ``None`` where nobody measured them, and then both are as the draws have them.
     """
 
     mean: np.ndarray
@@ -56,8 +56,8 @@ def spread_of(result: Deblurred) -> Spread | None:
     found = result.settings.known_kernel is None or result.confidence is not None or result.shape is not None
     method: Literal["known", "blind"] = "blind" if found else "known"
     of_image = result.priors.get("image", {})
-    drawn = result.settings.solver == "fast" and result.settings.update == "draw"
-    factors = _factors(of_image.get("name"), of_image.get("trained"), method) if drawn else None
+    fast = result.settings.solver == "fast"
+    factors = _factors(of_image.get("name"), of_image.get("trained"), method, result.settings.update) if fast else None
     mean, std = images.mean(0, dtype=np.float64), images.std(0, ddof=1, dtype=np.float64)
     by_std, by_width = factors or (1.0, 1.0)
     half = by_width * half_width(len(images)) * std
@@ -87,9 +87,13 @@ def half_width(draws: int) -> float:
     return float(t * (1 + 1 / draws) ** 0.5)
 
 
-def _factors(prior: str | None, trained: int | None, method: str) -> tuple[float, float] | None:
+def _factors(prior: str | None, trained: int | None, method: str, update: str) -> tuple[float, float] | None:
     """Those of the method; else of known kernels, which are too small where a kernel that was found is wrong."""
-    rows = {row["method"]: row for row in _calibration() if (row["prior"], row["trained"]) == (prior, trained)}
+    rows = {
+        row["method"]: row
+        for row in _calibration()
+        if (row["prior"], row["trained"], row["update"]) == (prior, trained, update)
+    }
     row = rows.get(method) or rows.get("known")
     if row is None:
         return None
@@ -99,6 +103,7 @@ def _factors(prior: str | None, trained: int | None, method: str) -> tuple[float
 
 @cache
 def _calibration() -> list[dict[str, Any]]:
-    """Rows of ``benchmarks/coverage.py fit``: by prior, steps of its training, and method, factors by level."""
+    """Rows of ``benchmarks/coverage.py fit``: by prior, steps of its training, method and
+    ``update``, factors by level."""
     rows: list[dict[str, Any]] = json.loads((files("blinddps") / "weights/calibration.json").read_text())["rows"]
     return rows

@@ -165,6 +165,7 @@ def test_cancel(visit: Any, photo: Path) -> None:
     page.click("#restore")
     until(page, "document.getElementById('status').textContent.includes('step')")
     page.wait_for_selector("#frame img[src*='running.png']")
+    page.wait_for_selector("#going[src*='running_kernel.png']:visible")
     page.click("#cancel")
     until(page, "document.getElementById('status').textContent.startsWith('Cancelled')")
     assert page.is_enabled("#restore")
@@ -223,8 +224,12 @@ def test_it_fits_and_every_picture_has_words(visit: Any, width: int, scheme: str
     page.wait_for_selector("#restore:enabled")
     assert wide(page) == 0
     quick(page)
+    page.fill("#option-samples", "2")
     page.click("#restore")
     page.wait_for_selector("#told:visible")
+    assert page.is_hidden("#going")
+    assert page.inner_text("#spread-about").startswith("Where the 2 samples differ")
+    assert page.is_visible("#kernel-spread")
     until(page, "[...document.images].every((i) => i.complete)")
     assert wide(page) == 0
     nameless = page.evaluate("[...document.querySelectorAll('#stage img, figure img')].filter((i) => !i.alt).length")

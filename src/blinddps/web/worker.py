@@ -90,7 +90,7 @@ def _deblur(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool]) -> 
     if written:
         _views(folder, picture.data, result.image)
     return {
-        "files": _files(results.record),
+        **_recorded(results.record),
         "said": summary(outcome.status, result.confidence),
         "status": outcome.status,
         "message": outcome.message,
@@ -135,7 +135,7 @@ def _turbulence(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool])
         _views(folder, from_tensor(scene.frames[0:1]), result.image)
     plain = result.kept not in ("restored", "deblurred") or math.isnan(result.noise)
     return {
-        "files": _files(results.record),
+        **_recorded(results.record),
         "said": KEPT.get(result.kept, outcome.message) if plain else outcome.status,
         "status": outcome.status,
         "message": outcome.message,
@@ -194,8 +194,10 @@ def _views(folder: Path, before: Any, after: Any) -> None:
     _show(folder / "small.png", after)
 
 
-def _files(record: Path) -> list[str]:
-    return [*json.loads(record.read_text(encoding="utf-8"))["files"], record.name]
+def _recorded(record: Path) -> dict[str, Any]:
+    """What a record says that the page shows."""
+    told = json.loads(record.read_text(encoding="utf-8"))
+    return {"files": [*told["files"], record.name], "spread": told.get("spread")}
 
 
 def _limit(most: int) -> None:

@@ -107,7 +107,7 @@ function showUpload() {
   $("stage").hidden = false;
   $("after").src = `uploads/${first.id}/preview.png`;
   $("after").alt = `The picture as it was brought: ${first.name}`;
-  for (const id of ["before", "line", "slide"]) $(id).hidden = true;
+  for (const id of ["before", "line", "slide", "going"]) $(id).hidden = true;
   $("told").hidden = true;
   full(false);
   region.picture = [first.width, first.height];
@@ -192,9 +192,13 @@ function show(job) {
       $("stage").hidden = false;
       $("after").src = `jobs/${job.id}/shown/running.png?${job.shown}`;
       $("after").alt = `The picture of ${job.name} on its way`;
+      $("going").src = `jobs/${job.id}/shown/running_kernel.png?${job.shown}`;
+      $("going").alt = "The kernel on its way";
+      $("going").hidden = false;
     }
     return;
   }
+  $("going").hidden = true;
   if (known && known.state === job.state) return;
   if (job.state === "done") return showResult(job);
   status(job.state === "cancelled" ? `${job.name}: cancelled.` : `${job.name} failed.`);
@@ -220,13 +224,14 @@ function showResult(job) {
   const fine = { restored: "good", finished: "" }[result.status]; // finished: nothing judged it
   $("verdict").className = fine === undefined ? "bad" : fine;
   $("message").textContent = fine === undefined && !result.said.includes(result.message) ? result.message : "";
-  const kernel = result.files.find((name) => name.endsWith("_kernel.png"));
-  $("kernel").hidden = !kernel;
-  if (kernel) {
-    $("kernel").src = `jobs/${job.id}/files/${encodeURIComponent(kernel)}`;
-    $("kernel").alt = "The blur kernel, enlarged: light is where a point of the scene was smeared to";
-  }
+  drawn("kernel", job, "_kernel.png", "The blur kernel, enlarged: light is where a point of the scene was smeared to");
   $("kernel-about").textContent = job.kernel ? "The kernel that was given" : "The kernel found";
+  drawn("spread", job, "_restored_std.png", "Map of the picture: pale where the samples differ much, dark where they agree");
+  drawn("kernel-spread", job, "_kernel_std.png", "Map of the kernel: light where the samples' kernels differ");
+  const spread = result.spread;
+  $("spread-about").textContent = spread ? `Where the ${spread.draws} samples differ: pale is the prior's guess, dark is told by the picture. `
+    + (spread.factors ? "About 90 % of true pixels lie in the interval" : "Not calibrated for this prior: the interval is too narrow")
+    + `; it is ${(100 * spread.width).toFixed(1)} % of white wide on average.` : "";
   $("notes").replaceChildren(...result.notes.map((note) => make("li", note)));
   const residual = result.residual === null ? "" : `, residual ${result.residual.toFixed(2)} x noise (small does not mean right)`;
   $("facts").textContent = `${result.seconds.toFixed(1)} seconds${residual}${result.region ? `, kernel found on ${result.region.join(",")}` : ""}`;
@@ -237,6 +242,14 @@ function showResult(job) {
     return item;
   }));
   $("command").textContent = job.command;
+}
+
+function drawn(id, job, end, words) {
+  const name = job.result.files.find((one) => one.endsWith(end));
+  $(id).parentElement.hidden = !name;
+  if (!name) return;
+  $(id).src = `jobs/${job.id}/files/${encodeURIComponent(name)}`;
+  $(id).alt = words;
 }
 
 function drawGallery() {

@@ -131,11 +131,28 @@ def test_a_parameter_of_theirs_is_an_unknown_and_nothing_is_kept() -> None:
 
 
 @there
-def test_their_downsampling_is_an_operator() -> None:
+@pytest.mark.parametrize("of", ["Downsampling", "Inpainting", "SpaceVaryingBlur", "MRI"])
+def test_their_physics_is_an_operator(of: str) -> None:
     import deepinv
 
-    operator = as_operator(deepinv.physics.Downsampling(img_size=(3, 16, 16), factor=2, filter=None))
-    assert blinddps.check_operator(operator, image=(3, 16, 16))
+    kind, size = getattr(deepinv.physics, of), (2 if of == "MRI" else 3, 16, 16)
+    draw = torch.Generator().manual_seed(0)
+    filters = torch.rand(1, 1, 4, 5, 5, generator=draw) / 12
+    multipliers = torch.full((1, 1, 4, 16, 16), 0.25)
+    mask = (torch.rand(1, 1, 16, 16, generator=draw) < 0.5).float()
+    options: dict[str, Any] = {
+        "Downsampling": {"img_size": size, "factor": 2, "filter": None},
+        "Inpainting": {"img_size": size, "mask": 0.5},  # has a random generator
+        "SpaceVaryingBlur": {"filters": filters, "multipliers": multipliers, "padding": "circular"},
+        "MRI": {"img_size": size, "mask": mask},
+    }
+    physics = kind(**options[of])
+    assert blinddps.check_operator(as_operator(physics), image=size)
+    if of == "MRI":
+        before = physics.mask.clone()
+        unknown = as_operator(physics, sampled="mask")
+        assert blinddps.check_operator(unknown, image=size, sampled=(1, 16, 16))
+        assert torch.equal(physics.mask, before)
 
 
 @there

@@ -6,6 +6,7 @@ deepinv's pictures are in [0, 1], those of priors here in [-1, 1]: so is every `
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -101,10 +102,25 @@ def as_operator(physics: Any, **names: str) -> Callable[..., Tensor]:
     def operator(*, image: Tensor, **unknowns: Tensor) -> Tensor:
         if unknowns.keys() != names.keys():
             raise InputError(f"the operator was given {sorted(unknowns)} beside the image; it takes {sorted(names)}")
-        found: Tensor = copy.deepcopy(own).A((image + 1) / 2, **{names[n]: v for n, v in unknowns.items()})
+        found: Tensor = _again(own, image.dtype).A((image + 1) / 2, **{names[n]: v for n, v in unknowns.items()})
         return found
 
+    wanted = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("image", *names)]
+    operator.__signature__ = inspect.Signature(wanted)  # type: ignore[attr-defined]  # by which its unknowns are known
     return operator
+
+
+def _again(module: Any, dtype: torch.dtype) -> Any:
+    """A module around the same tensors, its numbers in the precision ``dtype``: what is set on it, or on a part of it,
+    is not set on the other. A deep copy would not do: random generators cannot be copied while a derivative is taken.
+    """
+    new = copy.copy(module)
+    for kept in ("_parameters", "_buffers"):
+        tensors = module.__dict__[kept].items()
+        new.__dict__[kept] = {n: v.to(dtype) if v is not None and v.is_floating_point() else v for n, v in tensors}
+    parts = module.__dict__["_modules"].items()
+    new.__dict__["_modules"] = {n: None if part is None else _again(part, dtype) for n, part in parts}
+    return new
 
 
 def as_reconstructor(**options: Any) -> Any:

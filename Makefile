@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-web fuzz docs test-deepinv test-ray clean
+.PHONY: help install demo lint test test-web fuzz docs test-deepinv test-ray test-s3 clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -59,5 +59,9 @@ test-ray: $(INSTALLED)  ## tasks on a Ray cluster of this machine, nodes killed
 		jsonschema-specifications referencing rpds-py attrs protobuf pyyaml requests urllib3 idna certifi charset-normalizer filelock packaging
 	PYTHONPATH=.ray OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_ray.py
 
+test-s3: $(INSTALLED)  ## results on a server that speaks S3 (moto's), of this machine
+	$(BIN)/python -m pip install --quiet --upgrade --target .s3 s3fs 'moto[server]'
+	PYTHONPATH=.s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/io/test_published.py
+
 clean:  ## remove .venv, caches and demo-output/
-	rm -rf .venv .deepinv .docs .ray .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output
+	rm -rf .venv .deepinv .docs .ray .s3 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-output

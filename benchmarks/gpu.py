@@ -4,8 +4,10 @@
 ``python benchmarks/gpu.py --device cpu --small --only waits > benchmarks/results/host_syncs.txt``     (no GPU)
 
 Priors ``photos`` and ``kernel``, seeded pictures with motion blur, kernels of 32 pixels; of ``--small`` half as large.
-Each row is timed ``ROUNDS`` times after one round that is not counted, and the device is waited for; the median is
-printed. A wait is an operation that brings a number to the host: ``item``, ``bool`` of a tensor, indices of a mask.
+Rows: float32; bfloat16; noise drawn on the device, too (``--device-noise`` of ``deblur``); and compiled networks, as
+CUDA graphs (``mode="reduce-overhead"``), whose compilation is not counted. Each row is timed ``ROUNDS`` times after one
+round that is not counted, and the device is waited for; the median is printed. A wait is an operation that brings a
+number to the host: ``item``, ``bool`` of a tensor, indices of a mask.
 On the CPU they cost nothing, but are the same operations, so they are counted there. ``--only`` does one part.
 """
 
@@ -18,15 +20,16 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blinddps.core import Unknown, from_simplex, simplex
+from blinddps.core import Unknown, from_simplex, noise_on_device, simplex
 from blinddps.operators import Blur
-from blinddps.priors import load_prior
+from blinddps.priors import DiffusionPrior, load_prior
 from blinddps.samplers import blind_proximal
 from blinddps.simulate import motion_kernels, simulate_blur
 from common import header
@@ -59,7 +62,7 @@ def main() -> None:
     if args.small:
         cases = [Case(64, 1, 2, 16), Case(64, 2, 2, 16)]
     if args.only in (None, "times"):
-        times(cases, args.device)
+        times(cases, args.device, not args.small)
     if args.only in (None, "equality"):
         equality(Case(64, 2, 3, 16) if args.small else Case(256, 2), args.device)
     if args.only in (None, "waits"):
@@ -75,44 +78,84 @@ def measured(case: Case, device: str) -> Tensor:
     return simulate_blur(x, kernels, sigma_y=0.02, boundary="replicate", seed=0).to(device)
 
 
-def solve(case: Case, device: str, dtype: torch.dtype, y: Tensor) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Way:
+    """How it is computed."""
+
+    name: str
+    dtype: torch.dtype = torch.float32
+    device_noise: bool = False
+    compiled: bool = False
+
+    @cache  # noqa: B019  # as many as there are ways
+    def priors(self, device: str) -> list[DiffusionPrior]:
+        found = [load_prior(name, device=device, dtype=self.dtype) for name in ("photos", "kernel")]
+        if not self.compiled:
+            return found
+        # CUDA graphs write each answer over the last one
+        return [replace(p, network=Copied(torch.compile(p.network, mode="reduce-overhead"))) for p in found]
+
+
+class Copied(torch.nn.Module):
+    """A network whose answers stay."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, step: Tensor) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()
+        answer = self.network(x, step)
+        return getattr(answer, "sample", answer).clone()
+
+
+PLAIN = Way("float32")
+WAYS = (
+    PLAIN,
+    Way("bfloat16", torch.bfloat16),
+    Way("and device noise", torch.bfloat16, device_noise=True),
+    Way("and compiled", torch.bfloat16, device_noise=True, compiled=True),
+)
+
+
+def solve(case: Case, device: str, way: Way, y: Tensor) -> dict[str, Tensor]:
     size, support = (3, case.size, case.size), (1, case.support, case.support)
-    image, kernel = (load_prior(name, device=device, dtype=dtype) for name in ("photos", "kernel"))
+    image, kernel = way.priors(device)
     unknowns = {
         "image": Unknown(image, size),
         "kernel": Unknown(kernel, support, simplex, None, 0.3, from_physical=from_simplex),
     }
     seeds = list(range(case.batch))
-    solution = blind_proximal(y, Blur("replicate"), unknowns, num_steps=case.steps, seed=seeds, sigma_y=0.02)
+    with noise_on_device(way.device_noise):
+        solution = blind_proximal(y, Blur("replicate"), unknowns, num_steps=case.steps, seed=seeds, sigma_y=0.02)
     return dict(solution.estimate)
 
 
-def times(cases: list[Case], device: str) -> None:
-    print("\nsize  batch  steps  numbers    s a picture  peak MiB")
+def times(cases: list[Case], device: str, compiled: bool) -> None:
+    print("\nsize  batch  steps  numbers           s a picture  peak MiB")
     for case in cases:
         y = measured(case, device)
-        for dtype in (torch.float32, torch.bfloat16):
+        for way in WAYS[: 4 if compiled else 3]:
             spent = []
             if device.startswith("cuda"):
                 torch.cuda.reset_peak_memory_stats()
             for _ in range(ROUNDS + 1):
                 wait(device)
                 begun = time.perf_counter()
-                solve(case, device, dtype, y)
+                solve(case, device, way, y)
                 wait(device)
                 spent.append((time.perf_counter() - begun) / case.batch)
-            name = str(dtype).removeprefix("torch.")
             middle = statistics.median(spent[1:])
             print(
-                f"{case.size:4d} {case.batch:6d} {case.steps:6d}  {name:9s} {middle:12.3f} {peak(device):9.0f}",
+                f"{case.size:4d} {case.batch:6d} {case.steps:6d}  {way.name:16s} {middle:12.3f} {peak(device):9.0f}",
                 flush=True,
             )
 
 
 def equality(case: Case, device: str) -> None:
     """Largest difference from the CPU, on the scale of white 1; noise is drawn on the CPU, so it is the same."""
-    here = solve(case, "cpu", torch.float32, measured(case, "cpu"))
-    there = solve(case, device, torch.float32, measured(case, device))
+    here = solve(case, "cpu", PLAIN, measured(case, "cpu"))
+    there = solve(case, device, PLAIN, measured(case, device))
     print(f"\nlargest difference from the CPU, float32, {case.batch} pictures of {case.size} px, {case.steps} steps")
     for name, scale in (("image", 2.0), ("kernel", 1.0)):
         print(f"{name:8s} {float((here[name] - there[name].cpu()).abs().max()) / scale:.2e}")
@@ -143,7 +186,7 @@ def waits(case: Case, device: str) -> None:
     counts = []
     for steps in (case.steps // 2, case.steps):
         with Waits() as counted:
-            solve(replace(case, steps=steps), device, torch.float32, y)
+            solve(replace(case, steps=steps), device, PLAIN, y)
         counts.append(counted.found)
     half, whole = counts
     steps = case.steps - case.steps // 2

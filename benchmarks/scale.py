@@ -1,12 +1,17 @@
 """What many workers cost one writer: measured seconds of its work, and a simulation of its queue up to 10,000 workers.
 
 ``python benchmarks/scale.py > benchmarks/results/scale.txt``
+``python benchmarks/scale.py --simulate SCALE OVERHEAD > benchmarks/results/scale_ray.txt``   (of results)
 
 Measured here: a task's way to a worker process and back (``engine.Processes``, tasks that do nothing, with what a job
 of 256 pixels is given and gives), making and keeping a measurement, and writing a job's record and pictures.
 Simulated: ``W`` workers that sleep as long as a job takes, one writer that serves them in turn. The clock is virtual;
 durations are drawn with a seed, log-normal about the mean with a spread of 0.3. Printed: jobs an hour, the share of
 them that ``W`` workers without a writer would do, and how busy the writer is.
+
+``--simulate`` measures nothing: it takes the seconds from this script's result and from that of ``ray_overhead.py``.
+The same is simulated for one writer behind processes, one writer behind Ray, and Ray's driver where each worker writes
+for itself, as in ``deblur``.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import pickle
+import re
 import statistics
 import tempfile
 import time
@@ -57,7 +63,10 @@ DURATIONS = {"256 px": 7.0, "12 megapixels": 415.0}  # seconds, docs/scale.md
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--simulate", nargs=2, metavar=("SCALE", "OVERHEAD"), type=Path)
     args = parser.parse_args()
+    if args.simulate:
+        return simulated(*args.simulate)
     torch.set_num_threads(1)
     print("\n".join(header(0)))
     with tempfile.TemporaryDirectory() as folder:
@@ -66,12 +75,42 @@ def main() -> None:
         print(f"{name:38s} {1000 * wall:8.1f} ms   {1000 * cpu:8.1f} ms of the processor")
     ours = sum(cpu for name, (_, cpu) in costs.items() if not name.startswith("bytes"))
     print(f"\nthe writer's own, a job with a measurement of its own: {1000 * ours:.1f} ms of the processor")
+    table(ours)
+
+
+def table(cost: float) -> None:
     print("\njob           workers   jobs an hour   of what they could   writer busy")
     for name, seconds in DURATIONS.items():
         for workers in WORKERS:
-            rate, busy = queue(workers, seconds, ours, jobs=max(2_000, 8 * workers))
+            rate, busy = queue(workers, seconds, cost, jobs=max(2_000, 8 * workers))
             ideal = 3600 * workers / seconds
             print(f"{name:13s} {workers:7d} {rate:14.0f} {100 * rate / ideal:18.1f} % {100 * busy:11.1f} %")
+
+
+def simulated(scale: Path, overhead: Path) -> None:
+    """Of measured seconds: what waits for one process, and where that bends."""
+    print("\n".join(header(0)))
+    measured, ray = scale.read_text(), overhead.read_text()
+    ours = _milliseconds(r"a measurement of its own: ([\d.]+) ms", measured)
+    sending = _milliseconds(r"send a task, take its result .* ([\d.]+) ms of the processor", measured)
+    scheduled = _milliseconds(r"ray: ([\d.]+) ms a task", ray)
+    costs = {
+        f"one writer behind processes ({scale})": ours,
+        f"one writer behind Ray ({scale}, {overhead})": ours - sending + scheduled,
+        f"Ray's driver, workers write ({overhead})": scheduled,
+    }
+    for name, cost in costs.items():
+        bends = ", ".join(f"{seconds / cost:,.0f} workers ({job})" for job, seconds in DURATIONS.items())
+        print(f"\n{name}: {1000 * cost:.1f} ms a job; busy without a pause from {bends}")
+        table(cost)
+
+
+def _milliseconds(pattern: str, text: str) -> float:
+    """In seconds."""
+    found = re.search(pattern, text)
+    if found is None:
+        raise SystemExit(f"error: no line like '{pattern}'; give the results of scale.py and of ray_overhead.py")
+    return float(found[1]) / 1000
 
 
 def nothing() -> Callable[[Any], Any]:

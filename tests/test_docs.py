@@ -191,6 +191,7 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
     known = options(typer.main.get_command(app)) | {"--help", "--version"}
     foreign = {"--prefix", "--array", "--cpus-per-task", "--mem", "--parsable", "--dependency", "--wrap"}  # SLURM's
     foreign |= {"--head"}  # of Ray
+    foreign |= {"--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint"}  # of torchrun
     code = re.findall(r"`[^`]+`", page.read_text(encoding="utf-8"))
     blocks = [block for language, _, block in FENCE.findall(page.read_text(encoding="utf-8")) if language == "sh"]
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("blinddps ")]

@@ -172,8 +172,8 @@ def test_the_extra_all_is_all_that_a_user_may_want() -> None:
     (everything,) = extras["all"]
     named = set(everything.partition("[")[2].rstrip("]").split(","))
     tools = {"all", "test", "browser", "lint", "dev", "docs"}
-    # deepinv brings torchvision, see CONTRIBUTING.md; ray is for clusters
-    assert named == set(extras) - tools - {"deepinv", "ray"}
+    # deepinv brings torchvision, see CONTRIBUTING.md; ray and s3 are for clusters
+    assert named == set(extras) - tools - {"deepinv", "ray", "s3"}
 
 
 def test_ci_runs_each_target_that_tests() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.test_engine import begin, broken
+from tests.engine.test_engine import begin, broken, hungry
 
 from blinddps.core import InputError
-from blinddps.engine import Done, Ray, engine_for
+from blinddps.engine import Done, Ray, engine_for, in_batches
 
 _HERE = importlib.util.find_spec("ray") is not None
 there = pytest.mark.skipif(not _HERE, reason="ray is not installed; make test-ray")
@@ -63,6 +65,15 @@ def test_every_task_ends_once(engine: Ray, tmp_path: Path) -> None:
 
 
 @there
+def test_a_batch_that_wants_memory_is_done_in_halves(engine: Ray) -> None:
+    ends = {done.task: done for done in in_batches(engine, hungry, ["huge", *range(12), "large"], 8)}
+    assert len(ends) == 14
+    large = ends.pop("large")
+    assert (large.starved, str(large.lost)[:41]) == (True, "OutOfMemoryError: CUDA out of memory. Tri")
+    assert all(done == Done(item, str(item)) for item, done in ends.items())
+
+
+@there
 def test_tasks_of_a_killed_node_are_done_elsewhere(cluster: Any, tmp_path: Path) -> None:
     every = engine_for(1, ray=cluster.address)
     assert every.workers == 6  # as many as the cluster has cores
@@ -85,3 +96,15 @@ def test_where_no_cluster_answers() -> None:
         InputError, match=r"^no Ray cluster answers at '127\.0\.0\.1:1' .* 'ray start --head', or give local$"
     ):
         engine_for(2, ray="127.0.0.1:1")
+
+
+@there
+@pytest.mark.parametrize("kind", ["workers", "nodes", "drivers"])
+def test_a_benchmark_survives_what_is_killed(kind: str, tmp_path: Path) -> None:
+    """The script of the table, in miniature: records and files as in an unbroken run, none of them written twice."""
+    script = Path(__file__).parents[2] / "benchmarks" / "ray_faults.py"
+    call = [sys.executable, str(script), "--kills", "2", "--only", kind, "--out", str(tmp_path / "table")]
+    subprocess.run(call, check=True, timeout=900)
+    _, kills, runs, _, records, files, failed, twice, _ = (tmp_path / "table").read_text().splitlines()[-1].split()
+    assert (int(kills) >= 2, int(runs) >= 1) == (True, True)
+    assert (records, files, failed, twice) == ("0", "0", "0", "0")

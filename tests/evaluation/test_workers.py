@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.evaluation.test_kill import content
 
 from blinddps.engine import Begin, Done, Serial
@@ -68,3 +69,24 @@ def test_a_worker_that_dies_is_its_jobs_failure(spec_text: Text, data: Path, tmp
     assert {record["message"] for record in failed} == {"its process was ended by SIGKILL"}
     assert all(record["measured"] for record in records)
     assert run_bench(parse_spec(text), tmp_path, data=data, progress=False, retry_failed=True).done == 3
+
+
+def test_another_machine_goes_on_from_shared_storage(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    """Its own folder is empty; what the storage has is not done again, and ends there as in an unbroken run."""
+    text = spec_text({"input": ""}, count=3)
+    shared = tmp_path / "shared"
+
+    class Broken(Serial):
+        def run(self, begin: Begin, tasks: Iterable[Any]) -> Generator[Done, None, None]:
+            for number, done in enumerate(super().run(begin, tasks)):
+                if number == 2:
+                    raise KeyboardInterrupt
+                yield done
+
+    with pytest.raises(KeyboardInterrupt):
+        run_bench(parse_spec(text), tmp_path / "a", data=data, progress=False, engine=Broken(), publish=str(shared))
+    assert len(list(shared.glob("records/*/*/*.json"))) == 2
+    done = run_bench(parse_spec(text), tmp_path / "b", data=data, progress=False, publish=str(shared))
+    assert (done.already, done.done) == (2, 4)
+    run_bench(parse_spec(text), tmp_path / "whole", data=data, progress=False)
+    assert content(shared) == content(tmp_path / "whole")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
-from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from tests.engines import Backwards
 from torch import Tensor
 
 from blinddps import deblur
 from blinddps.cli import main
 from blinddps.core import InputError, Outcome, SolverError
-from blinddps.engine.base import Begin, Done, Worker
 from blinddps.io import Picture, read_image, write_image
 from blinddps.restore import Cards, DeblurSettings, tiles
 from blinddps.restore.geometry import spans
@@ -132,20 +131,6 @@ def test_what_is_interrupted_goes_on_to_the_same_bytes(
     assert not (tmp_path / "kept").exists()
 
 
-class Backwards:
-    """Two workers of whom the first is always the last; one ends at the tile ``dies``."""
-
-    workers = 2
-
-    def __init__(self, dies: int | None = None) -> None:
-        self._dies = dies
-
-    def run(self, begin: Begin, tasks: Iterable[Any]) -> Generator[Done, None, None]:
-        worker = Worker(pickle.loads(pickle.dumps(begin)))
-        for task in reversed(list(tasks)):
-            yield Done(task, lost="its process was ended") if task.index == self._dies else worker.do(task)
-
-
 def test_workers_share_the_tiles_to_the_same_bytes(small_tiles: None, tmp_path: Path) -> None:
     _, y = blurred()
     heard = []
@@ -153,10 +138,27 @@ def test_workers_share_the_tiles_to_the_same_bytes(small_tiles: None, tmp_path: 
     assert np.array_equal(deblur(y, **OPTIONS, engine=Backwards(), on_step=heard.append).image, alone)
     assert [(step.index, step.total) for step in heard] == [(i, 6) for i in range(6)]
     with pytest.raises(SolverError, match="tile 3 was not restored: its process was ended"):
-        deblur(y, **OPTIONS, engine=Backwards(dies=2), work=tmp_path / "kept")
+        deblur(y, **OPTIONS, engine=Backwards(dies=lambda batch: batch[0].index == 2), work=tmp_path / "kept")
     again = deblur(y, **OPTIONS, work=tmp_path / "kept")
     assert np.array_equal(again.image, alone)
     assert any(n.startswith("3 of 6 tiles had been kept") for n in again.notes)
+
+
+def test_tiles_in_batches_as_a_gpu_has_room(small_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, y = blurred()
+    alone = deblur(y, **OPTIONS).image
+    solve, sizes = tiles.solve, []
+
+    def narrow(problem: Any, on_step: Any) -> Any:
+        sizes.append(len(problem.y))
+        if len(problem.y) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return solve(problem, on_step)
+
+    monkeypatch.setattr(tiles, "solve", narrow)
+    monkeypatch.setattr(tiles, "tiles_at_once", lambda device, pixels: 4)
+    assert np.abs(deblur(y, **OPTIONS).image - alone).max() < 2e-4
+    assert sizes == [4, 2, 2, 2]
 
 
 def test_measured_light_loses_nothing_to_tiles(small_tiles: None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from tests.engines import Backwards
 from torch import Tensor
 
 from blinddps.core.errors import InputError
@@ -207,6 +208,8 @@ def test_bad_arguments_are_named(call, message: str) -> None:
 def test_database_round_trip(tmp_path: Path) -> None:
     path = write_kernel_database(tmp_path / "new" / "kernels.safetensors", 1100, (16, 20), seed=6, progress=False)
     assert [p.name for p in path.parent.iterdir()] == ["kernels.safetensors"]
+    shared = write_kernel_database(tmp_path / "shared", 1100, (16, 20), seed=6, progress=False, engine=Backwards())
+    assert shared.read_bytes() == path.read_bytes()
     k, about = read_kernel_database(path)
     expected = kernel_set(1100, (16, 20), seed=6)
     peak = expected.amax((2, 3), keepdim=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.engines import Backwards
 
-from blinddps.core import InputError
-from blinddps.simulate import atmospheric_tilts, patch_tilts, tilt_rms, tilt_set
+from blinddps.core import InputError, SolverError
+from blinddps.simulate import atmospheric_tilts, patch_tilts, tilt_rms, tilt_set, write_tilt_database
 
 Maker = Callable[..., Any]
 
@@ -87,3 +89,12 @@ def test_rms_of_a_telescope() -> None:
 def test_arguments_out_of_range_are_refused(call: Maker) -> None:
     with pytest.raises(InputError, match=r"give|did you mean|needs at least"):
         call()
+
+
+def test_workers_share_a_database_to_the_same_bytes(tmp_path: Path) -> None:
+    alone = write_tilt_database(tmp_path / "alone", 70, 8, seed=3, progress=False)
+    shared = write_tilt_database(tmp_path / "shared", 70, 8, seed=3, progress=False, engine=Backwards())
+    assert shared.read_bytes() == alone.read_bytes()
+    with pytest.raises(SolverError, match=r"^field 64 to 69 was not made: its process was ended$"):
+        write_tilt_database(tmp_path / "dead", 70, 8, progress=False, engine=Backwards(dies=lambda task: task[0] == 64))
+    assert not (tmp_path / "dead").exists()

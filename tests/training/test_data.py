@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pickle
 import re
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +217,30 @@ class TestReading:
             for index in (4, 0, 3, 1, 2, 2, 0):
                 assert torch.equal(part[index], everything[index])
             assert part._bytes == sum(p.numel() for p in part._kept.values())
+
+    @pytest.mark.parametrize("names", ["p-{00..02}.tar", "p-*.tar"])
+    def test_shards_are_one_source(self, pictures: Path, tmp_path: Path, names: str) -> None:
+        everything = read_pictures([pictures])
+        paths = sorted(p for p in pictures.rglob("*") if p.is_file())
+        for n in range(3):
+            with tarfile.open(tmp_path / f"p-0{n}.tar", "w") as tar:
+                for path in paths[n::3]:
+                    tar.add(path, path.name)
+                    tar.addfile(tarfile.TarInfo(f"{path.stem}.json"))  # as WebDataset has them
+        shards = read_pictures([tmp_path / names])
+        assert sorted(p.sum() for p in shards) == sorted(p.sum() for p in everything)
+        sent = pickle.loads(pickle.dumps(shards))  # to another process
+        assert all(torch.equal(a, b) for a, b in zip(sent, shards, strict=True))
+        (tmp_path / "p-01.tar").unlink()
+        with pytest.raises(InputError, match=r"p-01\.tar' do not exist") if "{" in names else nullcontext():
+            read_pictures([tmp_path / names])
+
+    def test_shards_that_name_nothing(self, pictures: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"p-\{3\.\.1\}\.tar' name no files; give a rising range of numbers"):
+            read_pictures([tmp_path / "p-{3..1}.tar"])
+        packed = read_pictures([tar_of(pictures, tmp_path / "packed.tar", "w:gz")])
+        with pytest.raises(InputError, match=r"^a compressed tar cannot be shared by workers; unpack it"):
+            pickle.dumps(packed)
 
     def test_the_configuration_chooses(self, pictures: Path, tiny: Callable[..., TrainConfig]) -> None:
         settings = {"unknown": "image", "channels": 3, "data": (str(pictures),), "random_scale": 0.5, "flip": False}

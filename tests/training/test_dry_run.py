@@ -25,7 +25,8 @@ def test_it_tells_the_cost_and_writes_nothing(
     assert 3 < plan["gflop_per_sample"][16] / plan["gflop_per_sample"][8] < 5
     seconds = plan["seconds_per_step"]
     assert plan["seconds_per_step_mean"] == pytest.approx(0.25 * seconds[8] + 0.75 * seconds[16])
-    assert plan["estimated_hours"] == pytest.approx(2 * plan["seconds_per_step_mean"])
+    assert plan["seconds_per_batch"] > 0
+    assert plan["estimated_hours"] == pytest.approx(2 * (plan["seconds_per_step_mean"] + plan["seconds_per_batch"]))
     assert 0.1 < plan["peak_memory_gib"] < 32  # torch alone takes 0.2
     assert 0.1 < plan["loss"] < 10
 

@@ -82,7 +82,7 @@ def log(folder: Path) -> list[dict[str, Any]]:
 
 
 def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "waited")} for line in lines]
 
 
 def assert_same_run(a: Path, b: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from blinddps.core import linear_schedule
 from blinddps.training import NetworkConfig, TrainConfig
-from blinddps.training.network import build_network, draw_sigma, losses
+from blinddps.training.network import build_network, draw_sigma, draws, losses
 
 SCHEDULE = linear_schedule()
 MEAN, STD = 0.2, 0.4  # of the Gaussian toy: independent pixels
@@ -58,7 +58,7 @@ def test_the_exact_denoiser_has_the_least_loss(
     network = {"channels": (8, 16), "head_dim": 8, "groups": 4, "pixel_unshuffle": pixel_unshuffle}
     config = tiny(prediction=prediction, network=network, sizes=(16,))
     count = 200
-    loss, sigma = losses(ExactDenoiser(prediction), config, SCHEDULE, toy(count), range(count))
+    loss, sigma = losses(ExactDenoiser(prediction), config, SCHEDULE, *draws(config, toy(count), range(count)))
     ratio = loss / least(sigma.square())
     # a sample's loss is a mean of 256 squares, so relative to its expectation its deviation is sqrt(2 / 256)
     assert abs(float(ratio.mean()) - 1) < 4 * (2 / 256 / count) ** 0.5
@@ -69,8 +69,10 @@ def test_the_network_learns_normalised_values(tiny: Callable[..., TrainConfig]) 
     network = {"channels": (8, 16), "head_dim": 8, "groups": 4}
     plain = tiny(prediction="v_prediction", network=network, sizes=(16,))
     shifted = tiny(prediction="v_prediction", network=network, sizes=(16,), data_mean=-0.7, data_std=0.1)
-    expected, sigma = losses(ExactDenoiser("v_prediction"), plain, SCHEDULE, toy(6), range(6))
-    loss, level = losses(ExactDenoiser("v_prediction"), shifted, SCHEDULE, -0.7 + 0.1 * toy(6), range(6))
+    expected, sigma = losses(ExactDenoiser("v_prediction"), plain, SCHEDULE, *draws(plain, toy(6), range(6)))
+    loss, level = losses(
+        ExactDenoiser("v_prediction"), shifted, SCHEDULE, *draws(shifted, -0.7 + 0.1 * toy(6), range(6))
+    )
     assert torch.equal(level, sigma)  # noise levels are those of the network's values
     assert torch.allclose(loss, expected, rtol=1e-3)
 
@@ -82,7 +84,7 @@ def test_min_snr_weighs_the_error_of_the_estimate_alike_whatever_is_predicted(
 ) -> None:
     """SNR is that of the network's values."""
     config = tiny(prediction=prediction, weighting="min_snr", data_mean=mean, data_std=std)
-    loss, sigma = losses(ExactDenoiser(prediction), config, SCHEDULE, mean + std * toy(200), range(200))
+    loss, sigma = losses(ExactDenoiser(prediction), config, SCHEDULE, *draws(config, mean + std * toy(200), range(200)))
     s2 = sigma.square()
     ratio = loss / (s2.reciprocal().clamp_max(5) * STD**2 * s2 / (STD**2 + s2))
     assert float(ratio.mean()) == pytest.approx(1, abs=0.03)
@@ -91,18 +93,18 @@ def test_min_snr_weighs_the_error_of_the_estimate_alike_whatever_is_predicted(
 
 def test_a_loss_is_a_function_of_seed_and_item(tiny: Callable[..., TrainConfig]) -> None:
     config, x0 = tiny(seed=5), toy(6)
-    loss, sigma = losses(ExactDenoiser("v_prediction"), config, SCHEDULE, x0, range(10, 16))
-    part, part_sigma = losses(ExactDenoiser("v_prediction"), config, SCHEDULE, x0[[4, 1]], [14, 11])
+    loss, sigma = losses(ExactDenoiser("v_prediction"), config, SCHEDULE, *draws(config, x0, range(10, 16)))
+    part, part_sigma = losses(ExactDenoiser("v_prediction"), config, SCHEDULE, *draws(config, x0[[4, 1]], [14, 11]))
     assert torch.equal(part, loss[[4, 1]])
     assert torch.equal(part_sigma, sigma[[4, 1]])
-    other, _ = losses(ExactDenoiser("v_prediction"), tiny(seed=6), SCHEDULE, x0, range(10, 16))
+    other, _ = losses(ExactDenoiser("v_prediction"), config, SCHEDULE, *draws(tiny(seed=6), x0, range(10, 16)))
     assert not torch.equal(loss, other)
 
 
 def test_a_grey_picture_of_three_channels_gets_grey_noise(tiny: Callable[..., TrainConfig]) -> None:
     x0 = torch.cat([toy(1).expand(-1, 3, -1, -1), toy(1, channels=3)])
     network = ExactDenoiser("v_prediction")
-    losses(network, tiny(), SCHEDULE, x0, range(2))
+    losses(network, tiny(), SCHEDULE, *draws(tiny(), x0, range(2)))
     grey, colour = network.seen[0]
     assert torch.equal(grey, grey[:1].expand_as(grey))
     assert not torch.equal(colour, colour[:1].expand_as(colour))

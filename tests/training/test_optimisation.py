@@ -52,7 +52,7 @@ def test_the_average_follows_the_weights_with_a_rising_decay(tiny: Callable[...,
     expected = run.network.state_dict()[key].clone()
     data = KernelData(tiny().mixture, 0)
     for step, decay in ((1, 2 / 11), (2, 0.25), (3, 0.25)):  # (1 + step) / (10 + step), at most ema
-        run.advance(data.batch(range(4), 8), range(4))
+        run.advance(run.draws(run.config, data.batch(range(4), 8), range(4)))
         expected = decay * expected + (1 - decay) * run.network.state_dict()[key]
         assert run.step == step
         assert torch.allclose(run.average[key], expected, atol=1e-7)
@@ -63,7 +63,7 @@ def test_a_step_is_clipped_adam(tiny: Callable[..., TrainConfig]) -> None:
     """The first step of Adam moves each weight by the rate, against its gradient's sign."""
     run = Optimisation(tiny(learning_rate=1e-3, warmup=4))
     before = {name: p.detach().clone() for name, p in run.network.named_parameters()}
-    rows, rate, norm = run.advance(KernelData(tiny().mixture, 0).batch(range(4), 8), range(4))
+    rows, rate, norm = run.advance(run.draws(run.config, KernelData(tiny().mixture, 0).batch(range(4), 8), range(4)))
     assert rate == pytest.approx(1e-3 / 4)
     assert rows.shape == (2, 4)
     assert norm > 0
@@ -77,11 +77,29 @@ def test_a_step_is_clipped_adam(tiny: Callable[..., TrainConfig]) -> None:
     assert total <= 1 + 1e-4
 
 
+def test_parts_of_a_batch_make_its_step(tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blinddps.training.optimisation.COMPILER", "eager")  # traced, without a minute of C++
+    data, seen = KernelData(tiny().mixture, 0), []
+    for settings in ({}, {"accumulate": 2}, {"compile": True}):
+        run = Optimisation(tiny(**settings))
+        run.network.register_forward_hook(lambda module, x, y: seen.append(len(x[0])))
+        told = run.advance(run.draws(run.config, data.batch(range(4), 8), range(4)))
+        if not settings:
+            rows, rate, norm = told
+            moved = {key: value.clone() for key, value in run.network.state_dict().items()}
+        assert torch.allclose(told[0], rows, atol=1e-5)
+        assert told[1:] == (rate, pytest.approx(norm, rel=1e-4))
+        # Adam's first step is the gradient's sign, so where that is nearly zero any step is right
+        apart = [(value - moved[key]).abs() < 1e-6 for key, value in run.network.state_dict().items()]
+        assert float(torch.cat([a.flatten() for a in apart]).float().mean()) > 0.98
+    assert seen[:3] == [4, 2, 2]
+
+
 def test_weights_survive_a_gradient_that_is_not_finite(tiny: Callable[..., TrainConfig]) -> None:
     run = Optimisation(tiny(learning_rate=0.5))
     before = {key: value.clone() for key, value in run.network.state_dict().items()}
     with pytest.raises(InputError, match=r"gradient became nan at step 1 \(loss nan\); lower learning_rate \(0\.5\)"):
-        run.advance(torch.full((4, 1, 8, 8), float("nan")), range(4))
+        run.advance(run.draws(run.config, torch.full((4, 1, 8, 8), float("nan")), range(4)))
     assert run.step == 0
     assert all(torch.equal(before[key], value) for key, value in run.network.state_dict().items())
     assert all(torch.equal(before[key], value) for key, value in run.average.items())

@@ -29,7 +29,7 @@ from blinddps.training.adversarial import (
     slope_penalty,
 )
 from blinddps.training.checkpoint import load_checkpoint
-from blinddps.training.restorer import RestorerOptimisation, charbonnier, pairs, psnr_loss
+from blinddps.training.restorer import RestorerOptimisation, charbonnier, draws, measured, psnr_loss
 from blinddps.training.tasks import task_of
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -77,6 +77,12 @@ class Sharp:
         line = torch.arange(size) / 3
         waves = [torch.sin(line[:, None] + i) * torch.cos(line[None] - i) for i in items]
         return 0.8 * torch.stack([torch.stack([w, w.roll(3, 0), -w]) for w in waves])
+
+
+def pairs(config: RestorerConfig, x: Tensor, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Measurements, and the noise of each."""
+    drawn = draws(config, x, items)
+    return measured(config, *drawn), drawn[2]
 
 
 def test_pairs_are_functions_of_the_seed_and_the_item() -> None:
@@ -131,10 +137,10 @@ def test_one_batch_is_learned(kind: str) -> None:
     steps, own = LEARNED[kind]
     config = tiny(kind, **{"learning_rate": 1e-2, "ema": 0.0, "noise": (0, 0), "mixture": {"gaussian": 1.0}, **own})
     run, x = task_of(config).begin(config, "cpu"), Sharp().batch(range(2), config.main_size)
-    before = float(run.advance(x, range(2))[0][0].mean())
+    before = float(run.advance(run.draws(config, x, range(2)))[0][0].mean())
     for _ in range(steps):
-        rows, _, _ = run.advance(x, range(2))
-    y, _ = pairs(config, x, range(2))
+        rows, _, _ = run.advance(run.draws(config, x, range(2)))
+    y = measured(config, *draws(config, x, range(2)))
     with torch.no_grad():
         restored: Tensor = run.network.restore((y + 1) / 2)  # type: ignore[operator]
     gain = (psnr_loss((y + 1) / 2, (x + 1) / 2) - psnr_loss(restored, (x + 1) / 2)).mean()
@@ -184,13 +190,13 @@ def test_the_critics_learn_to_tell_and_the_generator_is_moved_by_them_alone() ->
     configs = [tiny("tsr-wgan", learning_rate=1e-2, adversary={**given, "weight": weight}) for weight in (1.0, 0.0)]
     runs = [AdversarialOptimisation(config) for config in configs]
     before = {k: v.clone() for k, v in runs[0].network.state_dict().items()}
-    norms = [run.advance(x, range(2))[2] for run in runs]
+    norms = [run.advance(run.draws(run.config, x, range(2)))[2] for run in runs]
     assert norms[0] > 0 == norms[1]
     changed = [[not torch.equal(v, before[k]) for k, v in run.network.state_dict().items()] for run in runs]
     assert all(changed[0])
     assert not any(changed[1])
     for _ in range(30):
-        runs[1].advance(x, range(2))
+        runs[1].advance(runs[1].draws(configs[1], x, range(2)))
     with torch.no_grad():
         made = 2 * runs[1].network((pairs(configs[1], x, range(2))[0] + 1) / 2) - 1
         assert all(critic(x).mean() > critic(made).mean() + 0.5 for critic in runs[1].critics)
@@ -223,7 +229,7 @@ def test_features_are_those_of_the_file(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no perceptual part"):
         without = AdversarialOptimisation(tiny("tsr-wgan", adversary=given))
     runs = without, AdversarialOptimisation(tiny("tsr-wgan", adversary={**given, "features": file}))
-    losses = [float(run.advance(batch, range(1))[0][0]) for run in runs]
+    losses = [float(run.advance(run.draws(run.config, batch, range(1)))[0][0]) for run in runs]
     assert losses[1] > losses[0]
     del state["features.14.bias"]
     torch.save(state, file)
@@ -245,7 +251,8 @@ def assert_same(a: Path, b: Path) -> None:
     file = "restorer/weights.safetensors"
     assert (a / file).read_bytes() == (b / file).read_bytes()
     logs = [[json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (a, b)]
-    assert [{**line, "seconds": 0} for line in logs[0]] == [{**line, "seconds": 0} for line in logs[1]]
+    one, other = ([{**line, "seconds": 0, "waited": 0} for line in lines] for lines in logs)
+    assert one == other
 
 
 KILLED = """

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.engines import Backwards
 from torch import Tensor
 
 from blinddps.core import InputError
+from blinddps.engine import Engine
 from blinddps.search.evidence import NAMES
 from blinddps.search.refine import KernelStep
 from blinddps.search.verdict import Trust, Verdict, VerdictNetwork
@@ -165,8 +167,8 @@ def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatc
     monkeypatch.setattr(search_run, "STEP_SOURCES", 1)
     monkeypatch.setattr(search_run, "SOURCES", 1)
 
-    def run(told: search_run.Told | None = None) -> dict[str, Any]:
-        return search_run.train_search(pictures, smooth, tmp_path, items=16, steps=3, width=4, told=told)
+    def run(told: search_run.Told | None = None, engine: Engine | None = None) -> dict[str, Any]:
+        return search_run.train_search(pictures, smooth, tmp_path, items=16, steps=3, width=4, told=told, engine=engine)
 
     def stop(phase: str, count: int, total: int) -> None:
         if phase == "second" and count == 3:
@@ -176,7 +178,7 @@ def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatc
         run(stop)
     kept = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.suffix in (".npz", ".safetensors")}
     assert len(kept) == 16 + 1 + 3
-    report = run()
+    report = run(engine=Backwards())
     assert report["items"] == 8
     assert 0 <= report["calibration_error"] <= 1
     assert all(p.read_bytes() == content for p, content in kept.items())
@@ -186,8 +188,12 @@ def test_a_killed_run_goes_on(pictures: list[Tensor], tmp_path: Path, monkeypatc
         search_run.train_search(pictures, smooth, tmp_path, items=7)
     with pytest.raises(InputError, match=r" was made with steps 3, seed 0; give the same, or another folder$"):
         search_run.train_search(pictures, smooth, tmp_path, items=16, steps=4, width=4, seed=1)
+    remade = tmp_path / "second" / "000005.npz"  # by a worker, before
+    before = read_item(remade, Item)
+    remade.unlink()
     state = torch.random.get_rng_state()
     run()
+    assert all(np.array_equal(v, getattr(before, name)) for name, v in vars(read_item(remade, Item)).items())
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

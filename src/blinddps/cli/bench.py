@@ -11,7 +11,8 @@ from typer import Argument, Option
 from .assign import assignment
 from .console import say
 from .files import given_path
-from .threads import RayAddress, Threads, Workers, engine_of
+from .options import Publish
+from .threads import RayAddress, RayGpus, Threads, Workers, engine_of
 
 if TYPE_CHECKING:
     from ..evaluation import LearnedWeights
@@ -73,8 +74,10 @@ def run(
     lpips_alex: Alex = None,
     inception: Inception = None,
     device: Device = "auto",
+    publish: Publish = "",
     workers: Workers = 1,
     ray: RayAddress = "",
+    ray_gpus: RayGpus = 0.0,
     threads: Threads = "auto",
     quiet: Annotated[bool, Option("--quiet", help="No progress and no tables.")] = False,
 ) -> None:
@@ -87,6 +90,7 @@ def run(
     from ..core import InputError, unknown_name
     from ..core.outputs import refuse_conflicts
     from ..evaluation import builtin_specs, load_spec, make_report, report_outputs, run_bench, shard_of
+    from ..io import Published
     from ..restore.settings import find_device
     from .errors import usage
 
@@ -102,7 +106,7 @@ def run(
     weights = _weights(lpips_vgg, lpips_alex, inception)
     weights.check()  # hours before they are needed
     refuse_conflicts([report_outputs(out)], [], overwrite=True)
-    engine = engine_of(workers, threads, ray)
+    engine = engine_of(workers, threads, ray, ray_gpus)
     summary = run_bench(
         chosen,
         out,
@@ -115,8 +119,11 @@ def run(
         shard=part,
         progress=not quiet,
         engine=engine,
+        publish=publish,
     )
     report = make_report(out, weights, device=where) if part[1] == 1 else None  # of a part it would say little
+    if publish:
+        Published(out, publish).rest()
     if not quiet:
         if report is not None:
             say(report.text)

@@ -15,11 +15,11 @@ from . import options
 from .console import say
 from .errors import note, report, tell, usage
 from .files import expand, given_path, output_names
-from .inputs import each_input
+from .inputs import Restore, each_input
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import Evolution, expected, progress_bar
 from .stack import restore_stack
-from .threads import RayAddress, Threads, Workers, engine_of
+from .threads import RayAddress, RayGpus, Threads, Workers, engine_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,6 +190,14 @@ def deblur(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    device_noise: Annotated[
+        bool,
+        Option(
+            "--device-noise",
+            rich_help_panel=OUTPUT,
+            help="Draw random numbers on the GPU, not on the processor: faster, and other results than elsewhere.",
+        ),
+    ] = False,
     tile: options.Tile = "auto",
     form: Annotated[
         str,
@@ -230,8 +238,10 @@ def deblur(
             help="What the process may need, about; tiles are made to fit. auto: no limit.",
         ),
     ] = "auto",
+    publish: options.Publish = "",
     workers: Workers = 1,
     ray: RayAddress = "",
+    ray_gpus: RayGpus = 0.0,
     threads: Threads = "auto",
     dry_run: Annotated[
         bool,
@@ -278,13 +288,13 @@ def deblur(
     """
     from ..core.outputs import refuse_conflicts
     from ..engine import engine_for
-    from ..io import FORMAT_SUFFIXES, ensure_output_dir, read_mask
+    from ..io import FORMAT_SUFFIXES, Published, ensure_output_dir, read_mask
     from ..priors import load_prior
     from ..restore.known_kernel import read_kernel
     from ..restore.trained import load_trained
 
     settings = options.deblur_settings(context)
-    engine = engine_of(workers, threads, ray)
+    engine = engine_of(workers, threads, ray, ray_gpus)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     if settings.weights is not None:
@@ -320,8 +330,22 @@ def deblur(
         overwrite=overwrite,
         quiet=quiet,
     )
+    if publish:
+        Published(out, publish)  # an address that cannot be is told before the work
+        one = partial(_published, one, publish)
     if failures + each_input(engine_for() if alone else engine, one, paths, outputs, quiet=quiet):
         raise typer.Exit(1)
+
+
+def _published(restore: Restore, url: str, path: Path, results: Outputs) -> bool:
+    """``restore``, and its files copied to ``url``, the record last."""
+    from ..core.reading import read_json
+    from ..io import Published
+
+    fine = restore(path, results)
+    files = read_json(results.record, kind=dict)["files"]
+    Published(results.folder, url).send([results.folder / name for name in files], results.record)
+    return fine
 
 
 @dataclass(frozen=True)

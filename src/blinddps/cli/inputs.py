@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..core.outputs import Outputs
     from ..engine import Engine
 
-__all__ = ["each_input"]
+__all__ = ["Restore", "each_input"]
 
 Restore = Callable[[Path, "Outputs"], bool]
 Said = list[tuple[bool, str]]  # whether on standard error, and what

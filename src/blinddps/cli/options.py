@@ -27,6 +27,7 @@ __all__ = [
     "Noise",
     "Overwrite",
     "Projection",
+    "Publish",
     "Quiet",
     "Seed",
     "Sharp",
@@ -48,6 +49,14 @@ Sharp = Annotated[
 Overwrite = Annotated[bool, Option("--overwrite", rich_help_panel=OUTPUT, help="Replace results of an earlier call.")]
 Quiet = Annotated[
     bool, Option("--quiet", rich_help_panel=OUTPUT, help="No progress and no summary; notes and errors remain.")
+]
+Publish = Annotated[
+    str,
+    Option(
+        metavar="URL",
+        rich_help_panel=OUTPUT,
+        help="Copy what is written to shared storage, too: s3://BUCKET/PATH. A benchmark goes on from what is there.",
+    ),
 ]
 Device = Annotated[str, Option(rich_help_panel=OUTPUT, help="auto, cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str, Option(rich_help_panel=OUTPUT, help="Of the networks: auto, float32 or bfloat16.")]

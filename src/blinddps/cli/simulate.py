@@ -20,6 +20,7 @@ from .errors import note
 from .files import expand, given_path, output_names
 from .inputs import each_input
 from .panels import InPanels
+from .threads import RayAddress, Workers, several
 
 if TYPE_CHECKING:
     from ..core.outputs import Outputs
@@ -104,13 +105,16 @@ def kernels(
     size: Annotated[int, Option(help="Side in pixels.")] = 64,
     seed: Annotated[int, Option(help="With its number, decides each kernel.")] = 0,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace an existing file.")] = False,
+    workers: Workers = 1,
+    ray: RayAddress = "",
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Write a database of kernels; the defaults are the paper's: 60,000 of 64 x 64, motion to Gaussian 5 : 1."""
     from ..simulate import write_kernel_database
 
     _check_database(out, overwrite, "kernel")
-    say(write_kernel_database(out, count, size, seed=seed, progress=not quiet))
+    engine = several(workers, ray)
+    say(write_kernel_database(out, count, size, seed=seed, progress=not quiet, engine=engine))
 
 
 @simulate.command(cls=InPanels)
@@ -248,6 +252,8 @@ def tilts(
     kind: Annotated[str, Option(help="patch (the paper's), atmospheric, or both.")] = "patch",
     seed: Annotated[int, Option(help="With its number, decides each field.")] = 0,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace an existing file.")] = False,
+    workers: Workers = 1,
+    ray: RayAddress = "",
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Write a database of tilt fields; the defaults are the paper's: 50,000 of 256 x 256, 256 KiB each."""
@@ -255,7 +261,8 @@ def tilts(
 
     _check_database(out, overwrite, "tilt")
     mixture = None if kind == "both" else {kind: 1.0}
-    say(write_tilt_database(out, count, size, seed=seed, mixture=mixture, progress=not quiet))
+    engine = several(workers, ray)
+    say(write_tilt_database(out, count, size, seed=seed, mixture=mixture, progress=not quiet, engine=engine))
 
 
 def _option_of(kernel: str, intensity: float, std: float, radius: float) -> dict[str, float]:

@@ -15,7 +15,7 @@ from .panels import OUTPUT
 if TYPE_CHECKING:
     from ..engine import Engine
 
-__all__ = ["RayAddress", "Threads", "Workers", "engine_of", "set_threads"]
+__all__ = ["RayAddress", "RayGpus", "Threads", "Workers", "engine_of", "set_threads", "several"]
 
 Threads = Annotated[
     str,
@@ -49,12 +49,23 @@ RayAddress = Annotated[
     ),
 ]
 
+RayGpus = Annotated[
+    float,
+    Option(
+        "--ray-gpus",
+        metavar="SHARE",
+        rich_help_panel=OUTPUT,
+        help="Of a GPU for each worker of --ray: 1 is one each, 0.25 puts four on one. With --device cuda.",
+    ),
+]
+
 _MOST = 1024
 _SECONDS = 0.25
 
 
-def engine_of(workers: int, threads: str, ray: str = "") -> Engine:
-    """The engine that ``--workers``, ``--threads`` and ``--ray`` ask for; threads of this process are set as well.
+def engine_of(workers: int, threads: str, ray: str = "", gpus: float = 0.0) -> Engine:
+    """The engine that ``--workers``, ``--threads``, ``--ray`` and ``--ray-gpus`` ask for; this process gets as many
+    threads.
 
     Raises:
         typer.BadParameter: another number of workers or threads than there can be; no such cluster.
@@ -65,7 +76,13 @@ def engine_of(workers: int, threads: str, ray: str = "") -> Engine:
     from .errors import usage
 
     set_threads(threads if (workers == 1 and not ray) or threads != "auto" else "1")
-    return usage(engine_for, workers, torch.get_num_threads(), ray)
+    return usage(engine_for, workers, torch.get_num_threads(), ray, gpus)
+
+
+def several(workers: int, ray: str) -> Engine | None:
+    """The engine of :func:`engine_of` with one thread each, or none where this process is the only worker, whose
+    threads are left as they are."""
+    return engine_of(workers, "1", ray) if workers != 1 or ray else None
 
 
 def set_threads(threads: str) -> None:

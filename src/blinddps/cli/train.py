@@ -52,7 +52,10 @@ def train(
     ] = None,
     data: Annotated[
         list[str] | None,
-        Option(metavar="PATH", help="Folder or tar of pictures (repeat for more), or file of 'simulate kernels'."),
+        Option(
+            metavar="PATH",
+            help="Folder, tar or shards (s-{00..12}.tar) of pictures (repeat for more), or file of 'simulate kernels'.",
+        ),
     ] = None,
     name: Annotated[str | None, Option(help="Of the prior.")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps of the whole run.")] = None,
@@ -69,6 +72,12 @@ def train(
     resume: Annotated[bool, Option("--resume", help="Go on with the run in DIR, with its own settings.")] = False,
     start_from: Annotated[str | None, Option("--from", metavar="PRIOR", help="Begin with the weights of this.")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, ...")] = "auto",
+    workers: Annotated[
+        int | None,
+        Option(
+            "--workers", metavar="N", help="Processes that make batches ahead of their steps; same results. None: 0."
+        ),
+    ] = None,
     threads: Threads = "auto",
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, and what it would cost.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
@@ -106,6 +115,7 @@ def train(
         "learning_rate": learning_rate,
         "seed": seed,
         "licence": licence,
+        "loader_workers": workers,
     }
     chosen = _plain(base) | {"unknown": unknown.value} | {k: v for k, v in given.items() if v is not None}
     if size and len(size) != len(chosen.get("size_weights", ())):

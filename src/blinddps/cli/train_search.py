@@ -9,7 +9,7 @@ from typer import Option
 
 from .console import say
 from .files import given_path
-from .threads import Threads, set_threads
+from .threads import RayAddress, Threads, Workers, engine_of
 
 __all__ = ["train_search"]
 
@@ -23,6 +23,8 @@ def train_search(
     ] = 1000,
     steps: Annotated[int, Option(help="Of the kernel step's training; some 0.6 s each.")] = 3000,
     seed: Annotated[int, Option(help="Decides crops, kernels, noise, weights and batches.")] = 0,
+    workers: Workers = 1,
+    ray: RayAddress = "",
     threads: Threads = "auto",
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -45,7 +47,7 @@ def train_search(
 
     for path in data:
         given_path(path)
-    set_threads(threads)
+    engine = engine_of(workers, threads, ray)
     fast = fast_bfloat16(torch.device("cpu"))  # as deblur asks it
     denoiser = load_prior(prior, dtype=torch.bfloat16 if fast else torch.float32)
     pictures = read_pictures(data)
@@ -57,7 +59,17 @@ def train_search(
             bar.update(count - bar.n)
 
     made_of = {"prior": prior, "data": data, "pictures": len(pictures)}
-    report = run(pictures, denoiser, out, items=items, steps=steps, seed=seed, made_of=made_of, told=told)
+    report = run(
+        pictures,
+        denoiser,
+        out,
+        items=items,
+        steps=steps,
+        seed=seed,
+        made_of=made_of,
+        told=told,
+        engine=engine,
+    )
     for bar in bars.values():
         bar.close()
     say(f"{out}: calibration error {report['calibration_error']:.3f} on held-out items")

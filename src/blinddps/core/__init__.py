@@ -11,7 +11,7 @@ from .gauss_newton import gauss_newton
 from .isolation import isolated
 from .operator import Error, FixesGauge, Operator, Updates, bound, unknowns_of
 from .penalties import L0, L1, Penalty
-from .random import generator_for, normal_like
+from .random import generator_for, noise_on_device, normal_like
 from .schedule import NoiseSchedule, ancestral_step, linear_schedule
 from .similarity import structural_similarity
 from .solution import Outcome, Solution, Step, judge, residual_norm
@@ -57,6 +57,7 @@ __all__ = [
     "judge",
     "linear_schedule",
     "natural_spectrum",
+    "noise_on_device",
     "normal_like",
     "normalise",
     "project_simplex",

@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BlinddpsError", "InputError", "PriorError", "SolverError", "sentence_of", "unknown_name"]
+__all__ = [
+    "BlinddpsError",
+    "InputError",
+    "PriorError",
+    "SolverError",
+    "is_out_of_memory",
+    "sentence_of",
+    "unknown_name",
+]
 
 
 class BlinddpsError(Exception):
@@ -31,10 +39,16 @@ class SolverError(BlinddpsError, RuntimeError):
     """A restoration that ended without a usable answer."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was not enough, of the machine or of a GPU."""
+    message = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message
+
+
 def sentence_of(error: BaseException) -> str:
     """What went wrong, on one line: that of an error raised on purpose, and of others what they are."""
     message = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
+    if is_out_of_memory(error):
         return "out of memory; give a smaller picture, tile or batch, or fewer samples"
     if isinstance(error, BlinddpsError):
         return message

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Begin", "Done", "Engine", "Serial", "Worker"]
+from ..core.errors import SolverError, is_out_of_memory
+
+__all__ = ["Batch", "Begin", "Done", "Engine", "Serial", "Worker", "values"]
 
 Begin: TypeAlias = Callable[[], Callable[[Any], Any]]
 """Called once in a worker; returns the function of a task. It must be possible to pickle it: a function of a module,
@@ -21,11 +24,17 @@ class Done:
         task: as it was given.
         value: what the function returned.
         lost: where the function raised or its worker ended: why; then there is no value.
+        starved: it was for want of memory, as far as can be told.
     """
 
     task: Any
     value: Any = None
     lost: str | None = None
+    starved: bool = False
+
+
+class Batch(tuple[Any, ...]):
+    """A task made of several, see :func:`~blinddps.engine.in_batches`; one whose worker dies is not begun again."""
 
 
 class Engine(Protocol):
@@ -66,4 +75,28 @@ class Worker:
             self._do = self._do or self._begin()
             return Done(task, self._do(task))
         except Exception as error:
-            return Done(task, lost=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return Done(task, lost=told, starved=is_out_of_memory(error))
+
+
+def values(
+    engine: Engine | None, begin: Begin, tasks: Iterable[Any], what: Callable[[Any], str]
+) -> Generator[tuple[Any, Any], None, None]:
+    """Each task and what its function returned, where all are needed. Without an engine, or with :class:`Serial`, they
+    are done here, in order.
+
+    Args:
+        what: of a task, as in "... was not made", for the sentence about one that is lost.
+
+    Raises:
+        SolverError: a task was lost. Done here: the function's own exception.
+    """
+    if engine is None or type(engine) is Serial:
+        do = begin()
+        yield from ((task, do(task)) for task in tasks)
+        return
+    with closing(engine.run(begin, tasks)) as ends:
+        for done in ends:
+            if done.lost is not None:
+                raise SolverError(f"{what(done.task)} was not made: {done.lost}")
+            yield done.task, done.value

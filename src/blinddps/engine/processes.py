@@ -77,13 +77,14 @@ class _Process:
 
     def take(self) -> Done:
         try:
-            value, lost = pickle.loads(self.pipe.recv_bytes())  # of our own process
+            value, lost, starved = pickle.loads(self.pipe.recv_bytes())  # of our own process
         except (EOFError, OSError):
             self.alive = False
             self.process.join(_PATIENCE)
             self.pipe.close()
-            return Done(self.task, lost=_how(self.process.exitcode))
-        return Done(self.task, value, lost)
+            code = self.process.exitcode
+            return Done(self.task, lost=_how(code), starved=code == -signal.SIGKILL)
+        return Done(self.task, value, lost, starved)
 
 
 def _start(begin: Begin, threads: int) -> _Process:
@@ -110,7 +111,7 @@ def _work(pipe: Connection, begin: Begin, threads: int) -> None:
             return
         done = worker.do(task)
         try:
-            pipe.send_bytes(pickle.dumps((done.value, done.lost), protocol=pickle.HIGHEST_PROTOCOL))
+            pipe.send_bytes(pickle.dumps((done.value, done.lost, done.starved), protocol=pickle.HIGHEST_PROTOCOL))
         except (BrokenPipeError, ConnectionResetError):  # the first process is gone
             return
 

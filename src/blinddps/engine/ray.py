@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core import InputError
-from .base import Begin, Done, Worker
+from .base import Batch, Begin, Done, Worker
 
 __all__ = ["Ray"]
 
@@ -21,9 +21,9 @@ ATTEMPTS = 3  # of a task whose worker or node dies; then it has ended lost
 class Ray:
     """Actors with a core for each of their threads; a task whose actor or node dies is begun again elsewhere.
 
-    A task that dies three times has ended ``lost``: it may be what ends its workers. Actors of a node that comes later
-    are begun as it comes. Tasks and results are small here (names of files, records), so all go through this process;
-    at most ``workers`` tasks have been read and not ended.
+    A task that dies three times has ended ``lost``: it may be what ends its workers. A batch is not begun again. Actors
+    of a node that comes later are begun as it comes. Tasks and results are small here (names of files, records), so all
+    go through this process; at most ``workers`` tasks have been read and not ended.
 
     Args:
         address: of the cluster, as ``ray.init`` takes it: ``auto``, ``HOST:PORT``, ``ray://HOST:PORT``; ``local``: one
@@ -87,15 +87,17 @@ class Ray:
                 for ready in ray.wait(list(busy), num_returns=1)[0]:
                     worker, task, attempt = busy.pop(ready)
                     try:
-                        value, lost = ray.get(ready)
+                        done = Done(task, *ray.get(ready))
                         free.append(worker)
                     except ray.exceptions.RayError as error:  # the worker, its node or the store died with it
-                        if attempt < ATTEMPTS:
+                        if attempt < ATTEMPTS and not (isinstance(task, Batch) and len(task) > 1):
                             give(task, attempt + 1)
                             continue
-                        value, lost = None, f"its worker died {ATTEMPTS} times ({type(error).__name__})"
+                        times = f"{attempt} times" if attempt > 1 else "once"
+                        told = f"its worker died {times} ({type(error).__name__})"
+                        done = Done(task, lost=told, starved=_starved(error))
                     fill()
-                    yield Done(task, value, lost)
+                    yield done
         finally:
             for worker in [*(b[0] for b in busy.values()), *free]:
                 ray.kill(worker)
@@ -116,9 +118,15 @@ class _Actor:
         torch.set_num_threads(threads)
         self._worker = Worker(begin)
 
-    def do(self, task: Any) -> tuple[Any, str | None]:
+    def do(self, task: Any) -> tuple[Any, str | None, bool]:
         done = self._worker.do(task)
-        return done.value, done.lost
+        return done.value, done.lost, done.starved
+
+
+def _starved(error: Exception) -> bool:
+    """Whether Ray's own watch of the memory ended the worker, or the system, which Ray cannot tell from other ends."""
+    told = f"{type(error).__name__} {error}"
+    return any(words in told for words in ("OutOfMemory", "OUT_OF_MEMORY", "OOM killer", "low on memory"))
 
 
 def _answering(address: str) -> None:

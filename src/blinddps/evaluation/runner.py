@@ -15,6 +15,7 @@ from blinddps.core import InputError, unknown_name
 
 from ..core.atomic import atomic_write, write_json
 from ..engine import Engine, Serial
+from ..io import Published
 from ..provenance import environment, source_hash
 from ..restore.settings import find_device
 from .clock import Clock
@@ -65,6 +66,7 @@ def run_bench(
     shard: tuple[int, int] = (1, 1),
     progress: bool = True,
     engine: Engine | None = None,
+    publish: str = "",
 ) -> Summary:
     """Do every job of ``spec`` whose record is not in ``out`` yet.
 
@@ -88,10 +90,12 @@ def run_bench(
         engine: where jobs are done (:mod:`blinddps.engine`), by default here, one after another. Records are the same
             but for times and the machine's threads. This process alone measures and writes. A worker that ends in the
             middle of a job leaves a record of that failure.
+        publish: URL of shared storage (:class:`blinddps.io.Published`). What it has of the run is taken first, so that
+            another machine goes on with it. Each record is sent as soon as it is written, after its files.
 
     Raises:
         InputError: an unknown method, data that cannot be used or are in the run's folder, or a folder that holds
-            another benchmark or files of none, or is in use.
+            another benchmark or files of none, or is in use; storage that cannot be reached.
         PriorError: a prior that does not exist.
     """
     for name in only:
@@ -109,8 +113,10 @@ def run_bench(
     items = items_of(spec.data, place)
     planned = _plan(spec, items)
     finished = Finished(reuse, out, retry_failed)
-    store = Store(out)
+    store = Store(out, Published(out, publish) if publish else None)
     with store.writing():
+        if store.published is not None:
+            store.published.fetch()
         others = [os.path.abspath(folder) for folder in reuse]
         call: dict[str, Any] = {"data": os.path.abspath(data), "only": list(only), "limit": limit, "reuse": others}
         call |= {"workers": engine.workers, "shard": list(shard)}

@@ -30,7 +30,7 @@ from blinddps.core import InputError
 from blinddps.core.reading import parse_json, read_json
 
 from ..core.atomic import atomic_open, atomic_write, ensure_output_dir, remove_partial_files, write_json
-from ..io import kernel_picture, write_image
+from ..io import Published, kernel_picture, write_image
 from .measure import Measurement
 from .methods import Restored
 from .records import AGAIN, read_jobs, read_record, within
@@ -41,6 +41,7 @@ FAILED = ("failed", "diverged", "rejected")
 """Status of records that are made anew on request: an exception, and the solver's own two."""
 
 MEASURED = "_measured"  # no method is called so: names begin with a letter or digit
+MEASURED_KINDS = ("input.png", "truth.png", "kernel.npy", "kernel.png")
 _KERNEL_SIDE = 128  # pixels, about, of a kernel's picture
 
 
@@ -60,10 +61,10 @@ class Job:
 
 
 class Store:
-    """A run folder."""
+    """A run folder; what is written is also sent to where it is ``published``, a record after its files."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | os.PathLike[str], published: Published | None = None) -> None:
+        self.folder, self.published = Path(folder), published
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -142,7 +143,17 @@ class Store:
         return found, told
 
     def drop(self, job: Job) -> None:
-        self.record_path(job).unlink(missing_ok=True)
+        self._forget(self.record_path(job))
+
+    def _forget(self, path: Path) -> None:
+        """Remove a file that says that others are whole."""
+        if self.published is not None and path.exists():
+            self.published.drop(path)
+        path.unlink(missing_ok=True)
+
+    def _send(self, files: Iterable[Path], last: Path | None = None) -> None:
+        if self.published is not None:
+            self.published.send(files, last)
 
     def save(
         self, job: Job, record: dict[str, Any], result: Restored | None, trace: dict[str, np.ndarray] | None
@@ -170,6 +181,7 @@ class Store:
         before = path.read_bytes() if path.exists() else b""
         with open(path, "a", encoding="utf-8") as file:
             file.write("\n" * (before[-1:] not in (b"", b"\n")) + json.dumps(call) + "\n")
+        self._send([self.folder / name for name in ("spec.json", "spec.toml") if (self.folder / name).exists()], path)
 
     def calls(self) -> list[dict[str, Any]]:
         """What ``add_call`` wrote; lines that are half or damaged are left out."""
@@ -201,6 +213,8 @@ class Store:
         path = self.record_path(job)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**record, "files": files})
+        place = self.folder / "pictures" / job.degradation / job.method
+        self._send([place / name for name in files.values()], path)
 
     def save_measurement(self, job: Job, m: Measurement, key: str) -> None:
         """Pictures of a job's measurement, then their key."""
@@ -209,11 +223,11 @@ class Store:
         for kind, picture in (("input", m.y[0]), ("truth", m.truth[0])):
             write_image(place / f"{job.stem}.{kind}.png", picture.permute(1, 2, 0).numpy(), dtype=np.uint8)
         _write_kernel(place, job.stem, m.kernel[0, 0].numpy())
-        write_json(place / f"{job.stem}.json", {"key": key})
+        self._end_measurement(place, job, key)
 
     def copy_measurement(self, job: Job, source: Store, key: str) -> None:
         """Take another run's pictures of the measurement ``key``, unless they are here; it may have none."""
-        kinds = [f"{job.stem}.{kind}" for kind in ("input.png", "truth.png", "kernel.npy", "kernel.png")]
+        kinds = [f"{job.stem}.{kind}" for kind in MEASURED_KINDS]
         theirs = [source.folder / "pictures" / job.degradation / MEASURED / name for name in kinds]
         if self.measured(job) == key or source.measured(job) != key:
             return
@@ -223,12 +237,17 @@ class Store:
             for path in theirs:
                 with atomic_write(place / path.name) as temporary:
                     shutil.copyfile(path, temporary)
-            write_json(place / f"{job.stem}.json", {"key": key})
+            self._end_measurement(place, job, key)
+
+    def _end_measurement(self, place: Path, job: Job, key: str) -> None:
+        write_json(place / f"{job.stem}.json", {"key": key})
+        pictures = [place / f"{job.stem}.{kind}" for kind in MEASURED_KINDS]
+        self._send([path for path in pictures if path.exists()], place / f"{job.stem}.json")
 
     def drop_measurement(self, job: Job) -> Path:
         """Say that the pictures of a job's measurement are outdated; returns their folder."""
         place = self.folder / "pictures" / job.degradation / MEASURED
-        (place / f"{job.stem}.json").unlink(missing_ok=True)
+        self._forget(place / f"{job.stem}.json")
         return place
 
     def measured(self, job: Job) -> str | None:
@@ -256,6 +275,7 @@ class Store:
 
     def save_plan(self, jobs: list[Job]) -> None:
         write_json(self.folder / "plan.json", [asdict(job) for job in jobs])
+        self._send([self.folder / "plan.json"])
 
     def plan(self) -> list[Job]:
         """Jobs of the run.

@@ -9,6 +9,7 @@ from .frames import Scene, read_frames, sharpest
 from .missing import filled, masked, read_mask
 from .picture import Picture, from_float, from_tensor, to_float, to_tensor
 from .planes import read_planes
+from .published import Published
 from .read import read_image
 from .stacked import StackedScene, stack_frames
 from .write import FORMAT_SUFFIXES, output_suffix, suffix_of, write_image, write_planes
@@ -19,6 +20,7 @@ __all__ = [
     "FRAME_SUFFIXES",
     "PICTURE_SUFFIXES",
     "Picture",
+    "Published",
     "Scene",
     "StackedScene",
     "as_picture",

@@ -7,8 +7,10 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 
 from ..core.errors import InputError
 
@@ -106,7 +108,7 @@ def _unpacked(tar: tarfile.TarFile, wanted: Callable[[PurePosixPath], bool]) -> 
         kept.flush()
         content = mmap.mmap(kept.fileno(), 0, access=mmap.ACCESS_READ)  # no position to share: safe after a fork
     places |= {link: places[target] for link, target in links.items() if target in places}
-    return {path: partial(_part, content, start, start + size) for path, (start, size) in places.items()}
+    return {path: _Unpacked(content, start, start + size) for path, (start, size) in places.items()}
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -137,8 +139,19 @@ def _slice(path: Path, start: int, size: int) -> bytes:
     return content
 
 
-def _part(content: mmap.mmap, start: int, stop: int) -> bytes:
-    return content[start:stop]
+@dataclass(frozen=True)
+class _Unpacked:
+    """A file of a compressed tar; there where it was unpacked, and in processes that were forked from there."""
+
+    content: mmap.mmap
+    start: int
+    stop: int
+
+    def __call__(self) -> bytes:
+        return self.content[self.start : self.stop]
+
+    def __reduce__(self) -> Any:
+        raise InputError("a compressed tar cannot be shared by workers; unpack it, or make it a plain tar")
 
 
 def _visible(path: PurePath) -> bool:

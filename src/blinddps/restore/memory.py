@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import torch
+
 from ..core import InputError
 from .settings import DeblurSettings
 
-__all__ = ["memory_of", "refuse_beyond", "tile_side"]
+__all__ = ["memory_of", "refuse_beyond", "tile_side", "tiles_at_once"]
 
 # GB (10^9 bytes), measured: benchmarks/results/forecast.txt
 BASE = 0.6  # of the process with its networks
 SOLVED = 1.2e-6  # a pixel that is solved at once
 HELD = 7e-8  # a pixel of the picture, in and out
+SHARE = 0.8  # of a GPU's free memory that tiles may fill
+MOST = 64  # tiles at once: more keep no GPU busier
 STEP = 16  # pixels: sides of tiles are multiples
 
 
@@ -37,6 +41,15 @@ def tile_side(settings: DeblurSettings, size: tuple[int, ...], kernel: tuple[int
     if side < least:
         raise _too_little(settings, size, memory_of(pixels, least**2))
     return min(side, largest)
+
+
+def tiles_at_once(device: torch.device, pixels: int) -> int:
+    """Tiles of so many pixels that ``device`` solves at a time: those that fit into 0.8 of a GPU's free memory now, up
+    to 64; on a processor, which gains nothing, one."""
+    if device.type != "cuda":
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(MOST, int(SHARE * free / (1e9 * SOLVED * pixels))))
 
 
 def refuse_beyond(settings: DeblurSettings, size: tuple[int, ...], solved: int) -> None:

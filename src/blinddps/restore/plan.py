@@ -293,6 +293,7 @@ class Plan:
         draws: diffusions of each sample, of which the first is kept and judged by the others.
         update: what the fast solver keeps of a level's Gaussian.
         shot: slope and level of noise that grows with the light, of what is solved, on [0, 1]; None: it does not.
+        device_noise: random numbers are drawn on a GPU.
         measured: values of a detector, whose restoration is not held to a range.
         weights: file of a trained network, where the solver is one.
         tilt_start: as ``start``, in pixels; ``order``, ``kernel_per_frame``: of several frames.
@@ -331,6 +332,7 @@ class Plan:
     measured: bool = False
     update: Literal["mean", "draw"] = "mean"
     shot: tuple[float, float] | None = None
+    device_noise: bool = False
 
     @property
     def takes_steps(self) -> bool:
@@ -381,6 +383,7 @@ def plan_of(settings: DeblurSettings, picture: tuple[int, int], found: Range | N
         kernel_per_frame=getattr(settings, "kernel_per_frame", False),
         weights=None if settings.weights is None else os.fspath(settings.weights),
         update="draw" if settings.update == "draw" else "mean",
+        device_noise=settings.device_noise,
         draws=DRAWS[settings.effort] if settings.search == "draws" else 1,
     )
 

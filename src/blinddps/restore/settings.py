@@ -137,6 +137,8 @@ class DeblurSettings:
         seed: the result depends on it alone.
         device, dtype: ``auto`` (the first of ``cuda``, ``mps`` and ``cpu`` that is there), or ``cpu``, ``cuda:1``, ...
             and ``float32``, ``bfloat16``.
+        device_noise: random numbers are drawn on the GPU, which is faster there: other results than elsewhere, with the
+            same seed. On a processor it changes nothing.
         tile: pixels a side above which the image network sees tiles, or ``auto``.
         as_published: ``paper`` with what the authors' code has: steps of ``sqrt(alpha_bar)``, no penalty, one noise
             level for image and kernel from pure noise, nothing but zeros beyond the edge.
@@ -178,6 +180,7 @@ class DeblurSettings:
     seed: int = number(0, whole=True)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = choice("auto", "auto", "float32", "bfloat16")
+    device_noise: bool = False
     tile: int | Literal["auto"] = number("auto", 64, whole=True, words=AUTO)
     known_kernel: str | os.PathLike[str] | Kernel | None = None
     as_published: bool = False

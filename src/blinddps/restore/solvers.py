@@ -9,7 +9,7 @@ __all__ = ["FUSIONS", "KERNEL_PRIOR", "SOLVERS", "TRAINED", "SolverInfo", "solve
 _SHARED = frozenset(
     {"solver", "kernel_size", "known_kernel", "noise", "linear_light", "device", "region", "family", "psf_from_stars"}
 )
-_DIFFUSION = frozenset({"prior", "num_steps", "start", "samples", "seed", "dtype", "tile"})
+_DIFFUSION = frozenset({"device_noise", "prior", "num_steps", "start", "samples", "seed", "dtype", "tile"})
 _GRADIENT = frozenset({"step_size", "step_schedule", "boundary"})
 _TRAINED = frozenset({"solver", "weights", "noise", "linear_light", "device", "tile"})
 KERNEL_PRIOR = frozenset({"kernel_prior", "kernel_step_size", "sparsity", "sparsity_norm", "projection"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,12 +17,14 @@ import torch
 from ..core import InputError, Outcome, SolverError, Step
 from ..core.atomic import atomic_open, write_json
 from ..core.reading import read_text
+from ..engine import Done as Ended
+from ..engine import Serial, in_batches
 from ..version import __version__
 from .candidates import solve
 from .clipped import at_white
 from .geometry import Span, spans
 from .light import Range
-from .memory import memory_of, tile_side
+from .memory import memory_of, tile_side, tiles_at_once
 from .plan import Cards, boundary_of, plan_of
 from .problem import Loaded, Problem, load_priors
 from .seen import Seen
@@ -219,39 +221,45 @@ class Done:
 
 def solver_of(
     settings: DeblurSettings, found: Range, device: torch.device, prior: Loaded | None = None
-) -> Callable[..., Done]:
-    """``solve(tile, on_step)`` with resolved ``settings``; in a worker the prior is loaded there."""
+) -> Callable[..., list[Done]]:
+    """``solve(tiles, on_step)``, of one size, with resolved ``settings``; in a worker the prior is loaded there."""
     if prior is None:
         prior, _ = load_priors(settings, device)
 
-    def one(tile: Tile, on_step: Callable[[Step], None] | None = None) -> Done:
+    def several(tiles: Sequence[Tile], on_step: Callable[[Step], None] | None = None) -> list[Done]:
         import numpy as np
 
         from ..io import to_linear
 
-        given = torch.from_numpy(tile.data.transpose(2, 0, 1).copy())[None]
-        light = to_linear(given) if settings.linear_light else given
-        seen = Seen(given, given, light, found.bring(light) * 2 - 1, found, settings.linear_light, ())
+        each = []
+        for tile in tiles:
+            given = torch.from_numpy(tile.data.transpose(2, 0, 1).copy())[None]
+            light = to_linear(given) if settings.linear_light else given
+            each.append(Seen(given, given, light, found.bring(light) * 2 - 1, found, settings.linear_light, ()))
+        given = torch.cat([seen.given for seen in each])
         plan = plan_of(settings, (given.shape[-2], given.shape[-1]), found)
-        if tile.kernel is not None:
-            plan = replace(plan, known=torch.from_numpy(tile.kernel)[None, None])
+        if kernels := [torch.from_numpy(tile.kernel)[None] for tile in tiles if tile.kernel is not None]:
+            plan = replace(plan, known=torch.stack(kernels))
         problem = Problem(
-            seen.y.to(device),
+            torch.cat([seen.y for seen in each]).to(device),
             plan,
             prior,
             None,
             clipped=None if settings.clipped == "kept" or (white := at_white(given)) is None else white.to(device),
             sigma_y=2 * plan.noise,
-            seed=settings.seed + APART * tile.index,
+            seed=[settings.seed + APART * tile.index for tile in tiles],
         )
         solution = solve(problem, on_step)
-        image = seen.pictures(solution.estimate["image"])[0]
-        if not found.measured:  # whose faint parts 16 bit do not hold
-            image = np.rint(image.clip(0, 1) * 65535).astype(np.uint16)
-        residual = float(solution.residual[0]) ** 2 / (2 * plan.noise) ** 2
-        return Done(image, residual, solution.outcome[0], {"image": solution.nfe["image"]})
+        ends = []
+        for i, seen in enumerate(each):
+            image = seen.pictures(solution.estimate["image"][i : i + 1])[0]
+            if not found.measured:  # whose faint parts 16 bit do not hold
+                image = np.rint(image.clip(0, 1) * 65535).astype(np.uint16)
+            residual = float(solution.residual[i]) ** 2 / (2 * plan.noise) ** 2
+            ends.append(Done(image, residual, solution.outcome[i], {"image": solution.nfe["image"]}))
+        return ends
 
-    return one
+    return several
 
 
 def solve_tiles(
@@ -271,7 +279,8 @@ def solve_tiles(
 
     Tiles overlap by the kernel's reach and more on either side, and each is solved as a picture whose surroundings are
     not known; memory beside the picture and its restoration is that of one. Those kept in the folder ``work`` are not
-    solved again, and several workers of an ``engine`` share them: what comes out is the same to the bit.
+    solved again, and several workers of an ``engine`` share them: what comes out is the same to the bit. A GPU solves
+    as many at a time as it has memory for.
 
     Args:
         field: of kernels that vary, of the size of the settings' kernel; each tile has that of its middle.
@@ -292,11 +301,15 @@ def solve_tiles(
         Tile(i, data[rows.place, columns.place], None if field is None else field.at(_middle(rows), _middle(columns)))
         for i, (rows, columns) in ((i, grid[i]) for i in todo)
     )
-    if engine is None or engine.workers == 1:
-        one = solver_of(settings, found, device, prior)
-        ends = ((t.index, one(t, _part(on_step, n, len(todo)))) for n, t in enumerate(tasks))
+    at_once = tiles_at_once(device, len(grid[0][0].weight) * len(grid[0][1].weight))
+    alone = engine is None or type(engine) is Serial
+    if alone and at_once == 1:
+        several = solver_of(settings, found, device, prior)
+        ends = ((t.index, several([t], _part(on_step, n, len(todo)))[0]) for n, t in enumerate(tasks))
     else:
-        ends = _shared(engine, partial(solver_of, settings, found, device), tasks, kernel, on_step, len(todo))
+        begin = partial(solver_of, settings, found, device, *([prior] if alone else []))
+        batches = in_batches(Serial() if engine is None else engine, begin, tasks, at_once)
+        ends = _shared(batches, kernel, on_step, len(todo))
     out = np.zeros(data.shape, np.float32)
     squared, count, nfe = 0.0, 0, {"image": 0}
     ready: dict[int, tuple[np.ndarray, float]] = {}  # solved before one that is blended before it
@@ -327,15 +340,10 @@ def solve_tiles(
 
 
 def _shared(
-    engine: Engine,
-    begin: Callable[[], Callable[..., Done]],
-    tasks: Iterator[Tile],
-    kernel: torch.Tensor,
-    on_step: Callable[[Step], None] | None,
-    count: int,
+    ends: Generator[Ended, None, None], kernel: torch.Tensor, on_step: Callable[[Step], None] | None, count: int
 ) -> Generator[tuple[int, Done], None, None]:
     """Number and end of each tile, as workers are done; ``on_step`` hears of each tile once."""
-    with closing(engine.run(begin, tasks)) as ends:
+    with closing(ends):
         for n, end in enumerate(ends):
             if end.lost is not None:
                 raise SolverError(f"tile {end.task.index + 1} was not restored: {end.lost}; the others are kept")

@@ -79,7 +79,7 @@ def blind_dps(
     y = y.repeat_interleave(samples, dim=0)
     guidance = guidance or NormGuidance()
     batch = len(y)
-    streams = {name: [generator_for(s, name, j) for s in seeds for j in range(samples)] for name in unknowns}
+    streams = {name: [generator_for(s, name, j, like=y) for s in seeds for j in range(samples)] for name in unknowns}
     levels = {name: u.levels(num_steps) for name, u in unknowns.items()}
     state = {name: start_state(name, u, levels[name][0], y, streams[name], samples) for name, u in unknowns.items()}
     diverged_at = torch.full((batch,), -1, device=y.device)

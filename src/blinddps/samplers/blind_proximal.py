@@ -93,7 +93,7 @@ def blind_proximal(
     problem = pose(y, e, operator, unknowns, image, draw=update == "draw")
     key = {} if image is None else {image: "image", "image": image}  # the image's name is the caller's, not a seed
     streams = {
-        name: [generator_for(s, key.get(name, name), j) for s in seeds for j in range(samples * restarts)]
+        name: [generator_for(s, key.get(name, name), j, like=y) for s in seeds for j in range(samples * restarts)]
         for name in unknowns
     }
     levels = {name: u.spaced_levels(num_steps) for name, u in unknowns.items()}

@@ -77,8 +77,8 @@ def ilvr(
         raise InputError(f"y has shape {tuple(y.shape)} and the unknown {tuple(image.shape)}; give one size for both")
     seeds = check_call(y, lambda *, image: image, {"image": image}, num_steps, samples, seed)
     y = y.repeat_interleave(samples, 0)
-    streams = [generator_for(s, "image", j) for s in seeds for j in range(samples)]
-    of_y = [generator_for(s, "measurement", j) for s in seeds for j in range(samples)]
+    streams = [generator_for(s, "image", j, like=y) for s in seeds for j in range(samples)]
+    of_y = [generator_for(s, "measurement", j, like=y) for s in seeds for j in range(samples)]
     levels = image.levels(num_steps)
     state = start_state("image", image, levels[0], y, streams, samples)
     coarse, mean = low_pass(y, factor), state

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +23,9 @@ from blinddps.core.atomic import atomic_write, ensure_output_dir
 from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.reading import parse_json
 
+from ..engine import Engine
 from .limits import Range, Size, rising, shape_of
+from .parts import parts_of
 
 __all__ = [
     "PAPER_MIXTURE",
@@ -165,18 +168,20 @@ def write_kernel_database(
     seed: int = 0,
     mixture: Mapping[str, float] = PAPER_MIXTURE,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> Path:
     """Write ``kernel_set(count, size, seed=seed, mixture=mixture)`` to one safetensors file.
 
     Kernels are stored as ``round(65535 k / max k)`` in 16 bits: a rounding of at most 1/131070 of the peak. ``path``
-    appears whole or not at all; whether it can be written is told before the work.
+    appears whole or not at all; whether it can be written is told before the work. Workers of an ``engine`` share it,
+    to the same bytes.
 
     Raises:
         InputError: as :func:`kernel_set`; ``count`` is less than 1; or the file cannot be written.
+        SolverError: a worker ended.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
-    from tqdm import tqdm
 
     path = Path(path)
     shape = shape_of(size, 3, "kernel")
@@ -191,17 +196,22 @@ def write_kernel_database(
         "seed": seed,
         "mixture": dict(mixture),
     }
-    with atomic_write(path) as temporary, tqdm(total=count, unit="kernel", disable=not progress) as bar:
+    make = partial(_stored, shape, seed, dict(mixture))
+    with atomic_write(path) as temporary:
         stored = np.empty((count, 1, *shape), dtype=np.uint16)
-        for first in range(0, count, 4 * _CHUNK):
-            part = kernel_set(min(4 * _CHUNK, count - first), shape, seed=seed, start=first, mixture=mixture).numpy()
-            stored[first : first + len(part)] = np.rint(part / part.max(axis=(2, 3), keepdims=True) * 65535)
-            bar.update(len(part))
+        for place, part in parts_of(make, count, 4 * _CHUNK, engine, "kernel", progress):
+            stored[place] = part
         try:
             save_file({"kernels": stored}, temporary, metadata={"blinddps": json.dumps(about)})
         except SafetensorError as error:  # a full disk, say
             raise InputError(f"cannot write '{path}': {error}; choose another folder or name") from error
     return path
+
+
+def _stored(shape: tuple[int, int], seed: int, mixture: dict[str, float], first: int, count: int) -> Any:
+    """Kernels as a database holds them."""
+    part = kernel_set(count, shape, seed=seed, start=first, mixture=mixture).numpy()
+    return np.rint(part / part.max(axis=(2, 3), keepdims=True) * 65535).astype(np.uint16)
 
 
 def read_kernel_database(

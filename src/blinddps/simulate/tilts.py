@@ -10,7 +10,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +22,9 @@ from blinddps.core.errors import InputError, unknown_name
 from blinddps.core.random import generator_for
 from blinddps.core.turbulence import aperture_phase
 
+from ..engine import Engine
 from .limits import Range, Size, rising, shape_of
+from .parts import parts_of
 
 __all__ = ["atmospheric_tilts", "patch_tilts", "tilt_rms", "tilt_set", "write_tilt_database"]
 
@@ -28,6 +32,7 @@ __all__ = ["atmospheric_tilts", "patch_tilts", "tilt_rms", "tilt_set", "write_ti
 GENERATOR_VERSION = 1
 """Raised whenever the same seed would give other fields than before."""
 
+_PART = 64  # fields made at once by a worker: cannot change the result
 _NOLL_TILT = 0.448  # variance of a Zernike tilt coefficient at D / r0 = 1, rad^2 (Noll 1976, table IV: 1.030 - 0.582)
 
 
@@ -202,19 +207,20 @@ def write_tilt_database(
     seed: int = 0,
     mixture: Mapping[str, float] | None = None,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> Path:
     """Write ``tilt_set(count, size, seed=seed, mixture=mixture)`` to one safetensors file, ``tilts``, float16 pixels.
 
     Half precision rounds a pixel of tilt by at most 0.0005. ``path`` appears whole or not at all; whether it can be
     written is told before the work.
-    All fields are held in memory: 256 KiB each at 256 x 256.
+    All fields are held in memory: 256 KiB each at 256 x 256. Workers of an ``engine`` share them, to the same bytes.
 
     Raises:
         InputError: as :func:`tilt_set`; ``count`` is less than 1; or the file cannot be written.
+        SolverError: a worker ended.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
-    from tqdm import tqdm
 
     path = Path(path)
     if count < 1:
@@ -230,13 +236,20 @@ def write_tilt_database(
     ensure_output_dir(path.parent)
     with atomic_write(path) as temporary:
         stored = torch.empty(count, 2, *shape_of(size, 8, "tilt field"), dtype=torch.float16)
-        for i in tqdm(range(count), unit="field", disable=not progress):
-            stored[i] = tilt_set(1, size, seed=seed, start=i, mixture=mixture)[0]
+        make = partial(_stored, size, seed, None if mixture is None else dict(mixture))
+        for place, part in parts_of(make, count, _PART, engine, "field", progress):
+            stored[place] = torch.from_numpy(part)
         try:
             save_file({"tilts": stored}, temporary, metadata={"blinddps": json.dumps(about)})
         except SafetensorError as error:  # a full disk, say
             raise InputError(f"cannot write '{path}': {error}; choose another folder or name") from error
     return path
+
+
+def _stored(size: Size, seed: int, mixture: dict[str, float] | None, first: int, count: int) -> Any:
+    """Fields as a database holds them."""
+    fields = [tilt_set(1, size, seed=seed, start=first + i, mixture=mixture) for i in range(count)]
+    return torch.cat(fields).half().numpy()
 
 
 def tilt_rms(d_over_r0: float, pixels_per_resolution: float = 2.0) -> float:

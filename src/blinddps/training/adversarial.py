@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blinddps.baselines.supervised import critics
-from blinddps.core import InputError, PriorError, generator_for
+from blinddps.core import InputError, PriorError
 from blinddps.priors import read_checkpoint
 
 from .optimisation import learning_rate
@@ -103,6 +103,8 @@ class AdversarialOptimisation(RestorerOptimisation):
     def __init__(self, config: RestorerConfig, device: str = "cpu") -> None:
         super().__init__(config, device)
         given = config.adversary
+        if config.accumulate > 1:  # critics would take a step for each part
+            raise InputError(f"accumulate is {config.accumulate}, and critics see a batch whole; leave it out")
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(config.seed + 1)
             self.critics = critics(given.critics, given.width).to(device)
@@ -119,10 +121,10 @@ class AdversarialOptimisation(RestorerOptimisation):
                 stacklevel=3,
             )
 
-    def _loss(self, stages: list[Tensor], truth: Tensor, items: Sequence[int]) -> Tensor:
+    def _loss(self, stages: list[Tensor], truth: Tensor, share: Tensor) -> Tensor:
         given, made = self.config.adversary, 2 * stages[0] - 1
-        self._teach(2 * truth - 1, made.detach(), items)
-        total = given.content * super()._loss(stages, truth, items)
+        self._teach(2 * truth - 1, made.detach(), share)
+        total = given.content * super()._loss(stages, truth, share)
         if self.features is not None:
             apart = (self.features(stages[0]) - self.features(truth)).square()
             total = total + given.perceptual * apart.flatten(1).mean(1)
@@ -131,20 +133,18 @@ class AdversarialOptimisation(RestorerOptimisation):
         self.critics.requires_grad_(True)
         return total + given.weight * torch.stack(said).mean(0)
 
-    def _teach(self, true: Tensor, made: Tensor, items: Sequence[int]) -> None:
+    def _teach(self, true: Tensor, made: Tensor, share: Tensor) -> None:
         """One step of the critics."""
         given = self.config.adversary
         for group in self.critic_optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         losses = [critic_loss(given.kind, critic(true), critic(made)) for critic in self.critics]
         if given.kind == "wgan-gp":
-            shares = [torch.rand((), generator=generator_for(self.config.seed, "critic", i)) for i in items]
-            share = torch.stack(shares).to(true)
             losses += [given.penalty * slope_penalty(critic, true, made, share) for critic in self.critics]
         loss = torch.stack(losses).sum() / len(self.critics)
         self.critic_optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if self.model is not self.network:  # several processes
+        if dist.is_available() and dist.is_initialized():
             for parameter in self.critics.parameters():
                 if parameter.grad is not None:
                     dist.all_reduce(parameter.grad)

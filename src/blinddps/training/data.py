@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import io
+import os
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -33,6 +36,8 @@ __all__ = [
     "read_pictures",
 ]
 
+_MEMORY = 8 * 2**30  # bytes of decoded pictures, shared by the processes that make batches
+_CHECKED = 20_000  # pictures up to which each is decoded before training begins
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 
 
@@ -65,7 +70,7 @@ def make_data(config: AnyConfig) -> Data:
             database.batch([0], size)  # another size is told now, not at its first step
         return database
     return ImageData(
-        read_pictures(config.data, wanted=_wanted(config)),
+        read_pictures(config.data, wanted=_wanted(config), memory=_MEMORY // max(1, config.loader_workers)),
         seed=config.seed,
         channels=config.channels,
         flip=config.flip,
@@ -223,6 +228,10 @@ class Pictures(Sequence[Tensor]):
         self._kept: OrderedDict[int, Tensor] = OrderedDict()
         self._bytes = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept: another process decodes for itself."""
+        return {**self.__dict__, "_kept": OrderedDict(), "_bytes": 0}
+
     def __len__(self) -> int:
         return len(self._files)
 
@@ -239,21 +248,38 @@ class Pictures(Sequence[Tensor]):
 
 
 def read_pictures(
-    sources: Sequence[str | Path], *, wanted: Callable[[str], bool] | None = None, memory: int = 8 * 2**30
+    sources: Sequence[str | Path], *, wanted: Callable[[str], bool] | None = None, memory: int = _MEMORY
 ) -> Pictures:
     """All pictures of folders (searched in depth) and tars, in name order; hidden files are left out, and those whose
-    path is not ``wanted``.
+    path is not ``wanted``. Several tars, as shards of WebDataset, are one source as ``shard-{0000..0099}.tar`` or
+    ``shard-*.tar``; of their members the pictures are taken.
 
-    Every picture is decoded once, so that a damaged one is told before training begins. Decoded pictures stay in memory
-    up to ``memory`` bytes; a larger set is decoded again whenever it comes round.
+    Of up to 20,000 pictures each is decoded once, so that a damaged one is told before training begins; of more, when
+    its turn comes. Decoded pictures stay in memory up to ``memory`` bytes; a larger set is decoded again whenever it
+    comes round.
 
     Raises:
         InputError: a source that is missing, is neither folder nor tar, or has no pictures; a damaged picture or tar.
     """
     pictures = Pictures([(f"{source}{name}", load) for source, name, load in _files(sources, wanted)], memory=memory)
-    for i in range(len(pictures)):
+    for i in range(len(pictures) if len(pictures) <= _CHECKED else 1):
         pictures[i]
     return pictures
+
+
+def _shards(source: str) -> list[str]:
+    """The files that ``shard-{00..12}.tar`` or ``shard-*.tar`` name, in order; any other name is itself."""
+    if braces := re.search(r"\{(\d+)\.\.(\d+)\}", source):
+        first, last = braces.groups()
+        if int(last) - int(first) not in range(_CHECKED):
+            raise InputError(
+                f"training data '{source}' name no files; give a rising range of numbers, as in {{00..12}}"
+            )
+        numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
+        return [one for n in numbers for one in _shards(f"{source[: braces.start()]}{n}{source[braces.end() :]}")]
+    if not os.path.lexists(source) and any(sign in source for sign in "*?"):
+        return sorted(glob.glob(source)) or [source]
+    return [source]
 
 
 def _decode(name: str, load: Callable[[], bytes]) -> Tensor:
@@ -269,7 +295,7 @@ def _files(
     sources: Sequence[str | Path], wanted: Callable[[str], bool] | None
 ) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
     """Source with a sign after it, path in it, and how to read it, of each picture."""
-    for source in map(Path, sources):
+    for source in (Path(one) for given in sources for one in _shards(str(given))):
         found = files_in(source, lambda path: path.suffix.lower() in DATASET_SUFFIXES, what="training data")
         if not found:
             raise InputError(

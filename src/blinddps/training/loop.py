@@ -16,16 +16,27 @@ from blinddps.core.atomic import atomic_write, ensure_output_dir
 from blinddps.core.reading import read_json
 from blinddps.provenance import environment
 
+from .batches import batches, deaths_told
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .data import Data, attribution_of, make_data
-from .optimisation import size_of_step
 from .processes import Processes, join_processes, stop_requests
 from .run_log import RunLog, loss_summary
 from .tasks import AnyConfig, task_of
 
 __all__ = ["train"]
 
-_FREE = {"steps", "decay_steps", "log_every", "save_every", "sample_every", "tensorboard", "data", "sources", "licence"}
+_FREE = {
+    "loader_workers",
+    "steps",
+    "decay_steps",
+    "log_every",
+    "save_every",
+    "sample_every",
+    "tensorboard",
+    "data",
+    "sources",
+    "licence",
+}
 
 
 def train(
@@ -43,7 +54,8 @@ def train(
     whenever the run saves.
 
     ``out`` holds ``config.json``, ``environment.json`` (of this session, with the ``earlier`` ones), ``log.jsonl`` (one
-    line per ``log_every`` steps: loss, loss by noise quartile, rate, gradient norm, seconds and samples so far),
+    line per ``log_every`` steps: loss, loss by noise quartile, rate, gradient norm, seconds and samples so far, and the
+    share of the time that steps waited for batches),
     ``checkpoint.pt``, ``samples/`` and that folder. Batches, sizes and noise are functions of the seed and the step: a
     run that is killed and resumed on the same CPU ends with the same weights, bit for bit, and the same log, save the
     seconds, as an unbroken one.
@@ -71,10 +83,9 @@ def train(
     out = Path(out)
     with ExitStack() as stack:
         team = stack.enter_context(join_processes(device))
-        if config.batch_size % team.world:
-            raise InputError(
-                f"batch_size {config.batch_size} does not split over {team.world} processes; give a multiple"
-            )
+        if config.batch_size % (team.world * config.accumulate):
+            parts = f"{team.world} processes" + f" of {config.accumulate} parts each" * (config.accumulate > 1)
+            raise InputError(f"batch_size {config.batch_size} does not split over {parts}; give a multiple")
         if (out / CHECKPOINT).exists() and not resume:
             raise InputError(
                 f"'{out}' already holds a training run; continue it with --resume or choose another folder"
@@ -120,11 +131,23 @@ def train(
 
         if run.step >= config.steps:
             save()  # a kill between checkpoint and prior leaves only the latter to do
-        share = config.batch_size // team.world
+        coming = batches(
+            config,
+            data,
+            run.draws,
+            range(run.step, config.steps),
+            rank=team.rank,
+            world=team.world,
+            pinned=team.device.startswith("cuda"),
+        )
+        stack.callback(coming.close)
+        stack.enter_context(deaths_told())
+        waited, since = 0.0, time.monotonic()
         while run.step < config.steps:
-            first = run.step * config.batch_size + team.rank * share
-            items = range(first, first + share)
-            rows, rate, norm = run.advance(data.batch(items, size_of_step(config, run.step)), items)
+            asked = time.monotonic()
+            batch = next(coming)
+            waited += time.monotonic() - asked
+            rows, rate, norm = run.advance(batch)
             window.append(rows)
             bar.update(1)
             last = run.step == config.steps
@@ -135,11 +158,13 @@ def train(
                     "grad_norm": norm,
                     "seconds": seconds(),
                     "samples": run.step * config.batch_size,
+                    "waited": waited / (time.monotonic() - since),
                 }
                 window.clear()
+                waited, since = 0.0, time.monotonic()
                 if log is not None:
                     log.write(line)
-                    bar.set_postfix(loss=f"{line['loss']:.4f}")
+                    bar.set_postfix(loss=f"{line['loss']:.4f}", waited=f"{line['waited']:.0%}")
             if team.is_main and (run.step % config.sample_every == 0 or last):
                 task.show(config, run.average, out / "samples" / f"{run.step:08d}.png", data, team.device)
             expired = max_minutes is not None and time.monotonic() - begun > max_minutes * 60

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from blinddps.core import NoiseSchedule, generator_for
+from blinddps.core import NoiseSchedule, generator_for, linear_schedule
 
 if TYPE_CHECKING:
     from .config import NetworkConfig, TrainConfig
 
-__all__ = ["build_network", "draw_sigma", "losses"]
+__all__ = ["build_network", "draw_sigma", "draws", "losses"]
 
 _GAMMA = 5.0  # of min-SNR weighting (Hang et al. 2023)
 
@@ -61,22 +62,30 @@ def draw_sigma(config: TrainConfig, schedule: NoiseSchedule, u: Tensor) -> Tenso
     return torch.where(u[:, 0] < config.uniform_share, uniform, log_normal).float()
 
 
+def draws(config: TrainConfig, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """``x0``, noise levels ``(B,)`` and noise like ``x0``, on the CPU. Both are drawn from ``(seed, item)``, so that
+    resuming or splitting a batch changes nothing."""
+    streams = [generator_for(config.seed, "noise", i) for i in items]
+    sigma = draw_sigma(config, _schedule(), torch.stack([torch.rand(2, generator=g) for g in streams]))
+    noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in streams])
+    if x0.shape[1] == 3:  # a grey picture's noise is grey: the network then serves one-channel images too
+        grey = (x0 == x0[:, :1]).flatten(1).all(1)
+        noise = torch.where(grey[:, None, None, None], noise[:, :1].expand_as(noise), noise)
+    return x0, sigma, noise
+
+
+_schedule = cache(linear_schedule)
+
+
 def losses(
-    network: nn.Module, config: TrainConfig, schedule: NoiseSchedule, x0: Tensor, items: Sequence[int]
+    network: nn.Module, config: TrainConfig, schedule: NoiseSchedule, x0: Tensor, sigma: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Per-sample denoising loss ``(B,)`` and its noise levels: weighted mean squared error of the network's own target.
 
     For ``v = sqrt(a) n - sqrt(1 - a) x_0`` that is the error of ``x0_hat`` weighted by ``1 + 1 / sigma^2``, for
-    ``epsilon`` by ``1 / sigma^2``, for ``sample`` by 1; ``weighting`` makes other weights of these. Noise and
-    level of a sample are drawn from ``(seed, item)``, so that resuming or splitting a batch changes nothing. ``x0`` is
-    in the prior's range; all else is of ``(x0 - data_mean) / data_std``.
+    ``epsilon`` by ``1 / sigma^2``, for ``sample`` by 1; ``weighting`` makes other weights of these. ``x0`` is in the
+    prior's range; all else is of ``(x0 - data_mean) / data_std``. What is drawn comes from :func:`draws`.
     """
-    streams = [generator_for(config.seed, "noise", i) for i in items]
-    sigma = draw_sigma(config, schedule, torch.stack([torch.rand(2, generator=g) for g in streams])).to(x0.device)
-    noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in streams]).to(x0.device)
-    if x0.shape[1] == 3:  # a grey picture's noise is grey: the network then serves one-channel images too
-        grey = (x0 == x0[:, :1]).flatten(1).all(1)
-        noise = torch.where(grey[:, None, None, None], noise[:, :1].expand_as(noise), noise)
     x0 = (x0 - config.data_mean) / config.data_std
     s = sigma.reshape(-1, 1, 1, 1)
     root_a, root_1_a = (1 + s * s).rsqrt(), s * (1 + s * s).rsqrt()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,24 @@ from torch import Tensor, nn
 from blinddps.core import InputError, generator_for, linear_schedule
 from blinddps.priors import load_prior
 
-from .network import build_network, losses
+from .network import build_network, draws, losses
 from .run_config import RunConfig
 
 __all__ = ["Optimisation", "learning_rate", "size_of_step", "update_average"]
+
+
+COMPILER = "inductor"  # of torch.compile
 
 
 class Optimisation:
     """Network, running average of its weights, and optimizer (AdamW), after ``step`` steps.
 
     The average ``w <- d w + (1 - d) network`` has ``d = min(ema, (1 + step) / (10 + step))``, so that it forgets the
-    initial weights soon. Gradients are clipped to norm 1.
+    initial weights soon. Gradients are clipped to norm 1. ``draws(config, x0, items)`` is what :meth:`advance` takes.
     """
 
     config: Any
+    draws: Callable[[Any, Tensor, Sequence[int]], tuple[Tensor, ...]] = staticmethod(draws)
 
     def __init__(self, config: RunConfig, device: str = "cpu") -> None:
         self.config, self.device, self.step = config, device, 0
@@ -34,6 +39,7 @@ class Optimisation:
         network = self._build()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = self.network
+        self._compile()
         self.average = self._copy()
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
@@ -43,9 +49,14 @@ class Optimisation:
         config = self.config
         return build_network(config.network, config.channels, config.main_size, seed=config.seed)
 
-    def _losses(self, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _compile(self) -> None:
+        if self.config.compile:
+            self.model = torch.compile(self.model, backend=COMPILER)  # type: ignore[assignment]
+
+    def _losses(self, x0: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and noise level of each sample, ``(B,)``."""
-        return losses(self.model, self.config, self.schedule, x0, items)
+        sigma, noise = drawn
+        return losses(self.model, self.config, self.schedule, x0, sigma, noise)
 
     def forward_once(self, size: int) -> None:
         """One sample of ``size`` through the network, to be counted."""
@@ -85,9 +96,11 @@ class Optimisation:
     def distribute(self) -> None:
         """Average the gradients over all processes from now on."""
         self.model = nn.parallel.DistributedDataParallel(self.network)
+        self._compile()
 
-    def advance(self, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, float, float]:
-        """One step on ``x0``; returns ``(2, B)`` losses and noise levels of the samples, learning rate, gradient norm.
+    def advance(self, batch: Sequence[Tensor]) -> tuple[Tensor, float, float]:
+        """One step on a batch, see ``draws``, in ``accumulate`` parts; returns ``(2, B)`` losses and noise levels of
+        the samples, learning rate, gradient norm.
 
         Raises:
             InputError: the gradient is not finite; weights, average and optimizer are as before.
@@ -95,10 +108,15 @@ class Optimisation:
         rate = learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        per_sample, sigma = self._losses(x0.to(self.device), items)
-        rows = torch.stack([per_sample.detach(), sigma])
         self.optimizer.zero_grad(set_to_none=True)
-        per_sample.mean().backward()
+        parts = list(zip(*(values.chunk(self.config.accumulate) for values in batch), strict=True))
+        told = []
+        for number, part in enumerate(parts, 1):
+            with self._alone() if number < len(parts) else nullcontext():
+                per_sample, sigma = self._losses(*(values.to(self.device, non_blocking=True) for values in part))
+                (per_sample.sum() / len(batch[0])).backward()
+            told.append(torch.stack([per_sample.detach(), sigma]))
+        rows = torch.cat(told, dim=1)
         norm = self._clipped(self.network, rows[0])
         self.optimizer.step()
         self.step += 1
@@ -115,6 +133,11 @@ class Optimisation:
                 "like: what was saved is whole"
             )
         return norm
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Within it gradients are not sent to the other processes: the last part sends the sum."""
+        inner = getattr(self.model, "_orig_mod", self.model)
+        return inner.no_sync() if isinstance(inner, nn.parallel.DistributedDataParallel) else nullcontext()
 
     def state(self) -> dict[str, Any]:
         return {

@@ -18,29 +18,38 @@ from blinddps.simulate import kernel_set, tilt_set
 from .optimisation import Optimisation
 from .restorer_config import RestorerConfig
 
-__all__ = ["RestorerOptimisation", "charbonnier", "pairs", "psnr_loss"]
+__all__ = ["RestorerOptimisation", "charbonnier", "draws", "measured", "psnr_loss"]
 
 EDGE = 0.05  # weight of the edge loss (MPRNet, equation 1)
 SQUARED = 1e-6  # epsilon squared in the Charbonnier loss (there)
 
 
-def pairs(config: RestorerConfig, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Measurements of sharp crops ``x0`` ``(B, 3, H, W)`` in [-1, 1], the same shape and range, and the standard
-    deviation of the noise of each, ``(B,)``, where white is 1."""
+def draws(config: RestorerConfig, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, ...]:
+    """Of sharp crops ``x0`` ``(B, 3, H, W)`` in [-1, 1]: them, kernels ``(B, 1, h, w)``, standard deviations of the
+    noise ``(B,)``, where white is 1, normal noise like ``x0``, tilts ``(B, 2, H, W)`` where there is turbulence (else
+    empty), and a uniform number ``(B,)`` for the critics; each from ``(seed, item)``."""
     kernels = [kernel_set(1, config.kernel_size, seed=config.seed, start=i, mixture=config.mixture) for i in items]
     streams = [generator_for(config.seed, "measurement", i) for i in items]
     low, high = config.noise
     sigma = torch.stack([low + (high - low) * torch.rand((), generator=g) for g in streams])
-    noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in streams]).to(x0)
+    noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in streams])
     grey = (x0 == x0[:, :1]).flatten(1).all(1)[:, None, None, None]
     noise = torch.where(grey, noise[:, :1].expand_as(noise), noise)  # a grey picture's noise is grey
-    seen = x0
+    tilts = torch.empty(len(x0), 0)
     if config.degradation == "turbulence":
         size = x0.shape[-2], x0.shape[-1]
-        tilts = [tilt_set(1, size, seed=config.seed, start=i, mixture=config.tilts) for i in items]
-        seen = Tilt(boundary=config.boundary)(image=x0, tilt=torch.cat(tilts).to(x0))
-    blurred = Blur(boundary=config.boundary)(image=seen, kernel=torch.cat(kernels).to(x0))
-    return (blurred + 2 * sigma.to(x0)[:, None, None, None] * noise).clamp(-1, 1), sigma
+        tilts = torch.cat([tilt_set(1, size, seed=config.seed, start=i, mixture=config.tilts) for i in items])
+    share = torch.stack([torch.rand((), generator=generator_for(config.seed, "critic", i)) for i in items])
+    return x0, torch.cat(kernels), sigma, noise, tilts, share
+
+
+def measured(
+    config: RestorerConfig, x0: Tensor, kernels: Tensor, sigma: Tensor, noise: Tensor, tilts: Tensor, *_: Tensor
+) -> Tensor:
+    """Measurements of :func:`draws`, like ``x0``."""
+    seen = Tilt(boundary=config.boundary)(image=x0, tilt=tilts) if tilts.numel() else x0
+    blurred = Blur(boundary=config.boundary)(image=seen, kernel=kernels)
+    return (blurred + 2 * sigma[:, None, None, None] * noise).clamp(-1, 1)
 
 
 def psnr_loss(found: Tensor, truth: Tensor) -> Tensor:
@@ -94,17 +103,19 @@ class RestorerOptimisation(Optimisation):
         self.network.load_state_dict(given)
         self.average = self._copy()
 
-    def _losses(self, x0: Tensor, items: Sequence[int]) -> tuple[Tensor, Tensor]:
-        y, sigma = pairs(self.config, x0, items)
+    draws = staticmethod(draws)
+
+    def _losses(self, x0: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+        _, sigma, *_, share = drawn
+        y = measured(self.config, x0, *drawn)
         reduced = self.config.dtype == "bfloat16"
         with torch.autocast(x0.device.type, torch.bfloat16, enabled=reduced):
             found = self.model((y + 1) / 2)
         stages = [stage.float() for stage in (found if isinstance(found, list) else [found])]
-        total = self._loss(stages, (x0 + 1) / 2, items)
-        return total, sigma.to(total.device)
+        return self._loss(stages, (x0 + 1) / 2, share), sigma
 
-    def _loss(self, stages: list[Tensor], truth: Tensor, items: Sequence[int]) -> Tensor:
-        """Of each sample ``(B,)``; the pictures of the stages and the truth are in [0, 1]."""
+    def _loss(self, stages: list[Tensor], truth: Tensor, share: Tensor) -> Tensor:
+        """Of each sample ``(B,)``; the pictures of the stages and the truth are in [0, 1]. ``share`` is drawn."""
         return torch.stack([LOSSES[self.config.loss](stage, truth) for stage in stages]).sum(0)
 
     def forward_once(self, size: int) -> None:

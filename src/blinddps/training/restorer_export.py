@@ -15,7 +15,7 @@ from blinddps.core.atomic import atomic_open, atomic_write, write_json
 
 from .data import Data
 from .model_card import credited, how_trained, write_sheet
-from .restorer import pairs
+from .restorer import draws, measured
 from .restorer_config import RestorerConfig
 
 __all__ = ["write_restorations", "write_restorer"]
@@ -108,7 +108,7 @@ def write_restorations(
 
     items = range(SHOWN)
     truth = data.batch(items, config.main_size)
-    y, _ = pairs(config, truth, items)
+    y = measured(config, *draws(config, truth, items))
     network: Any = averaged(config, average, device)
     with torch.inference_mode():
         restored = padded(network.restore, (y.to(device) + 1) / 2, network.multiple, network.least).clamp(0, 1).cpu()

@@ -16,7 +16,10 @@ class RunConfig(BaseModel):
 
     ``sources`` are CSV files of the pictures' licences (columns ``file``, ``licence``, ``url``, ``repo``). Pictures of
     a licence that ``leave_out`` names are not read; whose the others are stands in ``ATTRIBUTION.md`` of what is
-    trained. ``tensorboard`` also writes the log for TensorBoard (extra ``train``)."""
+    trained. ``tensorboard`` also writes the log for TensorBoard (extra ``train``). A step's batch goes through the
+    network in ``accumulate`` parts, whose gradients are added: for batches that a GPU has no room for. ``compile``
+    gives the network to ``torch.compile``. ``loader_workers`` processes make batches ahead of their steps; none: the
+    steps do."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -31,6 +34,9 @@ class RunConfig(BaseModel):
     grey_share: float = Field(default=0.0, ge=0, le=1)
     steps: PositiveInt = 100_000
     batch_size: PositiveInt = 16
+    accumulate: PositiveInt = 1
+    compile: bool = False
+    loader_workers: int = Field(default=0, ge=0, le=256)
     learning_rate: float = Field(default=4e-4, gt=0)
     warmup: PositiveInt = 200
     decay_steps: int = Field(default=0, ge=0, description="the rate falls to zero over the last so many steps")
@@ -62,6 +68,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"{len(self.size_weights)} size_weights for {len(self.sizes)} sizes; give one for each")
         if self.size_weights and (min(self.size_weights) < 0 or sum(self.size_weights) <= 0):
             raise ValueError(f"size_weights {self.size_weights} must not be negative and not all zero")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} does not split into accumulate = {self.accumulate} parts")
         if self.leave_out and not self.sources:
             raise ValueError("leave_out needs sources, tables that tell each picture's licence")
         return self

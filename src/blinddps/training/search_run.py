@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..core import Denoiser, InputError, atomic_open, ensure_output_dir, write_json
 from ..core.reading import read_json
+from ..engine import Engine, values
 from ..search.refine import KernelStep
 from ..search.verdict import Trust, VerdictNetwork
 from .search import calibrate, fit_trust, kept, train_step, train_verdict, verdict_rows
@@ -43,6 +45,7 @@ def train_search(
     seed: int = 0,
     made_of: Mapping[str, Any] | None = None,
     told: Told | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """``out/step.safetensors``, ``verdict.safetensors``, ``trust.safetensors`` and ``report.json``, which is returned.
 
@@ -56,10 +59,12 @@ def train_search(
         steps: of the learned kernel step's training.
         made_of: what else decides the result, as names of the prior and of the data; kept in ``out/config.json``.
         told: called with phase, count and total.
+        engine: whose workers make the items, which this process writes; ``pictures`` and ``denoiser`` are sent there.
 
     Raises:
         InputError: too few items; none of the pictures is large enough; ``out`` is of other settings, or has a damaged
             file.
+        SolverError: a worker ended.
     """
     if items < 4 * FOLDS:
         raise InputError(f"items is {items}; give at least {4 * FOLDS}, of which some are held out")
@@ -71,24 +76,15 @@ def train_search(
         torch.manual_seed(seed)
         step = KernelStep(width).eval()
 
-    def step_item(random: np.random.Generator) -> StepItem:
-        size, reach, frame = _drawn(random)
-        return make_step_item(
-            measure(pictures, random, size, reach), denoiser, random, sources=STEP_SOURCES, frame=frame
-        )
-
-    def item(random: np.random.Generator) -> Item:
-        size, reach, _ = _drawn(random)
-        blurred = measure(pictures, random, size, reach, grey=GREY)
-        return make_item(blurred, denoiser, step, random, sources=SOURCES)
-
-    first = _items(out / "first", StepItem, step_item, items, seed, told)
+    step_item = partial(_step_item, pictures, denoiser)
+    first = _items(out / "first", StepItem, step_item, items, seed, told, engine)
     if not (out / "step.safetensors").exists():
         train_step(first, step, steps=steps, seed=seed, on_step=lambda i, n, _: told and told("kernel step", i + 1, n))
         _save(out / "step.safetensors", step)
     _load(out / "step.safetensors", step)
     step.eval()
-    second = _items(out / "second", Item, item, items // 2, seed + 1, told)
+    item = partial(_item, pictures, denoiser, step)
+    second = _items(out / "second", Item, item, items // 2, seed + 1, told, engine)
     if not (out / "verdict.safetensors").exists():
         network, trust, report = _verdict(second, seed)
         write_json(out / "report.json", report)
@@ -135,17 +131,36 @@ def _items(
     count: int,
     seed: int,
     told: Told | None,
+    engine: Engine | None,
 ) -> list[T]:
     folder.mkdir(exist_ok=True)
-    found = []
-    for index in range(count):
-        path = folder / f"{index:06d}.npz"
-        if not path.exists():
-            write_item(path, make(np.random.default_rng([seed, index])))
-        found.append(read_item(path, kind))
+    paths = [folder / f"{index:06d}.npz" for index in range(count)]
+    missing = [index for index, path in enumerate(paths) if not path.exists()]
+    made = values(engine, partial(_begin, make, seed), missing, "item {}".format)
+    for number, (index, item) in enumerate(made, count - len(missing) + 1):
+        write_item(paths[index], item)
         if told is not None:
-            told(folder.name, index + 1, count)
-    return found
+            told(folder.name, number, count)
+    return [read_item(path, kind) for path in paths]
+
+
+def _begin(make: Callable[[np.random.Generator], T], seed: int) -> Callable[[int], T]:
+    return partial(_made, make, seed)
+
+
+def _made(make: Callable[[np.random.Generator], T], seed: int, index: int) -> T:
+    return make(np.random.default_rng([seed, index]))
+
+
+def _step_item(pictures: Sequence[Tensor], denoiser: Denoiser, random: np.random.Generator) -> StepItem:
+    size, reach, frame = _drawn(random)
+    return make_step_item(measure(pictures, random, size, reach), denoiser, random, sources=STEP_SOURCES, frame=frame)
+
+
+def _item(pictures: Sequence[Tensor], denoiser: Denoiser, step: KernelStep, random: np.random.Generator) -> Item:
+    size, reach, _ = _drawn(random)
+    blurred = measure(pictures, random, size, reach, grey=GREY)
+    return make_item(blurred, denoiser, step, random, sources=SOURCES)
 
 
 def _verdict(items: Sequence[Item], seed: int) -> tuple[VerdictNetwork, Trust, dict[str, Any]]:

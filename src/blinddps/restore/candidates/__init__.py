@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...core import Solution, Step
+from ...core import Solution, Step, noise_on_device
 from ..problem import Problem
 from ..solvers import SOLVERS
 from .baseline import solve_baseline
@@ -21,7 +21,8 @@ __all__ = ["solve", "solve_single", "way"]
 
 def solve(problem: Problem, on_step: Callable[[Step], None] | None = None) -> Solution:
     """The solution of ``problem``, the way that its plan says."""
-    return way(problem)(problem, on_step)
+    with noise_on_device(problem.plan.device_noise):
+        return way(problem)(problem, on_step)
 
 
 def way(problem: Problem) -> Callable[[Problem, Callable[[Step], None] | None], Solution]:

@@ -119,7 +119,7 @@ def solve_known(problem: Problem, on_step: Callable[[Step], None] | None = None)
             known = replace(known, y=y * weight, known={**known.known, "weight": weight})
         if plan.update == "draw":
             seeds = [problem.seed] * len(y) if isinstance(problem.seed, int) else problem.seed
-            streams = [generator_for(s, "deconvolved", j) for s in seeds for j in range(plan.samples)]
+            streams = [generator_for(s, "deconvolved", j, like=y) for s in seeds for j in range(plan.samples)]
 
             def each(v: Tensor) -> Tensor:
                 return v.expand(len(y), *v.shape[1:]).repeat_interleave(plan.samples, 0)

@@ -1,0 +1,307 @@
+"""Workers, nodes and drivers of a Ray cluster killed at random moments: does every job end once, as in an unbroken run?
+
+``python benchmarks/ray_faults.py [--kills 30] [--only workers|nodes|drivers] [--out FILE]``; Linux, with ray
+
+Three nodes of one core each on this machine, begun by ``ray start``. On them ``blinddps bench run --ray`` does small
+jobs of real methods, in folders of its own, until there were so many kills of a kind. SIGKILL hits, up to 6 s after the
+one before: a worker process; a node that has one, its raylet and all that this began, another node being begun then; or
+the process of ``bench run``, which is called again. Compared with a run without Ray: records but for their times, and
+the bytes of all pictures and arrays. A record written before a driver was killed must not be written again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blinddps.evaluation import load_spec, run_bench
+from blinddps.io import write_image
+from common import header
+
+SPEC = """
+name = "faults"
+title = "Small jobs"
+seeds = [0, 1, 2]
+[data]
+source = "pictures"
+size = 64
+[[degradation]]
+kind = "motion"
+kernel_size = 15
+noise = 0.01
+[[method]]
+name = "pan-l0"
+options = { kernel_size = 15 }
+[[method]]
+name = "richardson-lucy"
+options = { kernel_size = 15 }
+"""
+PICTURES = 10
+APART = 6.0  # seconds between two kills, at most
+KINDS = ("workers", "nodes", "drivers")
+STORE = 80_000_000  # bytes of a node's object store: the least that Ray takes
+# a dead machine is told after 3 s of silence, not 15
+SOON = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "5000"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30, help="of each kind")
+    parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out")
+    args = parser.parse_args()
+    lines = [*header(args.seed), "", f"{'killed':8s} kills  runs  jobs  records that differ  files that differ  failed"]
+    lines[-1] += "  written twice  seconds"
+    print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory(prefix="faults") as folder:
+        place = Path(folder)
+        (place / "spec.toml").write_text(SPEC)
+        pictures(place / "data" / "pictures")
+        run_bench(load_spec(place / "spec.toml"), place / "whole", data=place / "data", progress=False)
+        whole = content(place / "whole")
+        with Nodes(place / "ray") as nodes:
+            for kind in KINDS if args.only is None else (args.only,):
+                row = trial(kind, args.kills, random.Random(args.seed), place, nodes, whole)
+                print(row, flush=True)
+                lines.append(row)
+    if args.out:
+        Path(args.out).write_text("\n".join(lines) + "\n")
+
+
+def pictures(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    i, j = np.mgrid[:64, :64] / 64
+    for n in range(PICTURES):
+        waves = [np.sin((9 + n) * i + 2 * c) * np.cos((7 + c) * j + n) > 0 for c in range(3)]
+        write_image(folder / f"p{n}.png", (0.2 + 0.6 * np.stack(waves, -1)).astype(np.float32))
+
+
+def content(run: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Records without their times, and the bytes of all else."""
+    records, files = {}, {}
+    for path in sorted(p for p in run.rglob("*") if p.is_file() and p.parent != run):
+        name = str(path.relative_to(run))
+        if not name.startswith("records"):
+            files[name] = path.read_bytes()
+            continue
+        record = json.loads(path.read_text())
+        record.pop("when")
+        for clock in ("seconds", "cpu_seconds"):
+            record["metrics"].pop(clock, None)
+        records[name] = record
+    return records, files
+
+
+class Nodes:
+    """A cluster of three nodes of one core, each a ``ray start --block`` of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, _free_port()
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Nodes:
+        told = ["--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.folder}"]
+        self._begin(told)
+        late = time.monotonic() + 120
+        while socket.socket().connect_ex(("127.0.0.1", self.port)):
+            if time.monotonic() > late:
+                raise SystemExit("error: 'ray start --head' does not answer")
+            time.sleep(0.2)
+        for _ in range(2):
+            self._begin([f"--address={self.address}"])
+        while not all(any(b"raylet/raylet" in _file(pid, "cmdline") for pid in below(n.pid)) for n in self._started):
+            if time.monotonic() > late:
+                raise SystemExit("error: a node does not begin")
+            time.sleep(0.2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in reversed(self._started):
+            kill([node.pid, *below(node.pid)])
+            node.wait()
+
+    def kill_one(self, random: random.Random) -> bool:
+        """One at work that is not the head, with all its processes; another one begins. False: none is."""
+        at_work = [n for n in self._started[1:] if self._workers(n)]
+        if not at_work:
+            return False
+        node = random.choice(at_work)
+        self._started.remove(node)
+        kill([node.pid, *below(node.pid)])
+        node.wait()
+        self._begin([f"--address={self.address}"])
+        return True
+
+    def workers(self) -> list[int]:
+        """Processes that do tasks."""
+        return [pid for node in self._started for pid in self._workers(node)]
+
+    def _workers(self, node: subprocess.Popen[bytes]) -> list[int]:
+        return [pid for pid in below(node.pid) if b"ray::_Actor" in _file(pid, "cmdline")]
+
+    def _begin(self, told: list[str]) -> None:
+        call = [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--block",
+            "--num-cpus=1",
+            "--disable-usage-stats",
+        ]
+        call += [f"--object-store-memory={STORE}", *told]
+        self._started.append(
+            subprocess.Popen(call, env=os.environ | SOON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+
+
+@dataclass
+class Count:
+    """Of one kind."""
+
+    kills: int = 0
+    runs: int = 0
+    jobs: int = 0
+    records: int = 0
+    files: int = 0
+    failed: int = 0
+    twice: int = 0
+    moments: list[int] = field(default_factory=list)
+
+
+def trial(
+    kind: str, kills: int, random: random.Random, place: Path, nodes: Nodes, whole: tuple[dict[str, Any], Any]
+) -> str:
+    """Runs until there were so many kills, and a row of what became of them."""
+    found, begun = Count(), time.monotonic()
+    while found.kills < kills:
+        run = place / f"{kind}{found.runs}"
+        driver = _driver(place, run, nodes)
+        done: dict[Path, tuple[int, int]] = {}
+        due = time.monotonic() + random.uniform(0, APART)
+        while driver.poll() is None or driver.returncode < 0:
+            time.sleep(0.01)
+            if found.kills == kills or time.monotonic() < due or not any(run.glob("records/*/*/*.json")):
+                continue
+            if not HIT[kind](nodes, driver, random):
+                continue
+            found.kills += 1
+            due = time.monotonic() + random.uniform(0, APART)
+            if kind == "drivers":
+                driver.wait()
+                found.twice += sum(1 for path, before in done.items() if stamp(path) != before)
+                done = {path: stamp(path) for path in run.glob("records/*/*/*.json")}
+                driver = _driver(place, run, nodes)
+                due += 8  # until it has connected
+        found.twice += sum(1 for path, before in done.items() if stamp(path) != before)
+        found.runs += 1
+        ours = content(run)
+        found.jobs += len(whole[0])
+        found.failed += sum(record["status"] == "failed" for record in ours[0].values())
+        found.records += differing(ours[0], whole[0])
+        found.files += differing(ours[1], whole[1])
+    seconds = time.monotonic() - begun
+    return (
+        f"{kind:8s} {found.kills:5d} {found.runs:5d} {found.jobs:5d} {found.records:20d} {found.files:18d} "
+        f"{found.failed:7d} {found.twice:14d} {seconds:8.0f}"
+    )
+
+
+def hit_worker(nodes: Nodes, driver: subprocess.Popen[bytes], random: random.Random) -> bool:
+    if not (workers := nodes.workers()):
+        return False
+    kill([random.choice(workers)])
+    return True
+
+
+def hit_node(nodes: Nodes, driver: subprocess.Popen[bytes], random: random.Random) -> bool:
+    return nodes.kill_one(random)
+
+
+def hit_driver(nodes: Nodes, driver: subprocess.Popen[bytes], random: random.Random) -> bool:
+    if driver.poll() is not None:
+        return False
+    driver.kill()
+    return True
+
+
+HIT: dict[str, Callable[[Nodes, subprocess.Popen[bytes], random.Random], bool]] = {
+    "workers": hit_worker,
+    "nodes": hit_node,
+    "drivers": hit_driver,
+}
+
+
+def _driver(place: Path, run: Path, nodes: Nodes) -> subprocess.Popen[bytes]:
+    call = [sys.executable, "-m", "blinddps", "bench", "run", str(place / "spec.toml"), "--out", str(run)]
+    call += ["--data", str(place / "data"), "--ray", nodes.address, "--workers", "3", "--threads", "1", "--quiet"]
+    return subprocess.Popen(call, stderr=subprocess.DEVNULL)
+
+
+def differing(ours: dict[str, Any], whole: dict[str, Any]) -> int:
+    return sum(ours.get(name) != whole.get(name) for name in ours.keys() | whole.keys())
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Of a file: another one of the same name has another."""
+    seen = path.stat()
+    return seen.st_mtime_ns, seen.st_ino
+
+
+def below(pid: int) -> list[int]:
+    """Processes that it began, and those that they began."""
+    parents: dict[int, list[int]] = {}
+    for other in (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()):
+        told = _file(other, "stat").rpartition(b") ")[2].split()
+        if told:
+            parents.setdefault(int(told[1]), []).append(other)
+    found, todo = [], [pid]
+    while todo:
+        children = parents.get(todo.pop(), [])
+        found += children
+        todo += children
+    return found
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _file(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What a GPU must do as the processor does: ``pytest -m cuda`` runs these alone, on a machine that has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.tiny import tiny_prior
+
+from blinddps import deblur
+from blinddps.core import generator_for, noise_on_device, normal_like
+from blinddps.restore import tiles
+from blinddps.training import TrainConfig, train
+
+pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
+
+TRAINING: dict[str, Any] = {
+    "unknown": "kernel",
+    "name": "tiny",
+    "channels": 1,
+    "sizes": (8,),
+    "flip": False,
+    "network": {"channels": (8, 16), "head_dim": 8, "groups": 4},
+    "batch_size": 4,
+    "dtype": "float32",
+    "steps": 4,
+}
+
+
+def picture(height: int = 48, width: int = 40) -> np.ndarray:
+    i, j = np.mgrid[:height, :width] / 8
+    return (0.5 + 0.3 * np.sin(i)[..., None] * np.cos(j)[..., None] * np.array([1, 0.8, 0.6])).astype(np.float32)
+
+
+def solved(device: str, **options: Any) -> Any:
+    told: dict[str, Any] = {"prior": tiny_prior("image", 3), "num_steps": 4, "noise": 0.02, "dtype": "float32"}
+    told |= {"kernel_prior": tiny_prior("kernel", 1), "kernel_size": 8, "device": device}
+    return deblur(picture(), **{**told, **options})
+
+
+@pytest.mark.parametrize("solver", ["fast", "paper"])
+def test_a_gpu_gives_what_the_processor_gives(solver: str) -> None:
+    here, there = (solved(device, solver=solver, search="none") for device in ("cpu", "cuda"))
+    assert np.abs(here.image - there.image).max() < 2e-3
+    assert np.abs(here.kernel - there.kernel).max() < 2e-4
+
+
+def test_noise_of_the_device_is_repeatable_and_other_noise() -> None:
+    x = torch.zeros(2, 3, 16, 16, device="cuda")
+
+    def drawn() -> torch.Tensor:
+        return normal_like(x, [generator_for(0, "image", j, like=x) for j in range(2)])
+
+    outside = drawn()
+    with noise_on_device():
+        first, again = drawn(), drawn()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, outside)
+    assert torch.equal(outside.cpu(), normal_like(x.cpu(), [generator_for(0, "image", j) for j in range(2)]))
+    assert abs(float(first.std()) - 1) < 0.1
+    whole = solved("cuda", search="none", device_noise=True)
+    assert np.array_equal(whole.image, solved("cuda", search="none", device_noise=True).image)
+
+
+def test_tiles_at_once_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= tiles.tiles_at_once(torch.device("cuda"), 512**2) <= 64
+    assert tiles.tiles_at_once(torch.device("cuda"), 10**12) == 1
+    for name, value in {"LARGE": 1000, "SIDE": 32, "MARGIN": 2, "RAMP": 4}.items():
+        monkeypatch.setattr(tiles, name, value)
+    kernel = np.full((3, 3), 1 / 9, np.float32)
+    here, there = (solved(device, known_kernel=kernel, search="none") for device in ("cpu", "cuda"))
+    assert there.tiles == here.tiles > 1
+    assert np.abs(here.image - there.image).max() < 2e-3
+
+
+@pytest.mark.parametrize("settings", [{}, {"loader_workers": 1, "accumulate": 2}, {"compile": True}])
+def test_training(settings: dict[str, Any], tmp_path: Path) -> None:
+    config = TrainConfig(**TRAINING, **settings)
+    prior = train(config, tmp_path, device="cuda", progress=False)
+    assert (prior / "blinddps.json").exists()

@@ -1,6 +1,6 @@
 """Workers, nodes and drivers of a Ray cluster killed at random moments: does every job end once, as in an unbroken run?
 
-``python benchmarks/ray_faults.py [--kills 30] [--only workers|nodes|drivers] [--out FILE]``; Linux, with ray
+``python benchmarks/ray_faults.py [--kills 30] [--minutes M] [--only workers|nodes|drivers] [--out FILE]``; Linux, ray
 
 Three nodes of one core each on this machine, begun by ``ray start``. On them ``blinddps bench run --ray`` does small
 jobs of real methods, in folders of its own, until there were so many kills of a kind. SIGKILL hits, up to 6 s after the
@@ -38,19 +38,20 @@ title = "Small jobs"
 seeds = [0, 1, 2]
 [data]
 source = "pictures"
-size = 64
+size = 32
 [[degradation]]
 kind = "motion"
-kernel_size = 15
+kernel_size = 7
 noise = 0.01
 [[method]]
-name = "pan-l0"
-options = { kernel_size = 15 }
-[[method]]
 name = "richardson-lucy"
-options = { kernel_size = 15 }
+options = { kernel_size = 7 }
+[[method]]
+name = "wiener"
+options = { kernel_size = 7 }
 """
-PICTURES = 10
+PICTURES = 8
+SIDE = 32
 APART = 6.0  # seconds between two kills, at most
 KINDS = ("workers", "nodes", "drivers")
 STORE = 80_000_000  # bytes of a node's object store: the least that Ray takes
@@ -61,6 +62,7 @@ SOON = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "50
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30, help="of each kind")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of a kind: no kill after so long")
     parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out")
@@ -76,7 +78,7 @@ def main() -> None:
         whole = content(place / "whole")
         with Nodes(place / "ray") as nodes:
             for kind in KINDS if args.only is None else (args.only,):
-                row = trial(kind, args.kills, random.Random(args.seed), place, nodes, whole)
+                row = trial(kind, args.kills, 60 * args.minutes, random.Random(args.seed), place, nodes, whole)
                 print(row, flush=True)
                 lines.append(row)
     if args.out:
@@ -85,7 +87,7 @@ def main() -> None:
 
 def pictures(folder: Path) -> None:
     folder.mkdir(parents=True)
-    i, j = np.mgrid[:64, :64] / 64
+    i, j = np.mgrid[:SIDE, :SIDE] / SIDE
     for n in range(PICTURES):
         waves = [np.sin((9 + n) * i + 2 * c) * np.cos((7 + c) * j + n) > 0 for c in range(3)]
         write_image(folder / f"p{n}.png", (0.2 + 0.6 * np.stack(waves, -1)).astype(np.float32))
@@ -189,41 +191,68 @@ class Count:
 
 
 def trial(
-    kind: str, kills: int, random: random.Random, place: Path, nodes: Nodes, whole: tuple[dict[str, Any], Any]
+    kind: str,
+    kills: int,
+    seconds: float,
+    random: random.Random,
+    place: Path,
+    nodes: Nodes,
+    whole: tuple[dict[str, Any], Any],
 ) -> str:
-    """Runs until there were so many kills, and a row of what became of them."""
+    """Runs until there were so many kills, or so long, and a row of what became of them."""
     found, begun = Count(), time.monotonic()
-    while found.kills < kills:
+
+    def over() -> bool:
+        return found.kills == kills or time.monotonic() - begun > seconds
+
+    while not over():
         run = place / f"{kind}{found.runs}"
-        driver = _driver(place, run, nodes)
-        done: dict[Path, tuple[int, int]] = {}
-        due = time.monotonic() + random.uniform(0, APART)
-        while driver.poll() is None or driver.returncode < 0:
-            time.sleep(0.01)
-            if found.kills == kills or time.monotonic() < due or not any(run.glob("records/*/*/*.json")):
-                continue
-            if not HIT[kind](nodes, driver, random):
-                continue
-            found.kills += 1
-            due = time.monotonic() + random.uniform(0, APART)
-            if kind == "drivers":
-                driver.wait()
-                found.twice += sum(1 for path, before in done.items() if stamp(path) != before)
-                done = {path: stamp(path) for path in run.glob("records/*/*/*.json")}
-                driver = _driver(place, run, nodes)
-                due += 8  # until it has connected
-        found.twice += sum(1 for path, before in done.items() if stamp(path) != before)
+        one_run(kind, run, _driver(place, run, nodes), random, nodes, found, over)
         found.runs += 1
         ours = content(run)
         found.jobs += len(whole[0])
         found.failed += sum(record["status"] == "failed" for record in ours[0].values())
         found.records += differing(ours[0], whole[0])
         found.files += differing(ours[1], whole[1])
-    seconds = time.monotonic() - begun
     return (
         f"{kind:8s} {found.kills:5d} {found.runs:5d} {found.jobs:5d} {found.records:20d} {found.files:18d} "
-        f"{found.failed:7d} {found.twice:14d} {seconds:8.0f}"
+        f"{found.failed:7d} {found.twice:14d} {time.monotonic() - begun:8.0f}"
     )
+
+
+def one_run(
+    kind: str,
+    run: Path,
+    driver: subprocess.Popen[bytes],
+    random: random.Random,
+    nodes: Nodes,
+    found: Count,
+    over: Callable[[], bool],
+) -> None:
+    """Until it has ended; whatever is killed is counted."""
+    done: dict[Path, tuple[int, int]] = {}
+    due = float("inf")  # known once there is a new record
+    try:
+        while driver.poll() is None:
+            time.sleep(0.05)
+            if due == float("inf") and len(list(run.glob("records/*/*/*.json"))) > len(done):
+                due = time.monotonic() + random.uniform(0, APART / 2)
+            if over() or time.monotonic() < due:
+                continue
+            if not HIT[kind](nodes, driver, random):
+                due = time.monotonic() + 0.5
+                continue
+            found.kills += 1
+            due = time.monotonic() + random.uniform(0, APART)
+            if kind == "drivers":
+                driver.wait()
+                found.twice += sum(1 for path, before in done.items() if stamp(path) != before)
+                done, due = {path: stamp(path) for path in run.glob("records/*/*/*.json")}, float("inf")
+                driver = _driver(run.parent, run, nodes)
+    finally:
+        driver.kill()
+        driver.wait()
+    found.twice += sum(1 for path, before in done.items() if stamp(path) != before)
 
 
 def hit_worker(nodes: Nodes, driver: subprocess.Popen[bytes], random: random.Random) -> bool:

@@ -103,8 +103,8 @@ def test_where_no_cluster_answers() -> None:
 def test_a_benchmark_survives_what_is_killed(kind: str, tmp_path: Path) -> None:
     """The script of the table, in miniature: records and files as in an unbroken run, none of them written twice."""
     script = Path(__file__).parents[2] / "benchmarks" / "ray_faults.py"
-    call = [sys.executable, str(script), "--kills", "2", "--only", kind, "--out", str(tmp_path / "table")]
+    call = [sys.executable, str(script), "--kills", "5", "--only", kind, "--out", str(tmp_path / "table")]
     subprocess.run(call, check=True, timeout=900)
     _, kills, runs, _, records, files, failed, twice, _ = (tmp_path / "table").read_text().splitlines()[-1].split()
-    assert (int(kills) >= 2, int(runs) >= 1) == (True, True)
+    assert (int(kills), int(runs) > 0) == (5, True)
     assert (records, files, failed, twice) == ("0", "0", "0", "0")

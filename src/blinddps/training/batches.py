@@ -56,15 +56,11 @@ def batches(
         worker_init_fn=_begin,
         generator=torch.Generator().manual_seed(0),  # else torch's own is moved on
     )
-    coming = iter(loader)
-    while True:
-        with deaths_told():
-            found = next(coming, None)
-        if found is None:
-            return
-        if isinstance(found, BlinddpsError):
-            raise found
-        yield tuple(found)
+    with deaths_told():
+        for found in loader:
+            if isinstance(found, BlinddpsError):
+                raise found
+            yield tuple(found)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def main() -> None:
     run_.add_argument("--seeds", default="0")
     run_.add_argument("--count", type=int, default=1000, help="items of each set at most")
     run_.add_argument("--solver", default="fast")
+    run_.add_argument("--known", action="store_true", help="the true kernel is told: what a right search would give")
     score_ = commands.add_parser("score")
     score_.add_argument("runs", nargs="+")
     score_.add_argument("--data", required=True)
@@ -65,13 +66,14 @@ def run(args: argparse.Namespace) -> None:
         file.write("\n".join(header()) + "\n\n")
     for seed in map(int, args.seeds.split(",")):
         for name in args.sets.split(","):
-            for item, blurred, _, _ in list(SETS[name](Path(args.data), seed))[: args.count]:
+            for item, blurred, _, kernel in list(SETS[name](Path(args.data), seed))[: args.count]:
                 target = out / f"{name}-{seed}-{item}.npz"
                 if target.exists():
                     continue
                 begun, cpu = time.perf_counter(), time.process_time()
                 prior = "faces-128" if name == "faces" else "photos"
-                result = deblur(blurred, solver=args.solver, prior=prior, seed=seed)
+                known = kernel if args.known else None
+                result = deblur(blurred, solver=args.solver, prior=prior, seed=seed, known_kernel=known)
                 seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
                 partial = target.with_suffix(".partial")
                 with open(partial, "wb") as opened:

@@ -211,13 +211,18 @@ def test_a_shape_of_truths_is_one_of_numbers(tmp_path: Path) -> None:
     assert read_kernel(tmp_path / "k.npy").shape == (1, 1, 1, 3)
 
 
-def test_the_image_of_a_kernel_is_what_deblur_makes_of_it(tiny: dict[str, Any], picture: Any) -> None:
+def test_the_image_of_a_kernel_is_what_deblur_makes_of_it(tiny: dict[str, Any], picture: Any, make_prior: Any) -> None:
     """Whatever else the problem says of kernels and steps; one kernel for each measurement is taken too."""
     given, kernel = picture(40, 44), np.random.default_rng(0).random((5, 6)).astype(np.float32)
     options = {name: tiny[name] for name in ("prior", "device", "dtype")}
     known = deblur(given, **options, known_kernel=kernel, noise=0.02)
     assert known.nfe == {"image": 4}
     assert known.settings.start == 0.5
+    fixed = options | {"prior": make_prior("image", 3, any_size=False, sizes=(40,))}
+    face = deblur(given[:, :40], **fixed, known_kernel=kernel, noise=0.02)
+    assert (face.nfe, face.settings.start) == ({"image": 8}, 0.5)
+    face = deblur(given[:, :40], **fixed, known_kernel=kernel, noise=0.02, boundary="replicate", num_steps=3)
+    assert face.settings.start == "noise"
     settings = DeblurSettings(**{**tiny, "num_steps": 7, "restarts": 3, "noise": 0.02})
     y = torch.from_numpy(given.transpose(2, 0, 1)[None]) * 2 - 1
     settings = resolve(settings, y, torch.device("cpu"))

@@ -44,13 +44,15 @@ def test_steps_with_the_kernel_known() -> None:
     known = {"known_kernel": np.ones((3, 3))}
     assert plan(**known).num_steps == 4
     assert plan(**known, num_steps=9).num_steps == 9
-    assert plan(**known, prior="faces-128").num_steps == plan(search="none").num_steps == 50
+    assert plan(**known, prior="faces-128").num_steps == 8
+    assert plan(**known, prior="faces-128", start="noise").num_steps == plan(search="none").num_steps == 50
+    assert plan(**known, prior="faces-128", boundary="circular").num_steps == 50
     assert plan().num_steps == 4  # of the image, after a search
     drawn, blind = (plan(**given, prior="faces-128", samples=2) for given in (known, {}))
     assert (drawn.num_steps, drawn.start, drawn.update) == (4, 0.5, "draw")
     assert (blind.num_steps, blind.start, blind.update) == (50, None, "mean")
     assert plan(samples=2).update == "draw"
-    assert plan(**known, prior="faces-128", samples=2, update="mean").num_steps == 50
+    assert plan(**known, prior="faces-128", samples=2, update="mean").num_steps == 8
     assert plan(**known, solver="dps").num_steps == 250
 
 

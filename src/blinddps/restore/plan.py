@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 KNOWN_STEPS, KNOWN_START = 4, 0.5  # evaluations with the kernel known, any-size priors, and the level of the first
+FIXED_STEPS = 8  # ... of priors of one size: four lose 0.1 dB (benchmarks/results/faces_known.txt)
 TRUSTED_KERNEL = 32  # on larger supports, unless asked for, the fast solver left streaks at the frame's edge
 MAX_KERNEL = 64  # of the shipped prior
 DRAWS = {"quick": 1, "usual": 2, "best": 2}  # of the diffusions, by effort, where their agreement judges them
@@ -114,8 +115,7 @@ def resolve(
     start = settings.start
     if start == "auto" and info.has_prior:
         begun = given and boundary_of(settings, cards) == "valid"
-        level = KNOWN_START if begun else 1.0
-        start = level if cards.any_image or (begun and _drawn(settings)) else "noise"
+        start = KNOWN_START if begun else 1.0 if cards.any_image else "noise"
     from_noise = start == "noise"
     search = search_of(settings, size, min(h, w), cards)
     if search == "edges" and settings.kernel_size == "auto":
@@ -182,8 +182,10 @@ def _steps(settings: DeblurSettings, cards: Cards, search: str, measured: bool) 
     known = settings.solver == "fast" and settings.known_kernel is not None
     if known and measured and cards.any_image:
         return KNOWN_STEPS + 1  # for the flux of stars
-    few = search == "edges" or (known and (cards.any_image or _drawn(settings)))
-    return KNOWN_STEPS if few else SOLVERS[settings.solver].steps
+    if search == "edges" or (known and (cards.any_image or _drawn(settings))):
+        return KNOWN_STEPS
+    begun = known and settings.start == "auto" and boundary_of(settings, cards) == "valid"
+    return FIXED_STEPS if begun else SOLVERS[settings.solver].steps
 
 
 def _drawn(settings: DeblurSettings) -> bool:

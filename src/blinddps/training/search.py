@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..metrics.kernel import align_kernel
+from ..operators.convolution import fast_length
 from ..search.find import FRAME, JOINED, most_credible
 from ..search.refine import KernelStep, step_inputs
 from ..search.verdict import GAIN, Trust, VerdictNetwork
@@ -28,6 +29,7 @@ SOFT = 60.0  # of the softplus in place of the clamp in training
 DRAWS = 8  # subsets of the other candidates for each row of the verdict's data
 LIKE = (0.05, 0.995)  # of the likeness whose logit is learned
 LARGEST_GAIN = 8.0  # dB
+RANKED, CHOICE = 0.5, 1.0  # weight of the choice in the verdict's loss; dB that make one candidate e times likelier
 RIDGE, NEWTON = 1.0, 20  # of the last regression: weight of the squares, iterations
 
 
@@ -90,7 +92,7 @@ def harm(kernel: Tensor, truth: Tensor) -> Tensor:
     Returns:
         ``(B,)``.
     """
-    n = 2 * kernel.shape[-1] + 1
+    n = fast_length(2 * kernel.shape[-1])
     found, true = (torch.fft.rfft2(k / k.sum((-2, -1), keepdim=True), s=(n, n))[:, 0] for k in (kernel, truth))
     rows, columns = torch.fft.fftfreq(n)[:, None], torch.fft.rfftfreq(n)
     weight = torch.where(columns > 0, 2.0, 1.0) / (rows**2 + columns**2).clamp_min(LOWEST**2)
@@ -147,25 +149,23 @@ def verdict_rows(item: Item, random: np.random.Generator, *, all_others: bool = 
 
 
 def train_verdict(
-    items: Sequence[Item], *, epochs: int = 60, batch: int = 64, seed: int = 0, on_step: Report | None = None
+    items: Sequence[Item], *, epochs: int = 60, batch: int = 8, seed: int = 0, on_step: Report | None = None
 ) -> VerdictNetwork:
-    """Each member by Adam on the cross-entropy of "right", the likeness's logit and the gain, dropout between."""
+    """Each member by Adam on the cross-entropy of "right", the likeness's logit and the gain, dropout between; and on
+    which candidate of a picture gains most, by the cross-entropy of two distributions over its candidates:
+
+        - sum_c p_c log q_c,    p = softmax(gain / 1 dB),    q = softmax(expected gain / 1 dB)
+
+    Gains differ more between pictures than between the candidates of one, and it is among these that a search chooses:
+    without that term the kernels it keeps lose 0.2 dB (``benchmarks/results/growth_photos.txt``). ``batch``: pictures.
+    """
     random = np.random.default_rng(seed)
-    x = torch.cat([verdict_rows(i, random) for _ in range(DRAWS) for i in items])
-    likeness = torch.cat([torch.from_numpy(i.likeness) for _ in range(DRAWS) for i in items])
-    right = torch.cat([torch.from_numpy(i.right) for _ in range(DRAWS) for i in items]).float()
-    gain = torch.cat([torch.from_numpy(i.gain) for _ in range(DRAWS) for i in items])
+    rows = [verdict_rows(i, random) for _ in range(DRAWS) for i in items]
+    x = torch.cat(rows)
     torch.manual_seed(seed)
     network = VerdictNetwork()
     network.mean, network.std = x.mean(0), x.std(0) + 1e-3
-    seen = network.standardised(x)
-    learned_gain = gain.clamp(-LARGEST_GAIN, LARGEST_GAIN) / GAIN
-    targets = (
-        right,
-        torch.logit(likeness.clamp(*LIKE)),
-        learned_gain,
-    )
-    steps = epochs * len(x) // DRAWS // batch
+    steps = epochs * len(items) // batch
     done = 0
     for member in network.members:
         optimiser = torch.optim.AdamW(member.parameters(), VERDICT_RATE, weight_decay=3e-2)
@@ -173,13 +173,11 @@ def train_verdict(
         for i in range(steps):
             for group in optimiser.param_groups:
                 group["lr"] = VERDICT_RATE * 0.5 * (1 + math.cos(math.pi * i / steps))
-            rows = torch.randint(len(seen), (batch,))
-            out = member(seen[rows] + 0.05 * torch.randn(batch, seen.shape[1]))
-            true, like, gained = (t[rows] for t in targets)
-            loss = F.binary_cross_entropy_with_logits(out[:, 0], true)
-            known = gained.isfinite()  # where it was measured
-            loss = loss + F.smooth_l1_loss(out[:, 1], like)
-            loss = loss + F.smooth_l1_loss(out[known, 2], gained[known]) * known.float().mean()
+            drawn = torch.randint(len(rows), (batch,)).tolist()
+            some = [items[n % len(items)] for n in drawn]
+            seen = network.standardised(torch.cat([rows[n] for n in drawn]))
+            out = member(seen + 0.05 * torch.randn_like(seen))
+            loss = _misjudged(out, some)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -188,6 +186,24 @@ def train_verdict(
                 on_step(done, steps * len(network.members), float(loss.detach()))
     network.eval()
     return network
+
+
+def _misjudged(out: Tensor, items: Sequence[Item]) -> Tensor:
+    """The loss of what a member says, ``(n, 3)``, of all candidates of ``items``."""
+    right = torch.cat([torch.from_numpy(i.right) for i in items]).float()
+    likeness = torch.cat([torch.from_numpy(i.likeness) for i in items])
+    gain = torch.cat([torch.from_numpy(i.gain) for i in items])
+    known = gain.isfinite()  # where it was measured
+    loss = F.binary_cross_entropy_with_logits(out[:, 0], right)
+    loss = loss + F.smooth_l1_loss(out[:, 1], torch.logit(likeness.clamp(*LIKE)))
+    learned = gain[known].clamp(-LARGEST_GAIN, LARGEST_GAIN) / GAIN
+    loss = loss + F.smooth_l1_loss(out[known, 2], learned) * known.float().mean()
+    for found, true, there in zip(
+        *(v.split([len(i.gain) for i in items]) for v in (GAIN * out[:, 2], gain, known)), strict=True
+    ):
+        chosen = (true[there] / CHOICE).softmax(0)
+        loss = loss - RANKED / len(items) * (chosen * (found[there] / CHOICE).log_softmax(0)).sum()
+    return loss
 
 
 @torch.no_grad()
@@ -245,7 +261,7 @@ def fit_trust(numbers: Tensor, right: Tensor, ridge: float = RIDGE) -> Trust:
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    size = (2 * a.shape[-1] + 1,) * 2  # two frames: no shift meets itself from behind
+    size = (fast_length(2 * a.shape[-1]),) * 2  # two frames: no shift meets itself from behind
     spectrum = torch.fft.rfft2(a, s=size) * torch.fft.rfft2(b, s=size).conj()
     peak = torch.fft.irfft2(spectrum, s=size).flatten(1).amax(1)
     return peak / (a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1) + 1e-9)

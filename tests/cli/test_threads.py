@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 import typer
 
-from blinddps.cli.threads import set_threads
+from blinddps.cli.threads import set_threads, workers_for
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,22 @@ def test_a_number() -> None:
 def test_what_is_none(wrong: str) -> None:
     with pytest.raises(typer.BadParameter, match="give a number from 1 to 1024, or auto"):
         set_threads(wrong)
+
+
+def test_many_inputs_have_a_process_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(3), raising=False)
+    for n in range(12):
+        (tmp_path / f"{n}.png").touch()
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.setattr("blinddps.io.frames.free_memory", lambda: 1e12)
+    assert workers_for("auto", [tmp_path], "") == 3
+    assert workers_for("auto", [tmp_path / "0.png"] * 11, "") == 1
+    assert workers_for("auto", [tmp_path], "auto") == 1
+    assert workers_for("7", [tmp_path], "") == 7
+    monkeypatch.setattr("blinddps.io.frames.free_memory", lambda: 5e9)
+    assert workers_for("auto", [tmp_path], "") == 2
+    with pytest.raises(typer.BadParameter, match="workers is 'two'; give a number from 1 to 1024, or auto"):
+        workers_for("two", [tmp_path], "")
 
 
 @pytest.mark.parametrize(("seconds", "chosen"), [({1: 1.0, 4: 0.3}, 4), ({1: 1.0, 4: 0.95}, 1), ({1: 1.0, 4: 7.0}, 1)])

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.engine.test_engine import begin, broken, hungry
+from tests.restore.test_tiles import OPTIONS, blurred
 
+from blinddps import deblur
 from blinddps.core import InputError
 from blinddps.engine import Done, Ray, engine_for, in_batches
+from blinddps.restore import tiles
+from blinddps.simulate import write_kernel_database
 
 _HERE = importlib.util.find_spec("ray") is not None
 there = pytest.mark.skipif(not _HERE, reason="ray is not installed; make test-ray")
@@ -27,15 +34,26 @@ def test_without_ray_one_sentence() -> None:
         engine_for(2, ray="local")
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Three nodes of two cores each."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     from ray.cluster_utils import Cluster
 
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    for _ in range(2):
-        found.add_node(num_cpus=2)
+    own = ("metrics_agent_port", "dashboard_agent_listen_port", "metrics_export_port", "runtime_env_agent_port")
+    told = {"num_cpus": 2, "object_store_memory": 80_000_000}
+    found = Cluster()
+    tries = 12  # a node has 15 s to begin, which on a busy machine it misses
+    while len(found.list_all_nodes()) < 3:
+        tries -= 1
+        with suppress(Exception) if tries else nullcontext():
+            found.add_node(**told, include_dashboard=False, **{name: free_port() for name in own})
     yield found
     found.shutdown()
 
@@ -71,6 +89,21 @@ def test_a_batch_that_wants_memory_is_done_in_halves(engine: Ray) -> None:
     large = ends.pop("large")
     assert (large.starved, str(large.lost)[:41]) == (True, "OutOfMemoryError: CUDA out of memory. Tri")
     assert all(done == Done(item, str(item)) for item, done in ends.items())
+
+
+@there
+def test_what_workers_share_is_the_same(engine: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database, and the tiles of one picture."""
+    files = [tmp_path / name for name in ("alone", "shared")]
+    for file, chosen in zip(files, (None, engine), strict=True):
+        write_kernel_database(file, 1100, 16, progress=False, engine=chosen)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    for name, value in {"LARGE": 5000, "SIDE": 64, "MARGIN": 4, "RAMP": 8}.items():
+        monkeypatch.setattr(tiles, name, value)
+    _, y = blurred()
+    alone, shared = (deblur(y, **OPTIONS, engine=chosen) for chosen in (None, engine))
+    assert shared.tiles == alone.tiles == 6
+    assert np.array_equal(shared.image, alone.image)
 
 
 @there

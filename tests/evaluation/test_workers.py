@@ -17,6 +17,7 @@ from tests.evaluation.test_kill import content
 
 from blinddps.engine import Begin, Done, Serial
 from blinddps.evaluation import Summary, parse_spec, run_bench
+from blinddps.io import Published
 
 Text = Callable[..., str]
 
@@ -83,10 +84,15 @@ def test_another_machine_goes_on_from_shared_storage(spec_text: Text, data: Path
                     raise KeyboardInterrupt
                 yield done
 
+    def run(name: str, engine: Serial) -> Summary:
+        out = tmp_path / name
+        there = Published(out, str(shared))
+        return run_bench(parse_spec(text), out, data=data, progress=False, engine=engine, publish=there)
+
     with pytest.raises(KeyboardInterrupt):
-        run_bench(parse_spec(text), tmp_path / "a", data=data, progress=False, engine=Broken(), publish=str(shared))
+        run("a", Broken())
     assert len(list(shared.glob("records/*/*/*.json"))) == 2
-    done = run_bench(parse_spec(text), tmp_path / "b", data=data, progress=False, publish=str(shared))
+    done = run("b", Serial())
     assert (done.already, done.done) == (2, 4)
     run_bench(parse_spec(text), tmp_path / "whole", data=data, progress=False)
     assert content(shared) == content(tmp_path / "whole")

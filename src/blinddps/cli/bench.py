@@ -107,6 +107,7 @@ def run(
     weights.check()  # hours before they are needed
     refuse_conflicts([report_outputs(out)], [], overwrite=True)
     engine = engine_of(workers, threads, ray, ray_gpus)
+    published = Published(out, publish) if publish else None
     summary = run_bench(
         chosen,
         out,
@@ -119,11 +120,11 @@ def run(
         shard=part,
         progress=not quiet,
         engine=engine,
-        publish=publish,
+        publish=published,
     )
     report = make_report(out, weights, device=where) if part[1] == 1 else None  # of a part it would say little
-    if publish:
-        Published(out, publish).rest()
+    if published is not None:
+        published.rest()
     if not quiet:
         if report is not None:
             say(report.text)

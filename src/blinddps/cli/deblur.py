@@ -19,7 +19,7 @@ from .inputs import Restore, each_input
 from .panels import OUTPUT, PAPER, SOLVER
 from .progress import Evolution, expected, progress_bar
 from .stack import restore_stack
-from .threads import RayAddress, RayGpus, Threads, Workers, engine_of
+from .threads import RayAddress, RayGpus, Threads, WorkersOrAuto, engine_of, workers_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -239,7 +239,7 @@ def deblur(
         ),
     ] = "auto",
     publish: options.Publish = "",
-    workers: Workers = 1,
+    workers: WorkersOrAuto = "auto",
     ray: RayAddress = "",
     ray_gpus: RayGpus = 0.0,
     threads: Threads = "auto",
@@ -294,7 +294,7 @@ def deblur(
     from ..restore.trained import load_trained
 
     settings = options.deblur_settings(context)
-    engine = engine_of(workers, threads, ray, ray_gpus)
+    engine = engine_of(workers_for(workers, inputs, ray), threads, ray, ray_gpus)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     if settings.weights is not None:

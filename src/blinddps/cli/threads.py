@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +18,17 @@ from .panels import OUTPUT
 if TYPE_CHECKING:
     from ..engine import Engine
 
-__all__ = ["RayAddress", "RayGpus", "Threads", "Workers", "engine_of", "set_threads", "several"]
+__all__ = [
+    "RayAddress",
+    "RayGpus",
+    "Threads",
+    "Workers",
+    "WorkersOrAuto",
+    "engine_of",
+    "set_threads",
+    "several",
+    "workers_for",
+]
 
 Threads = Annotated[
     str,
@@ -35,6 +48,17 @@ Workers = Annotated[
         metavar="N",
         rich_help_panel=OUTPUT,
         help="Processes that share the work, with one thread each unless --threads says more; same results.",
+    ),
+]
+
+WorkersOrAuto = Annotated[
+    str,
+    Option(
+        "--workers",
+        metavar="auto|N",
+        rich_help_panel=OUTPUT,
+        help="Processes that share the work, with one thread each unless --threads says more; same results. auto: one; "
+        "of four inputs a core and more, one a core.",
     ),
 ]
 
@@ -59,6 +83,8 @@ RayGpus = Annotated[
     ),
 ]
 
+_MANY = 4  # inputs a core, from which it pays that each process begins and reads its networks
+_NEEDED = 2e9  # bytes of a worker with a large picture (docs/scale.md)
 _MOST = 1024
 _SECONDS = 0.25
 
@@ -77,6 +103,33 @@ def engine_of(workers: int, threads: str, ray: str = "", gpus: float = 0.0) -> E
 
     set_threads(threads if (workers == 1 and not ray) or threads != "auto" else "1")
     return usage(engine_for, workers, torch.get_num_threads(), ray, gpus)
+
+
+def workers_for(workers: str, inputs: Sequence[Path], ray: str) -> int:
+    """What ``--workers`` says or, for ``auto``, what is fastest here for so many inputs; on a cluster 1, that is all of
+    its cores.
+
+    Raises:
+        typer.BadParameter: neither ``auto`` nor a number.
+    """
+    from ..io import PICTURE_SUFFIXES
+    from ..io.frames import free_memory
+
+    if workers != "auto":
+        if not (workers.isascii() and workers.isdigit() and len(workers) < 6):
+            raise typer.BadParameter(f"workers is '{workers}'; give a number from 1 to {_MOST}, or auto")
+        return int(workers)
+    if ray:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = 0
+    for path in inputs:
+        with suppress(OSError):  # it is told where it is read
+            inside = os.listdir(path) if os.path.isdir(path) else ["one.png"]
+            count += sum(Path(name).suffix.lower() in PICTURE_SUFFIXES for name in inside)
+    if count < _MANY * cores:
+        return 1
+    return max(1, int(min(cores, free_memory() / _NEEDED)))
 
 
 def several(workers: int, ray: str) -> Engine | None:

@@ -66,7 +66,7 @@ def run_bench(
     shard: tuple[int, int] = (1, 1),
     progress: bool = True,
     engine: Engine | None = None,
-    publish: str = "",
+    publish: Published | None = None,
 ) -> Summary:
     """Do every job of ``spec`` whose record is not in ``out`` yet.
 
@@ -90,8 +90,8 @@ def run_bench(
         engine: where jobs are done (:mod:`blinddps.engine`), by default here, one after another. Records are the same
             but for times and the machine's threads. This process alone measures and writes. A worker that ends in the
             middle of a job leaves a record of that failure.
-        publish: URL of shared storage (:class:`blinddps.io.Published`). What it has of the run is taken first, so that
-            another machine goes on with it. Each record is sent as soon as it is written, after its files.
+        publish: shared storage for ``out``. What it has of the run is taken first, so that another machine goes on with
+            it. Each record is sent as soon as it is written, after its files.
 
     Raises:
         InputError: an unknown method, data that cannot be used or are in the run's folder, or a folder that holds
@@ -113,10 +113,10 @@ def run_bench(
     items = items_of(spec.data, place)
     planned = _plan(spec, items)
     finished = Finished(reuse, out, retry_failed)
-    store = Store(out, Published(out, publish) if publish else None)
+    store = Store(out, publish)
     with store.writing():
-        if store.published is not None:
-            store.published.fetch()
+        if publish is not None:
+            publish.fetch()
         others = [os.path.abspath(folder) for folder in reuse]
         call: dict[str, Any] = {"data": os.path.abspath(data), "only": list(only), "limit": limit, "reuse": others}
         call |= {"workers": engine.workers, "shard": list(shard)}

@@ -92,6 +92,7 @@ def write_kernel(array: Path, kernel: Any) -> None:
     with atomic_open(array) as file:
         np.save(file, kernel.astype(np.float32), allow_pickle=False)
     seen = kernel[0] if kernel.ndim == 3 else kernel
+    seen = np.pad(seen, 4) if seen.size == 1 else seen  # no blur is a point, not a white square
     write_image(array.with_suffix(".png"), kernel_picture(seen, scale=max(1, 256 // max(seen.shape))))
 
 

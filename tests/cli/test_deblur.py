@@ -467,3 +467,12 @@ def read_terminal(screen: int) -> bytes:
         return os.read(screen, 4096)
     except OSError:  # on Linux the end of the last writer is an error
         return b""
+
+
+def test_no_blur_is_drawn_as_a_point(tmp_path: Path) -> None:
+    from blinddps.results import write_kernel
+
+    write_kernel(tmp_path / "kernel.npy", np.ones((1, 1)))
+    assert np.load(tmp_path / "kernel.npy").shape == (1, 1)
+    seen = load(tmp_path / "kernel.png")
+    assert (seen.min(), seen.max()) == (0, 255)

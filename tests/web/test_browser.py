@@ -156,6 +156,8 @@ def test_from_upload_to_a_file_that_is_the_command_lines(visit: Any, photo: Path
     assert page.evaluate("document.getElementById('before').style.clipPath") != before
     page.click("#full")
     until(page, "document.getElementById('after').getBoundingClientRect().width === 96")
+    bring(page, ASSETS / "face_blurred.png")
+    assert page.inner_text("#status").startswith("face_blurred.png: 128 x 128")  # not enabled before it is there
 
 
 def test_cancel(visit: Any, photo: Path) -> None:

@@ -75,6 +75,7 @@ function usePreset(name) {
 
 async function bring(files) {
   fail();
+  $("restore").disabled = true; // else it would restore what was there before
   const kind = $("kind").value;
   const list = [...files];
   const groups = kind === "turbulence" ? [list] : list.map((f) => [f]);
@@ -94,7 +95,10 @@ async function bring(files) {
       fail(new Error(`${group[0].name}: ${error.message}`));
     }
   }
-  if (!fresh.length) return status(state.uploads.length ? "" : "No picture yet.");
+  if (!fresh.length) {
+    $("restore").disabled = !state.uploads.length;
+    return status(state.uploads.length ? "" : "No picture yet.");
+  }
   state.uploads = fresh;
   state.job = null;
   showUpload();

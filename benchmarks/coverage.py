@@ -12,7 +12,8 @@ each item the quantiles of ``|truth - mean| / std`` are kept, over pixels and ch
 of each band of frequency. A line is written for each item; what is there is not done again.
 
 ``fit`` divides the quantiles of all its pictures by those of Student's t that the draws would have were they the
-posterior's. Pictures to fit are others of the same set.
+posterior's. Pictures to fit are others of the same set; where none were measured, each of the test's is told by a
+factor of the others.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ KEPT = np.linspace(0, 1, 201)  # quantiles of each item
 BANDS = {"0-1/16": (0, 1 / 16), "1/16-1/8": (1 / 16, 1 / 8), "1/8-1/4": (1 / 8, 1 / 4), "1/4-": (1 / 4, 1)}
 NOISES = (0.01, 0.03)
 SIDE = 128
-LEAST = 4  # pictures to fit a factor to
+LEAST, ENOUGH = 4, 8  # pictures to fit a factor to; that are fitted to each other
 SETS = {
     ("faces", "test"): ("faces_128/faces_lfw_test_300.tar", 100),
     ("faces", "fit"): ("faces_128/faces_lfw_test_300.tar", 200),
@@ -172,11 +173,6 @@ def table(lines: Path) -> list[str]:
     """Shares inside before and after calibration, by frequency; PSNR of one result, a draw, and the draws' mean."""
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     said = lines.with_suffix(".header").read_text().splitlines()[:6]
-    fitted = {
-        (r["prior"], r["method"], r["update"]): dict(zip(r["levels"], r["factors"], strict=True))
-        for r in fitted_to(rows)
-    }
-    fitted = {(prior, "blind", update): row for (prior, _, update), row in fitted.items()} | fitted
     for group in sorted({kind_of(r) for r in rows}):
         mine = [r for r in rows if kind_of(r) == group]
         kinds = [f"{n} {what}" for what in ("motion", "gaussian") if (n := sum(r["kind"] == what for r in mine))]
@@ -186,21 +182,23 @@ def table(lines: Path) -> list[str]:
         if single := [r for r in mine if "single" in r["psnr"]]:
             alone, mean = (np.array([r["psnr"][n] for r in single]) for n in ("single", "mean of draws"))
             said[-1] += f"; of {len(single)}: one result {alone.mean():.2f}, mean of draws {mean.mean():.2f}"
-        factors = (
-            fitted.get((mine[0]["prior"][0], group[2], mine[0].get("update", "draw")), {}) if group[0] == "test" else {}
-        )
+        others = [[o for o in to_fit(rows, r) if o is not r] for r in mine] if group[0] == "test" else [[]]
+        factors = [[factor(some, level) for level in LEVELS] for some in others if some]
         for band in mine[0]["z"]:
             before = [np.mean(inside(mine, band, level)) for level in LEVELS]
             line = f"  {band:9}" + "".join(f"  {100 * v:5.1f}" for v in before)
             if factors:
-                after = [inside(mine, band, level, factors[level]) for level in LEVELS]
+                after = [
+                    [inside([r], band, level, f[i])[0] for r, f in zip(mine, factors, strict=True)]
+                    for i, level in enumerate(LEVELS)
+                ]
                 line += "   |" + "".join(f"  {100 * np.mean(v):5.1f}" for v in after)
                 line += f"   90 %: {100 * min(after[2]):.0f} to {100 * max(after[2]):.0f} of a picture"
             said.append(line)
-        for noise in NOISES:
-            some = [r for r in mine if r["key"][3] == noise]
-            if some and factors:
-                said.append(f"  noise {noise}: {100 * np.mean(inside(some, 'all', 0.9, factors[0.9])):.1f} at 90 %")
+        for noise in NOISES if factors else ():
+            some = [(r, f[LEVELS.index(0.9)]) for r, f in zip(mine, factors, strict=True) if r["key"][3] == noise]
+            share = np.mean([inside([r], "all", 0.9, f) for r, f in some]) if some else np.nan
+            said.append(f"  noise {noise}: {100 * share:.1f} at 90 %")
     return said
 
 
@@ -210,24 +208,41 @@ def kind_of(row: dict) -> tuple[str, ...]:
     return tuple(map(str, (*key[:3], *key[5:])))
 
 
+def group_of(row: dict) -> tuple[str, int, str, str]:
+    """Prior, steps of its training, method and update: what factors are fitted for."""
+    return (*row["prior"], row["key"][2], row.get("update", "draw"))
+
+
+def to_fit(rows: list[dict], row: dict) -> list[dict]:
+    """Pictures of the part ``fit`` like ``row``; where there are too few, all of the test, each held out in turn; else
+    those of known kernels."""
+    name, trained, _, update = group_of(row)
+    same = [r for r in rows if group_of(r) == group_of(row)]
+    apart = [r for r in same if r["key"][0] == "fit"]
+    if len(apart) >= LEAST:
+        return apart
+    in_turn = [r for r in same if r["key"][5:] == ["auto"] * 3]
+    known = [r for r in rows if r["key"][0] == "fit" and group_of(r) == (name, trained, "known", update)]
+    return in_turn if len(in_turn) >= ENOUGH else known
+
+
+def factor(rows: list[dict], level: float) -> float:
+    """By which as many true pixels lie inside as should."""
+
+    def missing(f: float) -> float:
+        return float(np.mean(inside(rows, "all", level, f))) - level
+
+    return round(float(optimize.brentq(missing, 0.01, 100)), 3)
+
+
 def fitted_to(rows: list[dict]) -> list[dict]:
-    """For each prior, method and ``update`` the factors by which as many true pixels lie inside as should."""
-
-    def group_of(r: dict) -> tuple:
-        return (*r["prior"], r["key"][2], r.get("update", "draw"))
-
-    fitting = [group_of(r) for r in rows if r["key"][0] == "fit"]
+    """The factors of each prior, method and ``update``."""
     found = []
-    for group in sorted({group for group in fitting if fitting.count(group) >= LEAST}):
-        name, trained, method, update = group
-        mine = [r for r in rows if r["key"][0] == "fit" and group_of(r) == group]
-
-        def missing(factor: float, level: float, mine: list[dict] = mine) -> float:
-            return float(np.mean(inside(mine, "all", level, factor))) - level
-
-        factors = [round(float(optimize.brentq(missing, 0.01, 100, args=(p,))), 3) for p in LEVELS]
-        row = {"prior": name, "trained": trained, "method": method, "update": update, "pictures": len(mine)}
-        found.append({**row, "levels": list(LEVELS), "factors": factors})
+    for group in sorted({group_of(r) for r in rows}):
+        mine = to_fit(rows, next(r for r in rows if group_of(r) == group))
+        if mine and group_of(mine[0]) == group:
+            row = dict(zip(("prior", "trained", "method", "update"), group, strict=True)) | {"pictures": len(mine)}
+            found.append({**row, "levels": list(LEVELS), "factors": [factor(mine, level) for level in LEVELS]})
     return found
 
 

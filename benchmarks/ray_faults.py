@@ -35,7 +35,7 @@ from common import header
 SPEC = """
 name = "faults"
 title = "Small jobs"
-seeds = [0, 1, 2]
+seeds = [0, 1]
 [data]
 source = "pictures"
 size = 32
@@ -45,10 +45,10 @@ kernel_size = 7
 noise = 0.01
 [[method]]
 name = "richardson-lucy"
-options = { kernel_size = 7 }
+options = { kernel_size = 7, num_steps = 1 }
 [[method]]
 name = "wiener"
-options = { kernel_size = 7 }
+options = { kernel_size = 7, num_steps = 1 }
 """
 PICTURES = 8
 SIDE = 32

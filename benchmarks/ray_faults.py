@@ -50,7 +50,7 @@ options = { kernel_size = 7, num_steps = 1 }
 name = "wiener"
 options = { kernel_size = 7, num_steps = 1 }
 """
-PICTURES = 8
+PICTURES = 4
 SIDE = 32
 APART = 6.0  # seconds between two kills, at most
 KINDS = ("workers", "nodes", "drivers")
@@ -141,9 +141,9 @@ class Nodes:
             node.wait()
 
     def _up(self, node: subprocess.Popen[bytes]) -> bool:
-        """Whether its raylet is there, and for as long as those last that do not begin."""
+        """Whether its raylet is there, and for longer than those last that do not begin."""
         found = [pid for pid in below(node.pid) if b"raylet/raylet" in _file(pid, "cmdline")]
-        return bool(found) and any(b"agent.py" in _file(pid, "cmdline") for pid in below(found[0])) and _old(found[0])
+        return bool(found) and _old(found[0])
 
     def tend(self) -> None:
         """Begin those again that did not begin in time."""
@@ -324,10 +324,10 @@ def below(pid: int) -> list[int]:
 
 
 def _old(pid: int) -> bool:
-    """Whether a process has been there for 35 s."""
+    """Whether a process has been there for 25 s."""
     begun = _file(pid, "stat").rpartition(b") ")[2].split()
     up = float(Path("/proc/uptime").read_text().split()[0])
-    return bool(begun) and up - int(begun[19]) / os.sysconf("SC_CLK_TCK") > 35
+    return bool(begun) and up - int(begun[19]) / os.sysconf("SC_CLK_TCK") > 25
 
 
 def kill(pids: list[int]) -> None:

@@ -59,7 +59,7 @@ class RestorerNetwork(BaseModel):
         names = {
             "nafnet": ("encoders", "middle", "decoders"),
             "mprnet": ("wider", "last", "blocks", "reduction"),
-            "deblurganv2": ("backbone", "filters", "depths"),
+            "deblurganv2": ("backbone", "filters", *(["depths"] if self.backbone == "inception" else [])),
             "tsr-wgan": ("levels",),
         }
         return {name: getattr(self, name) for name in ("width", *names[self.kind])}

@@ -67,7 +67,7 @@ def test_trust_is_a_logistic_of_four_numbers() -> None:
 
 
 def test_the_shipped_one_believes_halves_that_agree_and_echoes() -> None:
-    verdict = Verdict(0.9, 0.9, 2.0)
+    verdict = Verdict(0.75, 0.9, 1.0)
     agree, disagree, silent = (
         learned().trust.probability(verdict, *said) for said in ((0.97, 0.8), (0.5, 0.8), (0.97, 0.2))
     )

@@ -158,7 +158,7 @@ def find_kernel(
     """All candidates, of which the verdict keeps one (:attr:`Found.best`), given how far the others agree with it.
 
     Sources are asked in turn until, of three at least, a kernel is ``sure``; all of them where none is. From what three
-    found, and at the end from what all found, a learned step that sees other sources makes one more (:func:`joined`).
+    found, and at the end from what all found, the learned step makes one more (:func:`joined`).
 
     Args:
         seen: the picture.
@@ -169,8 +169,7 @@ def find_kernel(
     """
     sources = fitting(min(seen.y.shape[-2:]), largest)
     least = min(ASKED, len(sources))
-    joins = learned.step.sees_others
-    most = 2 * len(sources) + (joins and len(sources) > 1) + (joins and len(sources) > least)
+    most = 2 * len(sources) + (len(sources) > 1) + (len(sources) > least)
     every: list[Candidate] = []
 
     def heard(candidate: Candidate) -> list[Candidate]:
@@ -189,11 +188,11 @@ def find_kernel(
         if asked < least:
             continue
         found = judged(every, seen, learned)
-        if joins and asked == least and asked > 1:
+        if asked == least and asked > 1:
             found = judged(heard(joined(found, seen, learned.step)), seen, learned)
         if found.confidence >= sure:
             break
-    if joins and asked > least:
+    if asked > least:
         found = judged(heard(joined(found, seen, learned.step)), seen, learned)
     return found
 
@@ -213,8 +212,6 @@ def consider(found: Found, seen: Seen, kernel: Tensor, learned: Learned) -> Foun
     """What was ``found``, one more kernel, from elsewhere, as it is and refined, and what all now make together."""
     first = seen.weigh(trimmed(centred_frame(kernel)), 1 + max(c.source for c in found.candidates), 0)
     more = judged([*found.candidates, first, seen.refine(first, learned.step)], seen, learned)
-    if not learned.step.sees_others:
-        return more
     return judged([*more.candidates, joined(more, seen, learned.step)], seen, learned)
 
 

@@ -32,7 +32,7 @@ def learned(device: torch.device | str = "cpu") -> Learned:
 @lru_cache(maxsize=1)
 def _step() -> KernelStep:
     weights = _read("step.safetensors")
-    network = KernelStep(*weights["first.weight"].shape[:2])
+    network = KernelStep(weights["first.weight"].shape[0])
     network.load_state_dict(weights)
     return network.eval()
 

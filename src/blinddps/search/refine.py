@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 __all__ = ["KernelStep", "moved_onto", "step_inputs"]
 
-ALONE, CHANNELS = 3, 6  # of the inputs: of the kernel alone, and with the summary of others
+CHANNELS = 6  # of the inputs
 MULTIPLE = 4  # of the sides inside
 
 
@@ -31,16 +31,16 @@ class KernelStep(nn.Module):
     """Three levels, residual blocks, strided convolutions down and up; of kernels on any odd frame.
 
     ``network(inputs)``: :func:`step_inputs`, ``(B, 6, n, n)``, to kernels ``(B, 1, n, n)``, non-negative, sum one. It
-    adds a correction to the kernel that it is given, in units of its maximum. Trained on the normalised
-    cross-correlation with the true kernel, moved to where the found one lies (``blinddps train-search``).
+    adds a correction to the kernel that it is given, in units of its maximum. Trained to be like the true kernel, moved
+    to where the found one lies, and to spoil little of a picture (``blinddps train-search``,
+    :func:`~blinddps.training.search.train_step`).
     """
 
-    def __init__(self, width: int = 24, channels: int = CHANNELS) -> None:
-        """``channels``: 6, or 3 of one that does not see the kernels of other sources."""
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
         wide = 2 * width
-        self.width, self.channels = width, channels
-        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        self.width = width
+        self.first = nn.Conv2d(CHANNELS, width, 3, padding=1)
         self.fine = nn.Sequential(_Residual(width), _Residual(width))
         self.down = nn.Conv2d(width, wide, 2, 2)
         self.middle = nn.Sequential(_Residual(wide), _Residual(wide))
@@ -55,14 +55,10 @@ class KernelStep(nn.Module):
         if self.last.bias is not None:
             nn.init.zeros_(self.last.bias)
 
-    @property
-    def sees_others(self) -> bool:
-        return self.channels > ALONE
-
     def correction(self, inputs: Tensor) -> Tensor:
         """What is added to the kernel, in units of its maximum."""
         h, w = inputs.shape[-2:]
-        x = F.pad(inputs[:, : self.channels], (0, -w % MULTIPLE, 0, -h % MULTIPLE))
+        x = F.pad(inputs, (0, -w % MULTIPLE, 0, -h % MULTIPLE))
         fine = self.fine(self.first(x))
         middle = self.middle(self.down(fine))
         coarse = self.coarse(self.further(middle))

@@ -175,10 +175,15 @@ def recipe(name: str) -> dict[str, object]:
             "any_size": True,
             "random_scale": 0.3,
             "grey_share": 0.2,
-            "network": NetworkConfig(channels=(48, 64, 96, 128), layers=1, attention=False, pixel_unshuffle=2),
-            "batch_size": 16,
-            "p_mean": -1.5,
-            "p_std": 1.5,
+            "network": NetworkConfig(
+                kind="residual", channels=(64, 96, 128, 128), layers=2, attention=False, pixel_unshuffle=2
+            ),
+            "batch_size": 8,
+            "learning_rate": 6e-4,
+            "data_std": 0.5,
+            "p_mean": -1.3,
+            "p_std": 1.2,
+            "uniform_share": 0.1,
         },
     }
     if name not in recipes:

@@ -88,13 +88,13 @@ def half_width(draws: int) -> float:
 
 
 def _factors(prior: str | None, trained: int | None, method: str, update: str) -> tuple[float, float] | None:
-    """Those of the method; else of known kernels, which are too small where a kernel that was found is wrong."""
+    """Those of the method. None stands for another: those of known kernels would be too small around found ones."""
     rows = {
         row["method"]: row
         for row in _calibration()
         if (row["prior"], row["trained"], row["update"]) == (prior, trained, update)
     }
-    row = rows.get(method) or rows.get("known")
+    row = rows.get(method)
     if row is None:
         return None
     factor = dict(zip(row["levels"], row["factors"], strict=True))

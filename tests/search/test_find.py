@@ -24,7 +24,7 @@ from blinddps.search.verdict import Trust, VerdictNetwork
 
 @pytest.fixture(scope="module")
 def found(seen: Seen) -> Found:
-    return find_kernel(seen, learned(), largest=36)
+    return find_kernel(seen, learned(), largest=36, sure=0.5)  # three sources
 
 
 def test_the_kernel_is_found_and_called_right(found: Found, true_kernel: Tensor) -> None:

@@ -60,7 +60,7 @@ test-ray: $(INSTALLED)  ## tasks on a Ray cluster of this machine, nodes killed
 	PYTHONPATH=.ray OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_ray.py
 
 test-s3: $(INSTALLED)  ## results on a server that speaks S3 (moto's), of this machine
-	$(BIN)/python -m pip install --quiet --upgrade --target .s3 s3fs 'moto[server]'
+	$(BIN)/python -m pip install --quiet --upgrade --target .s3 -c constraints.txt s3fs 'moto[server]'
 	PYTHONPATH=.s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/io/test_published.py
 
 clean:  ## remove .venv, caches and demo-output/

@@ -39,6 +39,7 @@ def test_many_inputs_have_a_process_a_core(tmp_path: Path, monkeypatch: pytest.M
     assert workers_for("auto", [tmp_path], "") == 3
     assert workers_for("auto", [tmp_path / "0.png"] * 11, "") == 1
     assert workers_for("auto", [tmp_path], "auto") == 1
+    assert workers_for("auto", [tmp_path], "", "cuda") == 1
     assert workers_for("7", [tmp_path], "") == 7
     monkeypatch.setattr("blinddps.io.frames.free_memory", lambda: 5e9)
     assert workers_for("auto", [tmp_path], "") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from tests.evaluation.test_kill import content
 
+from blinddps.core import InputError
 from blinddps.engine import Begin, Done, Serial
 from blinddps.evaluation import Summary, parse_spec, run_bench
 from blinddps.io import Published
@@ -96,3 +98,13 @@ def test_another_machine_goes_on_from_shared_storage(spec_text: Text, data: Path
     assert (done.already, done.done) == (2, 4)
     run_bench(parse_spec(text), tmp_path / "whole", data=data, progress=False)
     assert content(shared) == content(tmp_path / "whole")
+    other = parse_spec(re.sub(r'name = ".*?"', 'name = "other"', text, count=1))
+    with pytest.raises(InputError, match="not 'other'; give another address"):
+        run_bench(other, tmp_path / "c", data=data, progress=False, publish=Published(tmp_path / "c", str(shared)))
+    assert not (tmp_path / "c" / "records").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").touch()
+    with pytest.raises(InputError, match="holds files that are of no run; give an address of its own"):
+        run_bench(
+            other, tmp_path / "c", data=data, progress=False, publish=Published(tmp_path / "c", str(tmp_path / "mine"))
+        )

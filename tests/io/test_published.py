@@ -69,16 +69,37 @@ def test_what_is_sent_is_taken_elsewhere(url: str, tmp_path: Path) -> None:
     published.rest()
     (tmp_path / "two").mkdir()
     other = Published(tmp_path / "two", url)
-    assert other.fetch() == 2
+    names = ("deeper", "record.json")
+    assert other.fetch(("another",)) == 0
+    assert other.fetch(names) == 2
     assert (tmp_path / "two" / "deeper" / "a.npy").read_bytes() == b"array"
-    assert other.fetch() == 0
+    assert other.fetch(names) == 0
     (tmp_path / "two" / "record.json").write_text("newer")
     other.rest()
     assert fsspec.open(f"{url}/record.json").open().read() == b"newer"
     other.drop(tmp_path / "two" / "record.json")
     other.drop(tmp_path / "two" / "record.json")  # that is no error
     (tmp_path / "three").mkdir()
-    assert Published(tmp_path / "three", url).fetch() == 1
+    assert Published(tmp_path / "three", url).fetch(names) == 1
+
+
+def test_what_another_machine_published_counts(url: str, tmp_path: Path) -> None:
+    one, two = written(tmp_path / "one"), tmp_path / "two"
+    (one / "runs.jsonl").write_bytes(b"first\n")
+    names = ("deeper", "record.json", "runs.jsonl")
+    Published(one, url).rest()
+    two.mkdir()
+    other = Published(two, url)
+    other.fetch(names)
+    (two / "record.json").write_text('{"status": "ok"}')
+    (two / "runs.jsonl").write_bytes(b"first\nsecond\n")
+    other.rest()
+    (one / "runs.jsonl").write_bytes(b"first\nthird\n")
+    again = Published(one, url)  # the first machine goes on, in a new process
+    again.fetch(names)
+    again.rest()
+    assert fsspec.open(f"{url}/record.json").open().read() == b'{"status": "ok"}'
+    assert fsspec.open(f"{url}/runs.jsonl").open().read() == b"first\nsecond\nthird\n"
 
 
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,10 +291,12 @@ def deblur(
     from ..io import FORMAT_SUFFIXES, Published, ensure_output_dir, read_mask
     from ..priors import load_prior
     from ..restore.known_kernel import read_kernel
+    from ..restore.settings import find_device
     from ..restore.trained import load_trained
 
     settings = options.deblur_settings(context)
-    engine = engine_of(workers_for(workers, inputs, ray), threads, ray, ray_gpus)
+    device = find_device(settings.device).type
+    engine = engine_of(workers_for(workers, inputs, ray, device), threads, ray, ray_gpus)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
     if settings.weights is not None:

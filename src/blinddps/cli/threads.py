@@ -105,9 +105,9 @@ def engine_of(workers: int, threads: str, ray: str = "", gpus: float = 0.0) -> E
     return usage(engine_for, workers, torch.get_num_threads(), ray, gpus)
 
 
-def workers_for(workers: str, inputs: Sequence[Path], ray: str) -> int:
+def workers_for(workers: str, inputs: Sequence[Path], ray: str, device: str = "cpu") -> int:
     """What ``--workers`` says or, for ``auto``, what is fastest here for so many inputs; on a cluster 1, that is all of
-    its cores.
+    its cores; on another ``device`` than a processor 1, whose memory processes would share.
 
     Raises:
         typer.BadParameter: neither ``auto`` nor a number.
@@ -119,7 +119,7 @@ def workers_for(workers: str, inputs: Sequence[Path], ray: str) -> int:
         if not (workers.isascii() and workers.isdigit() and len(workers) < 6):
             raise typer.BadParameter(f"workers is '{workers}'; give a number from 1 to {_MOST}, or auto")
         return int(workers)
-    if ray:
+    if ray or device != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = 0
@@ -129,7 +129,7 @@ def workers_for(workers: str, inputs: Sequence[Path], ray: str) -> int:
             count += sum(Path(name).suffix.lower() in PICTURE_SUFFIXES for name in inside)
     if count < _MANY * cores:
         return 1
-    return max(1, int(min(cores, free_memory() / _NEEDED)))
+    return max(1, int(min(cores, _MOST, free_memory() / _NEEDED)))
 
 
 def several(workers: int, ray: str) -> Engine | None:

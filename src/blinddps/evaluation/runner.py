@@ -116,12 +116,14 @@ def run_bench(
     store = Store(out, publish)
     with store.writing():
         if publish is not None:
-            publish.fetch()
+            store.join(publish, spec.name)
         others = [os.path.abspath(folder) for folder in reuse]
         call: dict[str, Any] = {"data": os.path.abspath(data), "only": list(only), "limit": limit, "reuse": others}
         call |= {"workers": engine.workers, "shard": list(shard)}
         _begin_run(store, spec, source, call)
         store.save_plan([job for job, *_ in planned])
+        if publish is not None:  # before any record: it says whose they are
+            publish.send([store.folder / name for name in ("plan.json", "runs.jsonl")], store.folder / "spec.json")
         todo, already, elsewhere, ours = [], 0, 0, source_hash()
         failed, failed_before, first_failure = 0, 0, ""
         outdated: dict[tuple[str, str, int], tuple[Job, Item]] = {}

@@ -40,6 +40,7 @@ __all__ = ["FAILED", "Job", "Store"]
 FAILED = ("failed", "diverged", "rejected")
 """Status of records that are made anew on request: an exception, and the solver's own two."""
 
+RUN = ("spec.json", "spec.toml", "plan.json", "runs.jsonl", "records", "pictures", "learned")  # names in a run's folder
 MEASURED = "_measured"  # no method is called so: names begin with a letter or digit
 MEASURED_KINDS = ("input.png", "truth.png", "kernel.npy", "kernel.png")
 _KERNEL_SIDE = 128  # pixels, about, of a kernel's picture
@@ -98,9 +99,8 @@ class Store:
             InputError: it holds another benchmark, or files of a run's names that are of none.
         """
         path = self.folder / "spec.json"
-        others = ("spec.toml", "plan.json", "runs.jsonl", "records", "pictures", "learned")
         if not path.exists():
-            if there := [name for name in others if os.path.lexists(self.folder / name)]:
+            if there := [name for name in RUN[1:] if os.path.lexists(self.folder / name)]:
                 raise InputError(
                     f"'{self.folder}' holds '{there[0]}' and is no folder of 'bench run'; give another folder"
                 )
@@ -108,6 +108,28 @@ class Store:
         before = read_json(path, "spec", remedy="give another folder", kind=dict).get("name")
         if before != benchmark:
             raise InputError(f"'{self.folder}' holds the benchmark '{before}', not '{benchmark}'; give another folder")
+
+    def join(self, published: Published, benchmark: str) -> None:
+        """Take what other machines published of the run.
+
+        Raises:
+            InputError: the folder or the address holds another benchmark, or files of none; it cannot be read.
+        """
+        self.claim(benchmark)
+        spec = published.read("spec.json")
+        if spec is None:
+            if not published.empty():
+                raise InputError(f"'{published.url}' holds files that are of no run; give an address of its own")
+            return
+        try:
+            before = json.loads(spec).get("name")
+        except (ValueError, AttributeError, RecursionError):
+            before = None
+        if before != benchmark:
+            raise InputError(
+                f"'{published.url}' holds the benchmark '{before}', not '{benchmark}'; give another address"
+            )
+        published.fetch(RUN)
 
     def record_path(self, job: Job) -> Path:
         return self.folder / "records" / job.degradation / job.method / f"{job.stem}.json"

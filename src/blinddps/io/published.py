@@ -12,9 +12,11 @@ from ..core import InputError
 from ..core.atomic import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 __all__ = ["Published"]
+
+_TEXTS = (".json", ".jsonl", ".toml")
 
 
 class Published:
@@ -44,8 +46,32 @@ class Published:
         self._local = "file" in self._protocols()
         self._sent: dict[Path, tuple[int, int]] = {}
 
-    def fetch(self) -> int:
-        """Take what is there and not here yet; returns how many files that was.
+    def read(self, name: str) -> bytes | None:
+        """What is there under a path, or None.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        with self._told("read"):
+            remote = f"{self._root}/{name}"
+            found: bytes | None = self._files.cat_file(remote) if self._files.exists(remote) else None
+        return found
+
+    def empty(self) -> bool:
+        """Whether nothing is there yet.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        with self._told("read"):
+            self._files.invalidate_cache()
+            return not self._files.find(self._root)
+
+    def fetch(self, names: Container[str]) -> int:
+        """Take what is there of the files and folders ``names``; returns how many files that was.
+
+        What is there counts: of a file that is another here, the one there is taken, and of lists of lines
+        (``.jsonl``) the lines of both are kept. Texts are compared, all else by its size.
 
         Raises:
             InputError: it cannot be read.
@@ -53,15 +79,31 @@ class Published:
         taken = 0
         with self._told("read"):
             self._files.invalidate_cache()
-            for remote in sorted(self._files.find(self._root)):
+            for remote, seen in sorted(self._files.find(self._root, detail=True).items()):
                 name = str(remote)[len(self._root) :].lstrip("/")
-                target = self.folder / name
-                if any(part.startswith(".") or part in ("", "..") for part in name.split("/")) or target.exists():
+                parts, target = name.split("/"), self.folder / name
+                if parts[0] not in names or any(part.startswith(".") or part in ("", "..") for part in parts):
+                    continue
+                told = self._files.cat_file(remote) if target.suffix in _TEXTS else None
+                if target.exists() and told is None and target.stat().st_size == seen["size"]:
+                    self._sent[target] = _stamp(target)
+                    continue
+                own = target.read_bytes() if target.exists() and told is not None else None
+                if told is not None and own == told:
+                    self._sent[target] = _stamp(target)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
+                more = b""
+                if told is not None and own is not None and target.suffix == ".jsonl":
+                    there = set(told.splitlines())
+                    more = b"".join(line + b"\n" for line in own.splitlines() if line not in there)
                 with atomic_write(target) as temporary:
-                    self._files.get_file(remote, str(temporary))
-                self._sent[target] = _stamp(target)
+                    if told is None:
+                        self._files.get_file(remote, str(temporary))
+                    else:
+                        Path(temporary).write_bytes(told + more)
+                if not more:
+                    self._sent[target] = _stamp(target)
                 taken += 1
         return taken
 

@@ -279,8 +279,8 @@ def solve_tiles(
 
     Tiles overlap by the kernel's reach and more on either side, and each is solved as a picture whose surroundings are
     not known; memory beside the picture and its restoration is that of one. Those kept in the folder ``work`` are not
-    solved again, and several workers of an ``engine`` share them: what comes out is the same to the bit. A GPU solves
-    as many at a time as it has memory for.
+    solved again, and several workers of an ``engine`` share them: on a processor what comes out is the same to
+    the bit. A GPU solves as many at a time as it has memory for, which changes last digits.
 
     Args:
         field: of kernels that vary, of the size of the settings' kernel; each tile has that of its middle.

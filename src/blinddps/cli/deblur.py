@@ -346,7 +346,9 @@ def _published(restore: Restore, url: str, path: Path, results: Outputs) -> bool
 
     fine = restore(path, results)
     files = read_json(results.record, kind=dict)["files"]
-    Published(results.folder, url).send([results.folder / name for name in files], results.record)
+    published = Published(results.folder, url)
+    published.drop(results.record)  # of an earlier result, whose files are replaced now
+    published.send([results.folder / name for name in files], results.record)
     return fine
 
 

@@ -82,8 +82,7 @@ def train(
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, and what it would cost.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Train a diffusion prior, or a network that restores (restorer: nafnet, mprnet,
-    deblurganv2, tsr-wgan).
+    """Train a diffusion prior, or a network that restores (nafnet, mprnet, deblurganv2, tsr-wgan).
 
     Settings come from the recipe (or --config, or with --resume the run's own config.json), then the options, then
     --set. Several processes: torchrun -m blinddps train ...

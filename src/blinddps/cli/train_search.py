@@ -9,7 +9,7 @@ from typer import Option
 
 from .console import say
 from .files import given_path
-from .threads import RayAddress, Threads, Workers, engine_of
+from .threads import RayAddress, Threads, Workers, engine_of, set_threads
 
 __all__ = ["train_search"]
 
@@ -48,6 +48,7 @@ def train_search(
     for path in data:
         given_path(path)
     engine = engine_of(workers, threads, ray)
+    set_threads(threads)  # of this process, which trains
     fast = fast_bfloat16(torch.device("cpu"))  # as deblur asks it
     denoiser = load_prior(prior, dtype=torch.bfloat16 if fast else torch.float32)
     pictures = read_pictures(data)

@@ -38,6 +38,7 @@ __all__ = [
 
 _MEMORY = 8 * 2**30  # bytes of decoded pictures, shared by the processes that make batches
 _CHECKED = 20_000  # pictures up to which each is decoded before training begins
+_SHARDS = 100_000  # files that one range may name
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 
 
@@ -269,15 +270,18 @@ def read_pictures(
 
 def _shards(source: str) -> list[str]:
     """The files that ``shard-{00..12}.tar`` or ``shard-*.tar`` name, in order; any other name is itself."""
+    if os.path.lexists(source):
+        return [source]
     if braces := re.search(r"\{(\d+)\.\.(\d+)\}", source):
         first, last = braces.groups()
-        if int(last) - int(first) not in range(_CHECKED):
+        if int(last) - int(first) not in range(_SHARDS):
             raise InputError(
-                f"training data '{source}' name no files; give a rising range of numbers, as in {{00..12}}"
+                f"training data '{source}' name no files, or more than {_SHARDS}; give a rising range of numbers, as in "
+                "{00..12}"
             )
         numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
         return [one for n in numbers for one in _shards(f"{source[: braces.start()]}{n}{source[braces.end() :]}")]
-    if not os.path.lexists(source) and any(sign in source for sign in "*?"):
+    if any(sign in source for sign in "*?"):
         return sorted(glob.glob(source)) or [source]
     return [source]
 

@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
 import pytest
 
+from blinddps.cli.deblur import _published
 from blinddps.core import InputError
 from blinddps.io import Published
 
@@ -129,3 +131,24 @@ def test_addresses_that_cannot_be() -> None:
         InputError, match=r"^cannot publish to 'nowhere://a': .*nowhere.*; give a URL such as s3://BUCKET"
     ):
         Published("folder", "nowhere://a")
+
+
+def test_files_that_are_replaced_there_have_no_record_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, url = tmp_path / "out", f"file://{tmp_path}/shared"
+    out.mkdir()
+    (out / "p_restored.png").write_bytes(b"a picture")
+    (out / "p_result.json").write_text('{"files": ["p_restored.png"]}')
+    results: Any = SimpleNamespace(folder=out, record=out / "p_result.json")
+    assert _published(lambda path, results: True, url, Path("p.png"), results)
+    assert (tmp_path / "shared" / "p_result.json").exists()
+
+    def fails(*_: Any) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(Published, "_put", fails)
+    (out / "p_restored.png").write_bytes(b"another one")
+    with pytest.raises(InputError, match="no room"):
+        _published(lambda path, results: True, url, Path("p.png"), results)
+    assert not (tmp_path / "shared" / "p_result.json").exists()

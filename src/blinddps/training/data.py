@@ -276,8 +276,8 @@ def _shards(source: str) -> list[str]:
         first, last = braces.groups()
         if int(last) - int(first) not in range(_SHARDS):
             raise InputError(
-                f"training data '{source}' name no files, or more than {_SHARDS}; give a rising range of numbers, as in "
-                "{00..12}"
+                f"training data '{source}' name no files, or more than {_SHARDS}; give a rising range of numbers, "
+                "as in {00..12}"
             )
         numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
         return [one for n in numbers for one in _shards(f"{source[: braces.start()]}{n}{source[braces.end() :]}")]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.restore.test_tiles import OPTIONS, blurred
 from tests.tiny import tiny_folder
+from tests.training.conftest import TINY
 
 from blinddps import deblur
 from blinddps.core import generator_for, noise_on_device, normal_like
@@ -18,18 +19,6 @@ from blinddps.restore import tiles
 from blinddps.training import TrainConfig, train
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
-
-TRAINING: dict[str, Any] = {
-    "unknown": "kernel",
-    "name": "tiny",
-    "channels": 1,
-    "sizes": (8,),
-    "flip": False,
-    "network": {"channels": (8, 16), "head_dim": 8, "groups": 4},
-    "batch_size": 4,
-    "dtype": "float32",
-    "steps": 4,
-}
 
 
 def picture(height: int = 32, width: int = 32) -> np.ndarray:
@@ -86,6 +75,6 @@ def test_tiles_at_once_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("settings", [{}, {"loader_workers": 1, "accumulate": 2}, {"compile": True}])
 def test_training(settings: dict[str, Any], tmp_path: Path) -> None:
-    config = TrainConfig(**TRAINING, **settings)
+    config = TrainConfig(**{**TINY, "steps": 4, **settings})
     prior = train(config, tmp_path, device="cuda", progress=False)
     assert (prior / "blinddps.json").exists()

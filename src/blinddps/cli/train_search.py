@@ -48,7 +48,8 @@ def train_search(
     for path in data:
         given_path(path)
     engine = engine_of(workers, threads, ray)
-    set_threads(threads)  # of this process, which trains
+    if workers != 1 or ray:
+        set_threads(threads)  # of this process, which trains, too
     fast = fast_bfloat16(torch.device("cpu"))  # as deblur asks it
     denoiser = load_prior(prior, dtype=torch.bfloat16 if fast else torch.float32)
     pictures = read_pictures(data)

@@ -121,10 +121,8 @@ class Store:
             if not published.empty():
                 raise InputError(f"'{published.url}' holds files that are of no run; give an address of its own")
             return
-        try:
-            before = json.loads(spec).get("name")
-        except (ValueError, AttributeError, RecursionError):
-            before = None
+        where, remedy = f"spec of '{published.url}'", "give another address"
+        before = parse_json(spec.decode(errors="replace"), where, remedy=remedy, kind=dict).get("name")
         if before != benchmark:
             raise InputError(
                 f"'{published.url}' holds the benchmark '{before}', not '{benchmark}'; give another address"

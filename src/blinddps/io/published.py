@@ -84,27 +84,23 @@ class Published:
                 parts, target = name.split("/"), self.folder / name
                 if parts[0] not in names or any(part.startswith(".") or part in ("", "..") for part in parts):
                     continue
-                told = self._files.cat_file(remote) if target.suffix in _TEXTS else None
-                if target.exists() and told is None and target.stat().st_size == seen["size"]:
+                if target.suffix in _TEXTS:
+                    text, own = self._files.cat_file(remote), target.read_bytes() if target.exists() else None
+                    lacking = _lacking(text, own or b"") if target.suffix == ".jsonl" else b""
+                    same = own == text
+                else:
+                    text, lacking = None, b""
+                    same = target.exists() and target.stat().st_size == seen["size"]
+                if not same:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with atomic_write(target) as temporary:
+                        if text is None:
+                            self._files.get_file(remote, str(temporary))
+                        else:
+                            Path(temporary).write_bytes(text + lacking)
+                    taken += 1
+                if not lacking:
                     self._sent[target] = _stamp(target)
-                    continue
-                own = target.read_bytes() if target.exists() and told is not None else None
-                if told is not None and own == told:
-                    self._sent[target] = _stamp(target)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                more = b""
-                if told is not None and own is not None and target.suffix == ".jsonl":
-                    there = set(told.splitlines())
-                    more = b"".join(line + b"\n" for line in own.splitlines() if line not in there)
-                with atomic_write(target) as temporary:
-                    if told is None:
-                        self._files.get_file(remote, str(temporary))
-                    else:
-                        Path(temporary).write_bytes(told + more)
-                if not more:
-                    self._sent[target] = _stamp(target)
-                taken += 1
         return taken
 
     def send(self, files: Iterable[Path], last: Path | None = None) -> None:
@@ -161,6 +157,12 @@ class Published:
         except Exception as error:  # a client's own kinds, of the network and of rights
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(f"cannot {what} '{self.url}': {reason}; check the address, and run again") from None
+
+
+def _lacking(there: bytes, own: bytes) -> bytes:
+    """The lines of ``own`` that are not ``there``."""
+    known = set(there.splitlines())
+    return b"".join(line + b"\n" for line in own.splitlines() if line not in known)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

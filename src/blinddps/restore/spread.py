@@ -89,16 +89,11 @@ def half_width(draws: int) -> float:
 
 def _factors(prior: str | None, trained: int | None, method: str, update: str) -> tuple[float, float] | None:
     """Those of the method. None stands for another: those of known kernels would be too small around found ones."""
-    rows = {
-        row["method"]: row
-        for row in _calibration()
-        if (row["prior"], row["trained"], row["update"]) == (prior, trained, update)
-    }
-    row = rows.get(method)
-    if row is None:
-        return None
-    factor = dict(zip(row["levels"], row["factors"], strict=True))
-    return factor[ONE_SIGMA], factor[LEVEL]
+    for row in _calibration():
+        if (row["prior"], row["trained"], row["method"], row["update"]) == (prior, trained, method, update):
+            factor = dict(zip(row["levels"], row["factors"], strict=True))
+            return factor[ONE_SIGMA], factor[LEVEL]
+    return None
 
 
 @cache

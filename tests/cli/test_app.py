@@ -105,6 +105,16 @@ def test_what_nobody_foresaw_is_one_sentence(
         assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [["bench", "list"], ["bench", "report"], ["kernel", "--out", "k.npy"], ["deblur"]])
+def test_a_name_longer_than_files_may_have(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *command, "ä" * 300) in (1, 2)
+    err = capsys.readouterr().err
+    assert "unexpected" not in err
+    assert err.strip()
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [

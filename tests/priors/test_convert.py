@@ -210,6 +210,11 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "other shape": ({"middle_block__0__in_layers__2__bias": torch.ones(3)}, {}, r"has \(3,\)"),
     "qkv": ({"middle_block__1__qkv__weight": torch.ones(100, 64, 1)}, {}, "no query, key and value"),
+    "first output lacking": (
+        {name.replace(".", "__"): None for name in TINY.state() if name.startswith("output_blocks.0.")},
+        {},
+        "make no levels",
+    ),
     "output lacking": ({"output_blocks__3__0__in_layers__0__weight": None}, {}, "make no levels of equal length"),
     "not finite": ({"out__0__bias": torch.full((32,), torch.nan)}, {}, "'out.0.bias' that are not finite"),
     "whole numbers": (

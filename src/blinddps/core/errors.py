@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 __all__ = [
@@ -52,6 +53,8 @@ def sentence_of(error: BaseException) -> str:
         return "out of memory; give a smaller picture, tile or batch, or fewer samples"
     if isinstance(error, BlinddpsError):
         return message
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"the file name '{str(error.filename)[:40]}...' is longer than the file system allows; give a shorter one"
     return f"unexpected {type(error).__name__}: {message or 'no message'}"
 
 

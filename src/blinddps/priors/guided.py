@@ -170,7 +170,7 @@ def _architecture(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], Places]:
         output.append(kinds)
     doubles = [i for i, kinds in enumerate(output) if kinds[1:] and kinds[-1] in ("resnet", "up")]
     count = doubles[0] + 1 if doubles else len(output)  # n + 1
-    levels = len(output) // count
+    levels = len(output) // max(count, 1)
     if count < 2 or len(output) != levels * count or doubles != [count * (i + 1) - 1 for i in range(levels - 1)]:
         raise PriorError(
             f"the weights are of no unconditional guided-diffusion network: its {len(output)} output blocks make no "

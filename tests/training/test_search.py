@@ -17,7 +17,7 @@ from blinddps.search.evidence import NAMES
 from blinddps.search.refine import KernelStep
 from blinddps.search.verdict import Trust, Verdict, VerdictNetwork
 from blinddps.training import search_run
-from blinddps.training.search import calibrate, fit_trust, harm, kept, train_step, train_verdict, verdict_rows
+from blinddps.training.search import calibrate, fit_trust, kept, spoiled, train_step, train_verdict, verdict_rows
 from blinddps.training.search_items import (
     Item,
     StepItem,
@@ -96,15 +96,29 @@ def test_the_step_learns_an_item(step_item: StepItem, pictures: list[Tensor]) ->
 
 
 def test_what_a_wrong_kernel_spoils() -> None:
-    true = torch.zeros(1, 1, 9, 9)
-    true[..., 4, 2:7] = 0.2
-    assert float(harm(3 * true, true)) == pytest.approx(0, abs=1e-9)
-    point = torch.zeros(1, 1, 9, 9)
-    point[..., 4, 4] = 1
+    true, point = torch.zeros(2, 1, 1, 41, 41)
+    true[..., 20, 18:23] = 0.2
+    point[..., 20, 20] = 1
+    noise = torch.tensor([0.01])
+    assert float(spoiled(3 * true.roll(1, -1), true, noise)) == pytest.approx(0, abs=1e-4)
     shorter = true.clone()
-    shorter[..., 4, 6] = 0
-    assert 0 < float(harm(shorter, true)) < float(harm(point, true))
-    assert float(harm(true, point)) < float(harm(point, true))  # where T keeps all, less is lost
+    shorter[..., 20, 22] = 0
+    assert 0 < float(spoiled(shorter, true, noise)) < float(spoiled(point, true, noise))
+    # of a picture: the Wiener filter's own errors
+    n, sigma = 240, 0.01
+    f = torch.fft.fftfreq(n)
+    power = 1 / (f[:, None] ** 2 + f[None] ** 2).clamp_min(0.01**2)
+    power = 0.05 * power / power.mean()
+    random = torch.Generator().manual_seed(0)
+    picture = torch.fft.fft2(torch.randn(n, n, generator=random)) * power.sqrt()
+    t, k = (torch.fft.fft2(v[0, 0], s=(n, n)) for v in (true, shorter / shorter.sum()))
+    moved = t * torch.exp(2j * torch.pi * f * 0.5)  # the shorter one lies half a pixel to the left
+    y = moved * picture + sigma * torch.fft.fft2(torch.randn(n, n, generator=random))
+    errors = [
+        float((y * v.conj() / (v.abs().square() + sigma**2 / power) - picture).abs().square().mean())
+        for v in (k, moved)
+    ]
+    assert float(spoiled(shorter, true, noise)) == pytest.approx(np.log(errors[0] / errors[1]), rel=0.1)
 
 
 def test_the_verdict_learns_and_is_calibrated(item: Item) -> None:

@@ -54,7 +54,7 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, BlinddpsError):
         return message
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return f"the file name '{str(error.filename)[:40]}...' is longer than the file system allows; give a shorter one"
+        return f"the name '{str(error.filename)[:40]}...' is longer than the file system allows; give a shorter one"
     return f"unexpected {type(error).__name__}: {message or 'no message'}"
 
 

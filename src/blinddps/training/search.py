@@ -10,21 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..metrics.kernel import align_kernel
 from ..operators.convolution import fast_length
 from ..search.find import FRAME, JOINED, most_credible
 from ..search.refine import KernelStep, step_inputs
 from ..search.verdict import GAIN, Trust, VerdictNetwork
 from .search_items import Item, StepItem
 
-__all__ = ["calibrate", "fit_trust", "harm", "kept", "train_step", "train_verdict", "verdict_rows"]
+__all__ = ["calibrate", "fit_trust", "kept", "spoiled", "train_step", "train_verdict", "verdict_rows"]
 
 Report = Callable[[int, int, float], None]
 
 STEP_RATE, VERDICT_RATE = 2e-3, 3e-3
 ALONE = 0.5  # share of the step's samples that see no other source's kernel
-HARM = 7.0  # weight of what a kernel spoils in the step's loss
-LOWEST, REST = 0.02, 0.01  # of harm: cycles a pixel; power below which a frequency is lost anyway
+SPOILED = 0.2  # weight of what a kernel spoils in the step's loss
+LOWEST, VARIANCE = 0.01, 0.05  # of pictures there: cycles a pixel below which power is even; where white is 1
 SOFT = 60.0  # of the softplus in place of the clamp in training
 DRAWS = 8  # subsets of the other candidates for each row of the verdict's data
 LIKE = (0.05, 0.995)  # of the likeness whose logit is learned
@@ -42,12 +41,13 @@ def train_step(
     seed: int = 0,
     on_step: Report | None = None,
 ) -> None:
-    """Adam on two distances to the true kernel ``t``, moved to where the found one lies by the best sub-pixel shift:
+    """Adam on two distances to the true kernel ``t``, wherever it lies:
 
-        1 - max_s <k(. + s), t> / (||k|| ||t||)    +    7 log(1 + :func:`harm`)
+        1 - max_s <k(. + s), t> / (||k|| ||t||)    +    0.2 :func:`spoiled`
 
     The first is what a kernel is judged by, the second what it does to the picture: with the first alone kernels lose
-    the light in their faint arms, and pictures 0.2 to 2 dB. Flips and transposes; learning rate falling as a cosine.
+    the light in their faint arms, and pictures lose more than the step brings. Flips and transposes; learning rate
+    falling as a cosine.
 
     Half of the time the network sees the kernels of other sources, a random few. Items of large frames come in smaller
     batches, as often as there are such items.
@@ -63,13 +63,13 @@ def train_step(
         for group in optimiser.param_groups:
             group["lr"] = STEP_RATE * min(1.0, (i + 1) / 50) * 0.5 * (1 + math.cos(math.pi * i / steps))
         pool = pools[int(torch.multinomial(share, 1, generator=generator))]
-        x, truth = pool.draw(max(4, round(batch * (FRAME / pool.side) ** 2)), generator)
+        x, truth, noise = pool.draw(max(4, round(batch * (FRAME / pool.side) ** 2)), generator)
         turn = int(torch.randint(8, (1,), generator=generator))
         x, truth = _turned(x, turn), _turned(truth, turn)
         with torch.autocast("cpu", torch.bfloat16):
             change = network.correction(x)
         kernel = F.softplus(SOFT * (x[:, :1] + change.float())) / SOFT
-        loss = (1 - _correlation(kernel, truth) + HARM * harm(kernel, truth).log1p()).mean()
+        loss = (1 - _correlation(kernel, truth) + SPOILED * spoiled(kernel, truth, noise)).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -79,25 +79,56 @@ def train_step(
     network.eval()
 
 
-def harm(kernel: Tensor, truth: Tensor) -> Tensor:
-    """How much of a picture a wrong kernel spoils, where the picture's power falls as ``1 / f^2``:
+def spoiled(kernel: Tensor, truth: Tensor, noise: Tensor) -> Tensor:
+    """How much larger the error of a Wiener filter gets by a wrong kernel, over pictures whose power falls as
+    ``P(f) = c / f^2``, of variance 0.05:
 
-        sum_f w(f) |K(f) - T(f)|^2 / (|T(f)|^2 + 0.01),    w(f) ~ 1 / max(f, 0.02)^2,    sum_f w(f) = 1
+        log e(K) / e(T),    e(K) = sum_f P |G T - 1|^2 + noise^2 |G|^2,    G = conj(K) / (|K|^2 + noise^2 / P)
 
-    To first order the error of a deconvolution by ``K`` in place of ``T``, per power of the picture.
+    ``T`` is moved to where ``K`` lies by the best sub-pixel shift. Ten times its share of the natural logarithm of ten
+    is what the picture loses in dB.
 
     Args:
-        kernel, truth: ``(B, 1, n, n)`` at the same place; both are divided by their sums.
+        kernel, truth: ``(B, 1, n, n)``; both are divided by their sums.
+        noise: ``(B,)``, standard deviation where white is 1.
 
     Returns:
-        ``(B,)``.
+        ``(B,)``, not negative but for rounding.
     """
-    n = fast_length(2 * kernel.shape[-1])
+    n = fast_length(2 * kernel.shape[-1] - 1)
     found, true = (torch.fft.rfft2(k / k.sum((-2, -1), keepdim=True), s=(n, n))[:, 0] for k in (kernel, truth))
-    rows, columns = torch.fft.fftfreq(n)[:, None], torch.fft.rfftfreq(n)
-    weight = torch.where(columns > 0, 2.0, 1.0) / (rows**2 + columns**2).clamp_min(LOWEST**2)
-    spoiled = (found - true).abs().square() / (true.abs().square() + REST)
-    return (weight / weight.sum() * spoiled).sum((-2, -1))
+    rows, columns = torch.fft.fftfreq(n)[:, None], torch.fft.rfftfreq(n)[None]
+    with torch.no_grad():
+        down, right = _shift(torch.fft.irfft2(found * true.conj(), s=(n, n)))
+        turn = -2 * math.pi * (down[:, None, None] * rows + right[:, None, None] * columns)
+        moved = true * torch.polar(torch.ones_like(turn), turn)
+    share = torch.where(columns > 0, 2.0, 1.0).expand(n, -1) / n**2  # of each frequency that rfft2 keeps
+    power = 1 / (rows**2 + columns**2).clamp_min(LOWEST**2)
+    power = VARIANCE * power / (share * power).sum()
+    flat = noise[:, None, None] ** 2
+
+    def error(of: Tensor, kernel: Tensor) -> Tensor:
+        wiener = kernel.conj() / (kernel.abs().square() + flat / power)
+        lost = power * (wiener * of - 1).abs().square() + flat * wiener.abs().square()
+        return (share * lost).sum((-2, -1))
+
+    return (error(moved, found) / error(true, true)).log()
+
+
+def _shift(correlation: Tensor) -> tuple[Tensor, Tensor]:
+    """Where ``(B, n, n)``, periodic, is largest, to a fraction of a pixel by a parabola: rows and columns, ``(B,)``."""
+    n = correlation.shape[-1]
+    best, every = correlation.flatten(1).argmax(1), torch.arange(len(correlation))
+    rows, columns = best // n, best % n
+
+    def at(down: int, right: int) -> Tensor:
+        return correlation[every, (rows + down) % n, (columns + right) % n]
+
+    def vertex(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
+        return (0.5 * (before - after) / (before - 2 * here + after).clamp_max(-1e-12)).clamp(-0.5, 0.5)
+
+    here = at(0, 0)
+    return rows + vertex(at(-1, 0), here, at(1, 0)), columns + vertex(at(0, -1), here, at(0, 1))
 
 
 class _Pool:
@@ -106,31 +137,30 @@ class _Pool:
     def __init__(self, items: Sequence[StepItem]) -> None:
         self.side = items[0].truth.shape[-1]
         self._found: list[list[tuple[Tensor, Tensor]]] = []
-        self._rows: list[tuple[int, int, float, Tensor]] = []
+        self._rows: list[tuple[int, int]] = []
+        self._items = items
         for number, item in enumerate(items):
             pairs = zip(item.kernels[item.whole], item.fits[item.whole], strict=True)
             self._found.append([tuple(torch.from_numpy(v)[None, None] for v in pair) for pair in pairs])  # type: ignore[misc]
-            truth = torch.from_numpy(item.truth)[None, None]
-            for i, (kernel, _) in enumerate(self._found[-1]):
-                aligned = align_kernel(truth, kernel).clamp_min(0)
-                self._rows.append((number, i, float(item.noise), aligned))
+            self._rows += [(number, i) for i in range(len(self._found[-1]))]
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Inputs ``(count, 6, n, n)`` and the true kernels ``(count, 1, n, n)``."""
-        inputs, truths = [], []
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs ``(count, 6, n, n)``, the true kernels ``(count, 1, n, n)``, and the noise ``(count,)``."""
+        inputs, truths, noises = [], [], []
         for row in torch.randint(len(self._rows), (count,), generator=generator).tolist():
-            number, i, noise, truth = self._rows[row]
-            found = self._found[number]
+            number, i = self._rows[row]
+            found, item = self._found[number], self._items[number]
             share = float(torch.rand((), generator=generator)) if torch.rand((), generator=generator) > ALONE else 0.0
             shown = torch.rand(len(found), generator=generator) < share
             others = [pair for j, pair in enumerate(found) if j != i and shown[j]]
             kernel, fit = found[i]
-            inputs.append(step_inputs(kernel, fit, noise, others))
-            truths.append(truth)
-        return torch.cat(inputs), torch.cat(truths)
+            inputs.append(step_inputs(kernel, fit, float(item.noise), others))
+            truths.append(torch.from_numpy(item.truth)[None, None])
+            noises.append(float(item.noise))
+        return torch.cat(inputs), torch.cat(truths), torch.tensor(noises)
 
 
 def verdict_rows(item: Item, random: np.random.Generator, *, all_others: bool = False) -> Tensor:

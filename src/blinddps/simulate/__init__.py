@@ -11,14 +11,19 @@ from .kernels import (
 )
 from .measurement import simulate_blur, simulate_turbulence
 from .screens import PhaseScreens, TurbulentPath, phase_screens
+from .stars import star_fields
+from .text import Face, Fonts, find_fonts, text_pages
 from .tilts import atmospheric_tilts, patch_tilts, tilt_rms, tilt_set, write_tilt_database
 
 __all__ = [
     "PAPER_MIXTURE",
+    "Face",
+    "Fonts",
     "PhaseScreens",
     "TurbulentPath",
     "atmospheric_tilts",
     "defocus_kernels",
+    "find_fonts",
     "gaussian_kernels",
     "kernel_set",
     "motion_kernels",
@@ -27,6 +32,8 @@ __all__ = [
     "read_kernel_database",
     "simulate_blur",
     "simulate_turbulence",
+    "star_fields",
+    "text_pages",
     "tilt_rms",
     "tilt_set",
     "write_kernel_database",

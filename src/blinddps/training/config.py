@@ -66,6 +66,7 @@ class TrainConfig(RunConfig):
     unknown: Literal["kernel", "image", "tilt"]
     channels: int = Field(default=3, ge=1, le=1024)
     any_size: bool = False
+    generator: Literal["none", "text", "stars"] = "none"
     mixture: dict[str, float] = Field(default={"motion": 5 / 6, "gaussian": 1 / 6})
     network: NetworkConfig = NetworkConfig()
     prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
@@ -92,9 +93,19 @@ class TrainConfig(RunConfig):
             )
         if self.sources and self.unknown != "image":
             raise ValueError(f"sources are of pictures, which a {self.unknown} prior has none of; leave them out")
-        if self.unknown == "image" and not self.data:
+        if self.generator != "none":
+            self._generated()
+        elif self.unknown == "image" and not self.data:
             raise ValueError("an image prior needs data: give a folder or a tar of images")
         return self
+
+    def _generated(self) -> None:
+        if self.unknown != "image" or self.channels != 1:
+            raise ValueError(f"generator {self.generator} makes grey images; set unknown = image and channels = 1")
+        if self.generator == "stars" and self.data:
+            raise ValueError("stars are made by the package, and need no data; leave data out")
+        if self.sources:
+            raise ValueError(f"sources are of pictures, and generator {self.generator} reads none; leave them out")
 
 
 def configure(settings: Mapping[str, Any]) -> TrainConfig | RestorerConfig:
@@ -183,6 +194,25 @@ def recipe(name: str) -> dict[str, object]:
             "data_std": 0.5,
             "p_mean": -1.3,
             "p_std": 1.2,
+            "uniform_share": 0.1,
+        },
+        "text": {
+            "unknown": "image",
+            "generator": "text",
+            "channels": 1,
+            "sizes": (64, 96, 128),
+            "size_weights": (0.4, 0.4, 0.2),
+            "any_size": True,
+            "flip": False,
+            "network": NetworkConfig(
+                kind="residual", channels=(32, 48, 64), layers=2, attention=False, pixel_unshuffle=2
+            ),
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "ema": 0.9995,
+            "data_std": 0.5,
+            "p_mean": -1.1,
+            "p_std": 1.3,
             "uniform_share": 0.1,
         },
     }

@@ -8,6 +8,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from blinddps.core import InputError, from_simplex, generator_for
 from blinddps.io import DATASET_SUFFIXES, from_float, read_image
 from blinddps.io.tar import files_in
-from blinddps.simulate import kernel_set, read_kernel_database, tilt_set
+from blinddps.simulate import Fonts, find_fonts, kernel_set, read_kernel_database, star_fields, text_pages, tilt_set
 
 from .sources import attribution, chosen, read_sources
 
@@ -58,6 +59,8 @@ def make_data(config: AnyConfig) -> Data:
     """
     if config.unknown == "tilt":
         return TiltData(config.mixture, config.scale, config.seed)
+    if config.unknown == "image" and config.generator != "none":
+        return GeneratedImages(config.generator, config.data, config.seed)
     if config.unknown == "kernel" and not config.data:
         return KernelData(config.mixture, config.seed)
     if config.unknown == "kernel":
@@ -86,11 +89,20 @@ def attribution_of(config: AnyConfig) -> str | None:
     Raises:
         InputError: as :func:`make_data`.
     """
+    if config.unknown == "image" and config.generator == "text":
+        return _fonts_used(config.name, find_fonts(config.data))
     if not config.sources:
         return None
     table = read_sources(config.sources)
     used = _files(config.data, chosen(table, config.leave_out))
     return attribution(config.name, (table[PurePath(name).name] for _, name, _ in used))
+
+
+def _fonts_used(name: str, fonts: Fonts) -> str:
+    rows = sorted({(family, style, Path(face.path).name) for face in fonts.faces for family, style in [face.name]})
+    lines = [f"| {family} | {style} | `{file or 'in Pillow'}` |" for family, style, file in rows]
+    head = f"# Fonts of `{name}`\n\nPictures of text were drawn with these. None of their outlines is in the weights."
+    return "\n".join([head, "", "| family | style | file |", "|---|---|---|", *lines, ""])
 
 
 def _wanted(config: AnyConfig) -> Callable[[str], bool] | None:
@@ -132,6 +144,26 @@ class TiltData:
     def batch(self, items: Sequence[int], size: int) -> Tensor:
         fields = [tilt_set(1, size, seed=self.seed, start=i, mixture=self.mixture) for i in items]
         return (torch.cat(fields) / self.scale).clamp(-1, 1)
+
+
+class GeneratedImages:
+    """Grey pictures of text or stars from the seeded generators, never the same twice, in [-1, 1].
+
+    Args:
+        generator: ``text`` or ``stars``.
+        fonts: folders of them, for text; by default those of the system.
+
+    Raises:
+        InputError: as :func:`blinddps.simulate.find_fonts`.
+    """
+
+    def __init__(self, generator: str, fonts: Sequence[str], seed: int) -> None:
+        self.generator, self.seed = generator, seed
+        self.fonts = find_fonts(fonts) if generator == "text" else None
+
+    def batch(self, items: Sequence[int], size: int) -> Tensor:
+        make = star_fields if self.fonts is None else partial(text_pages, fonts=self.fonts)
+        return torch.cat([make(1, size, seed=self.seed, start=i) for i in items]) * 2 - 1
 
 
 class KernelDatabase:

@@ -26,9 +26,16 @@ def test_configurations_of_the_first_version_are_still_read() -> None:
     assert config == TrainConfig(**(recipe("kernel") | ours))
 
 
-@pytest.mark.parametrize("name", ["kernel", "faces-128", "photos"])
+@pytest.mark.parametrize("name", ["kernel", "faces-128", "photos", "text"])
 def test_recipes_are_complete(name: str) -> None:
     assert configure(recipe(name) | {"data": ("pictures",)}).name == name
+
+
+@pytest.mark.parametrize("name", ["text", "stars"])
+def test_pictures_that_are_generated_need_no_data(name: str) -> None:
+    config = configure(recipe(name))
+    assert isinstance(config, TrainConfig)
+    assert (config.generator, config.channels, config.any_size) == (name, 1, True)
 
 
 def test_an_unknown_recipe_is_told_with_the_nearest_name() -> None:
@@ -66,6 +73,11 @@ def test_the_main_size_is_the_most_frequent(tiny: Callable[..., TrainConfig]) ->
         ({"channels": 3}, "a kernel has one channel, not 3; set"),
         ({"unknown": "tilt", "channels": 1}, "a tilt has two channels, not 1, and no data; set"),
         ({"unknown": "image", "channels": 3}, "an image prior needs data"),
+        ({"generator": "text"}, "generator text makes grey images; set unknown = image and channels = 1"),
+        ({"unknown": "image", "generator": "text", "channels": 3}, "makes grey images; set"),
+        ({"unknown": "image", "generator": "stars", "data": ("a",)}, "stars are made by the package, and need no data"),
+        ({"unknown": "image", "generator": "stars", "sources": ("a",)}, "sources are of pictures, and generator stars"),
+        ({"unknown": "image", "generator": "starz"}, "training setting generator does not fit"),
     ],
 )
 def test_what_does_not_fit_is_told_in_a_sentence(settings: dict[str, Any], sentence: str) -> None:

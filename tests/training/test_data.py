@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from torch import Tensor
 
 from blinddps.core import InputError, from_simplex
-from blinddps.simulate import read_kernel_database, write_kernel_database
+from blinddps.simulate import read_kernel_database, star_fields, write_kernel_database
 from blinddps.training import ImageData, KernelData, KernelDatabase, TrainConfig, make_data, read_pictures
+from blinddps.training.data import GeneratedImages, attribution_of
 
 MIXTURE = {"motion": 0.6, "gaussian": 0.3, "defocus": 0.1}
 
@@ -40,6 +41,33 @@ def tar_of(folder: Path, path: Path, mode: str = "w") -> Path:
         for file in sorted(folder.rglob("*"), reverse=True):  # not in the order of names
             tar.add(file, arcname=str(file.relative_to(folder)), recursive=False)
     return path
+
+
+class TestGenerated:
+    @pytest.mark.parametrize("generator", ["text", "stars"])
+    def test_an_item_is_a_function_of_seed_and_number(self, generator: str, tiny: Callable[..., TrainConfig]) -> None:
+        config = tiny(unknown="image", generator=generator, seed=3)
+        data = make_data(config)
+        batch = data.batch(range(5, 9), 16)
+        assert batch.shape == (4, 1, 16, 16)
+        assert torch.equal(batch[[3, 0]], make_data(config).batch([8, 5], 16))
+        assert batch.min() >= -1
+        assert batch.max() <= 1
+
+    def test_stars_are_in_the_prior_s_range(self) -> None:
+        made = GeneratedImages("stars", (), 4).batch([6], 24)
+        assert torch.equal(made, 2 * star_fields(1, 24, seed=4, start=6) - 1)
+
+    def test_the_fonts_of_text_are_named(self, tiny: Callable[..., TrainConfig], tmp_path: Path) -> None:
+        font = ImageFont.load_default(12)
+        assert isinstance(font, ImageFont.FreeTypeFont)
+        font.path.seek(0)
+        (tmp_path / "one.ttf").write_bytes(font.path.read())
+        config = tiny(unknown="image", generator="text", data=(str(tmp_path),))
+        assert "| Aileron | Regular | `one.ttf` |" in str(attribution_of(config))
+        assert attribution_of(tiny(unknown="image", generator="stars")) is None
+        with pytest.raises(InputError, match="has no fonts with letters"):
+            make_data(config.model_copy(update={"data": (str(tmp_path / "absent"),)}))
 
 
 class TestKernels:

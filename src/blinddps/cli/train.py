@@ -40,8 +40,8 @@ def train(
     recipe: Annotated[
         str | None,
         Option(
-            help="Settings to start from: kernel, tilt, faces-128, photos; nafnet, mprnet, deblurganv2, tsr-wgan. "
-            "Default: that of the unknown, photos, or nafnet."
+            help="Settings to start from: kernel, tilt, faces-128, photos, text, stars; nafnet, mprnet, "
+            "deblurganv2, tsr-wgan. Default: that of the unknown, photos, or nafnet."
         ),
     ] = None,
     config: Annotated[
@@ -54,7 +54,8 @@ def train(
         list[str] | None,
         Option(
             metavar="PATH",
-            help="Folder, tar or shards (s-{00..12}.tar) of pictures (repeat for more), or file of 'simulate kernels'.",
+            help="Folder, tar or shards (s-{00..12}.tar) of pictures (repeat for more); file of 'simulate kernels'; "
+            "of text: folder of fonts, else those of the system.",
         ),
     ] = None,
     name: Annotated[str | None, Option(help="Of the prior.")] = None,

@@ -1,4 +1,4 @@
-"""Seeded generators of kernels, tilts and of measurements. Imports core and operators."""
+"""Seeded generators of kernels, tilts, pictures and of measurements. Imports core and operators."""
 
 from .kernels import (
     PAPER_MIXTURE,
@@ -11,7 +11,7 @@ from .kernels import (
 )
 from .measurement import simulate_blur, simulate_turbulence
 from .screens import PhaseScreens, TurbulentPath, phase_screens
-from .stars import star_fields
+from .stars import moffat_stars, star_fields
 from .text import Face, Fonts, find_fonts, text_pages
 from .tilts import atmospheric_tilts, patch_tilts, tilt_rms, tilt_set, write_tilt_database
 
@@ -26,6 +26,7 @@ __all__ = [
     "find_fonts",
     "gaussian_kernels",
     "kernel_set",
+    "moffat_stars",
     "motion_kernels",
     "patch_tilts",
     "phase_screens",

@@ -192,7 +192,7 @@ def _page(seed: int, item: int, shape: tuple[int, int], fonts: Fonts) -> Array:
     from PIL import Image
 
     rng = random_of(seed, "text", item)
-    sheet, zoom = _sheet(seed, max(0, item // _VIEWS - int(rng.integers(_KEPT))), shape, fonts)
+    sheet, zoom = _sheet(seed, item // _VIEWS + int(rng.integers(_KEPT)), shape, fonts)
     if zoom == 1.0:
         x, y = (int(rng.integers(1 + have - want)) for have, want in zip(sheet.size, reversed(shape), strict=True))
         seen = sheet.crop((x, y, x + shape[1], y + shape[0]))

@@ -1,12 +1,13 @@
 """Training of priors, and of networks that restore: data, loss, EMA, loop."""
 
 from .config import NetworkConfig, TrainConfig, configure, recipe
-from .data import ImageData, KernelData, KernelDatabase, TiltData, make_data, read_pictures
+from .data import GeneratedImages, ImageData, KernelData, KernelDatabase, TiltData, make_data, read_pictures
 from .dry_run import dry_run
 from .loop import train
 from .restorer_config import RestorerConfig, RestorerNetwork
 
 __all__ = [
+    "GeneratedImages",
     "ImageData",
     "KernelData",
     "KernelDatabase",

@@ -61,7 +61,8 @@ class TrainConfig(RunConfig):
     2022: ``log sigma ~ N(p_mean, p_std^2)``, a share ``uniform_share`` uniform in the schedule's step instead. The
     network models ``(x_0 - data_mean) / data_std``, and ``sigma`` is the noise of that. ``weighting`` of a sample's
     loss by its level, with ``SNR = 1 / sigma^2``: ``min_snr`` that of Hang et al. 2023, ``min(SNR, 5)`` of the error of
-    ``x0_hat``; ``none`` of the network's own target."""
+    ``x0_hat``; ``none`` of the network's own target. Of an image prior ``generator`` makes the pictures: ``text``, with
+    the fonts in ``data`` or those of the system, or ``stars``; a run goes on exactly with the same fonts."""
 
     unknown: Literal["kernel", "image", "tilt"]
     channels: int = Field(default=3, ge=1, le=1024)
@@ -141,6 +142,7 @@ def recipe(name: str) -> dict[str, object]:
     Raises:
         InputError: no recipe has this name.
     """
+    small = NetworkConfig(kind="residual", channels=(32, 48, 64), layers=2, attention=False, pixel_unshuffle=2)
     recipes: dict[str, dict[str, object]] = {
         **RESTORER_RECIPES,
         "kernel": {
@@ -204,15 +206,31 @@ def recipe(name: str) -> dict[str, object]:
             "size_weights": (0.4, 0.4, 0.2),
             "any_size": True,
             "flip": False,
-            "network": NetworkConfig(
-                kind="residual", channels=(32, 48, 64), layers=2, attention=False, pixel_unshuffle=2
-            ),
+            "network": small,
             "batch_size": 8,
             "learning_rate": 1e-3,
             "ema": 0.9995,
             "data_std": 0.5,
             "p_mean": -1.1,
             "p_std": 1.3,
+            "uniform_share": 0.1,
+        },
+        "stars": {
+            "unknown": "image",
+            "generator": "stars",
+            "channels": 1,
+            "sizes": (64, 96),
+            "size_weights": (0.8, 0.2),
+            "any_size": True,
+            "flip": False,
+            "network": small,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "ema": 0.9995,
+            "data_mean": -0.75,
+            "data_std": 0.3,
+            "p_mean": -1.8,
+            "p_std": 1.6,
             "uniform_share": 0.1,
         },
     }

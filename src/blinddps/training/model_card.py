@@ -20,6 +20,9 @@ def write_model_card(folder: Path, card: PriorCard, log: Path | None = None) -> 
     run = card.training
     config = run["config"]
     data = ", ".join(Path(d).name for d in config["data"]) or f"generated: {json.dumps(config['mixture'])}"
+    if (generator := config.get("generator", "none")) != "none":
+        fonts = ", with the fonts that `ATTRIBUTION.md` names" if generator == "text" else ""
+        data = f"generated: {generator}{fonts}"
     about = (
         f"Diffusion prior of the unknown `{card.unknown}` for blinddps: a diffusers unconditional pipeline folder with "
         "`blinddps.json`."

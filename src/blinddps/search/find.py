@@ -44,7 +44,7 @@ ECHO = 3.0  # dB of expected gain that a full correlation of the echoes is worth
 ROOM = 4  # times a source's reach that the picture's shorter side must be
 LOOK, LOOK_KERNELS = 256, 5  # side, pixels and kernels, of the part of a picture on which candidates are judged
 FRAME = 41  # side of the frame on which the kernel step works; larger kernels have their own
-FLOOR, LEAST = 0.02, 0.05  # shares of maximum and mass below which a refined kernel's entries and pieces are no part
+FLOOR, LEAST = 0.005, 0.02  # shares of maximum and mass below which a refined kernel's entries and pieces are no part
 
 
 @dataclass(frozen=True)

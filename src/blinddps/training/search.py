@@ -22,7 +22,8 @@ Report = Callable[[int, int, float], None]
 
 STEP_RATE, VERDICT_RATE = 2e-3, 3e-3
 ALONE = 0.5  # share of the step's samples that see no other source's kernel
-SPOILED = 0.2  # weight of what a kernel spoils in the step's loss
+UNLIKE, SPOILED = 0.05, 0.3  # of a kernel that the step's loss takes for nearly right: distance, and what it spoils
+TINY = 1e-9  # no kernel is empty
 LOWEST, VARIANCE = 0.01, 0.05  # of pictures there: cycles a pixel below which power is even; where white is 1
 SOFT = 60.0  # of the softplus in place of the clamp in training
 DRAWS = 8  # subsets of the other candidates for each row of the verdict's data
@@ -41,13 +42,13 @@ def train_step(
     seed: int = 0,
     on_step: Report | None = None,
 ) -> None:
-    """Adam on two distances to the true kernel ``t``, wherever it lies:
+    """Adam on two distances to the true kernel ``t``, wherever it lies, each over what it was before the step:
 
-        1 - max_s <k(. + s), t> / (||k|| ||t||)    +    0.2 :func:`spoiled`
+        d / (d_0 + 0.05) + s / (s_0 + 0.3),    d = 1 - max_s <k(. + s), t> / (||k|| ||t||),    s = :func:`spoiled`
 
     The first is what a kernel is judged by, the second what it does to the picture: with the first alone kernels lose
-    the light in their faint arms, and pictures lose more than the step brings. Flips and transposes; learning rate
-    falling as a cosine.
+    the light in their faint arms, and pictures lose more than the step brings. Divided, a kernel that is nearly right
+    counts as much as a wrong one. Flips and transposes; learning rate falling as a cosine.
 
     Half of the time the network sees the kernels of other sources, a random few. Items of large frames come in smaller
     batches, as often as there are such items.
@@ -68,8 +69,11 @@ def train_step(
         x, truth = _turned(x, turn), _turned(truth, turn)
         with torch.autocast("cpu", torch.bfloat16):
             change = network.correction(x)
-        kernel = F.softplus(SOFT * (x[:, :1] + change.float())) / SOFT
-        loss = (1 - _correlation(kernel, truth) + SPOILED * spoiled(kernel, truth, noise)).mean()
+        kernel = F.softplus(SOFT * (x[:, :1] + change.float())) / SOFT + TINY
+        given = x[:, :1] + TINY
+        distance, before = (1 - _correlation(k, truth) for k in (kernel, given))
+        worse, than = (spoiled(k, truth, noise) for k in (kernel, given))
+        loss = (distance / (before + UNLIKE) + worse / (than + SPOILED)).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -85,8 +89,7 @@ def spoiled(kernel: Tensor, truth: Tensor, noise: Tensor) -> Tensor:
 
         log e(K) / e(T),    e(K) = sum_f P |G T - 1|^2 + noise^2 |G|^2,    G = conj(K) / (|K|^2 + noise^2 / P)
 
-    ``T`` is moved to where ``K`` lies by the best sub-pixel shift. Ten times its share of the natural logarithm of ten
-    is what the picture loses in dB.
+    ``T`` is moved to where ``K`` lies by the best sub-pixel shift. 4.34 times that is what the picture loses in dB.
 
     Args:
         kernel, truth: ``(B, 1, n, n)``; both are divided by their sums.

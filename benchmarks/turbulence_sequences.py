@@ -6,11 +6,11 @@
 The table of means: ``--items 0-15 --air both --frames 8,30 --methods
 mean,sharpest,lucky,dewarp,ours,known,ceiling``.
 
-``ceiling`` is the scene itself as the tilts' mean shows it: without a look at the truth no way to use the frames can be
-expected to come closer. ``ours`` is what is returned by default, and ``known`` the same where the tilts need not be found. ``held`` and
-``joint`` are the fast solver with its tilts ``registered`` and ``joint``. Both are scored as restored, be
-they trusted or not; the agreement of two halves of the frames stands beside. The names in ABLATIONS begin where
-``held`` does and change one thing. Appends to OUT.jsonl, skips what is there, and rewrites OUT.txt.
+``ours`` is what is returned by default, and ``known`` the same where the tilts need not be found. ``ceiling`` is the
+scene itself as the tilts' mean shows it, which is as near to the truth as frames can tell. ``held`` and ``joint`` are
+the fast solver with its tilts ``registered`` and ``joint``. Both are scored as restored, be they trusted or not; the
+agreement of two halves of the frames stands beside. The names in ABLATIONS begin where ``held`` does and change one
+thing. Appends to OUT.jsonl, skips what is there, and rewrites OUT.txt.
 """
 
 from __future__ import annotations

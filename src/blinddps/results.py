@@ -324,12 +324,19 @@ def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: 
             comparison_figure(columns, results.folder / results.name("figure.png"))
     if moving is not None:
         write_image(results.folder / results.name("moving.png"), moving[..., None], dtype=np.uint8)
+    seeing = result.seeing
     record = {
         "input": input_record(path) | {"frames": scene.names, "frames_read": scene.read},
         "samples": _samples(result, files),
         "kept": result.kept,
         "agreement": None if result.agreement is None or math.isnan(result.agreement) else result.agreement,
-        "seeing": _seeing(result),
+        "seeing": None
+        if seeing is None
+        else {
+            "d_over_r0": round(seeing.d_over_r0, 2),
+            "likeness": round(seeing.likeness, 3),
+            "pixels_per_resolution": 2.0,
+        },
         "moving_share": None if result.moving is None else round(float(result.moving.mean()), 6),
         "attempts": result.attempts,
         **found_record(result),
@@ -337,15 +344,3 @@ def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: 
     }
     results.end(every, record)
     return results.folder / every[0] if every else None
-
-
-def _seeing(result: Turbulence) -> dict[str, float] | None:
-    """``D / r0`` of the first kernel, as of a camera at Nyquist, and how like Fried's kernel it is."""
-    import torch
-
-    from .operators.fried import fit_d_over_r0
-
-    if result.kept not in ("restored", "deblurred") or result.kernel.size < 9 or result.outcome[0].status == "diverged":
-        return None
-    found, likeness = fit_d_over_r0(torch.from_numpy(result.kernel).float())
-    return {"d_over_r0": round(found, 2), "likeness": round(likeness, 3), "pixels_per_resolution": 2.0}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blinddps.baselines import robust
 from blinddps.baselines.fusion import registered, temporal_mean
-from blinddps.baselines.robust import robust_mean
+from blinddps.baselines.robust import filled, robust_mean
 from blinddps.core.stack import Stack
 from blinddps.operators import Tilt
 from blinddps.simulate import atmospheric_tilts
@@ -79,3 +79,15 @@ def test_through_turbulence_the_ghost_falls_by_half() -> None:
     still = registered(without).image
     left = (registered(seen).image - still)[square].square().mean()
     assert left < 0.5 * (temporal_mean(seen).image - temporal_mean(without).image)[square].square().mean()
+
+
+def test_what_moves_is_filled_with_what_the_others_show() -> None:
+    truth, frames, where = passing(1)
+    tilt = atmospheric_tilts(8, (64, 112), rms=0.5, aperture=24.0, seed=0)
+    seen, still = (Tilt("bicubic")(image=x.expand(8, -1, -1, -1), tilt=tilt) for x in (frames, truth))
+    square = where.expand_as(frames)
+    found = filled(seen, truth, tilt)
+    assert (found - still)[square].square().mean() < 0.02 * (seen - still)[square].square().mean()
+    far = torch.nn.functional.max_pool2d(where.float(), 13, 1, 6).expand_as(frames) == 0
+    assert float((found != seen)[far].float().mean()) < 0.02  # what most show stays
+    assert torch.equal(filled(seen[:2], truth, tilt[:2]), seen[:2])

@@ -77,6 +77,9 @@ def test_tilts_of_frames_are_registered_and_held(
     fused = fusion.registered(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) * 2 - 1)
     for tilts in result.tilts:
         np.testing.assert_array_equal(tilts, fused.tilt)
+    assert fused.moving is not None
+    assert result.moving is not None
+    np.testing.assert_array_equal(result.moving, fused.moving[0, 0])
     assert not np.array_equal(*result.images)
     assert "tilt" not in result.nfe
     assert result.agreement is not None
@@ -279,12 +282,16 @@ def test_the_registered_mean_is_deblurred_where_that_can_be_trusted(
 ) -> None:
     truth, frames = seen_through_air
     result = restore_turbulence(frames)
-    fused_alone, mean = restore_turbulence(frames, solver="registered").image, np.mean(frames, 0)
+    alone, mean = restore_turbulence(frames, solver="registered"), np.mean(frames, 0)
     assert result.kept == "deblurred"
+    assert result.seeing is not None
+    assert result.seeing.of_air  # a Gaussian is rather like it
+    assert 0 < result.seeing.d_over_r0 < 10
+    assert alone.seeing is None
     assert result.agreement is not None
     assert result.agreement >= REPEATED
     assert "then deblurred (two halves agree to" in result.outcome[0].message
-    error = [np.square(x - truth)[8:-8, 8:-8].mean() for x in (result.image, fused_alone, mean)]
+    error = [np.square(x - truth)[8:-8, 8:-8].mean() for x in (result.image, alone.image, mean)]
     assert error[0] < 0.8 * error[1] < 0.8 * error[2]
 
 

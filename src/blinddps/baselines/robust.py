@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.stack import PART, Stack
+from ..operators import Tilt
+from .registration import read_back
 
-__all__ = ["as_seen_in", "robust_mean"]
+__all__ = ["as_seen_in", "filled", "robust_mean"]
 
 CUT = 3.0  # times the usual residual, from which a frame has no weight at a pixel
 REACH = 2  # pixels to each side in which residuals are averaged
@@ -52,12 +54,29 @@ def as_seen_in(y: Tensor, which: int, still: Tensor) -> tuple[Tensor, Tensor]:
     if len(y) < FEWEST:
         return y.mean(0, keepdim=True), y.mean(0, keepdim=True)
     rows, squared = _residual(y, 0, y.shape[-2])
-    usual = squared.median(0, keepdim=True).values
-    usual = usual.clamp_min(usual.median()).clamp_min(1e-8)
+    usual = _usual(squared)
     image, _ = _weighted(rows, squared, usual)
     moves = ((squared[which : which + 1] / (CUT**2 * usual) - 1) / (SURE - 1)).clamp(0, 1)
     moves = F.max_pool2d(moves, 2 * ABOUT + 1, 1, ABOUT)
     return image, image + moves * (still - image)
+
+
+def filled(y: Tensor, image: Tensor, tilt: Tensor) -> Tensor:
+    """Frames ``y_t[p] = x(p + tilt_t[p])`` with ``image`` ``(1, C, H, W)``, their robust mean, as each sees it, where
+    a frame shows what most do not: where it has no weight in :func:`robust_mean`. Of less than three as they are.
+    """
+    if len(y) < FEWEST:
+        return y
+    _, squared = _residual(read_back(y, tilt), 0, y.shape[-2])
+    out = (squared >= CUT**2 * _usual(squared)).to(y)
+    out, there = (Tilt()(image=x.expand(len(y), -1, -1, -1), tilt=tilt) for x in (out, image))
+    return y + out * (there - y)
+
+
+def _usual(squared: Tensor) -> Tensor:
+    """The squared residual of the frames ``(T, 1, H, W)`` that is usual at each pixel."""
+    usual = squared.median(0, keepdim=True).values
+    return usual.clamp_min(usual.median()).clamp_min(1e-8)
 
 
 def _residual(y: Tensor | Stack, top: int, bottom: int) -> tuple[Tensor, Tensor]:

@@ -245,6 +245,7 @@ def _restore(
         say(
             f"{path}: {len(scene.frames)}{of} frame{'s' if scene.read > 1 else ''}, "
             f"{told if judged else KEPT.get(result.kept, first.message)}, {result.seconds:.1f} s"
+            + (f", D / r0 {seeing.d_over_r0:.1f}" if (seeing := result.seeing) is not None and seeing.of_air else "")
             + (f", {written}" if written else "")
         )
     return all(outcome.status != "diverged" for outcome in result.outcome)

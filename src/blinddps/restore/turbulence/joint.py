@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...baselines.fusion import Fused, registered, temporal_mean
+from ...baselines.robust import filled
 from ...core import Outcome, Solution, Step, Unknown, residual_norm
 from ..candidates import solve
 from ..candidates.coarse_to_fine import APART
@@ -92,6 +93,7 @@ def restore_jointly(
         kernel = no_blur(plan.kernel_size).repeat(1, count if plan.kernel_per_frame else 1, 1, 1)
         still = torch.zeros(1, 2 * count, *y.shape[-2:])
         solution = unchanged(y[:1], plan.samples, kernel=kernel, tilt=still)
+    robust = hold or kept == "registered"
     seconds = time.monotonic() - begun
     pictures = seen.pictures(solution.estimate["image"]) if told else seen.unchanged(plan.samples)
     kernels = solution.estimate["kernel"].float().cpu().numpy()
@@ -110,6 +112,7 @@ def restore_jointly(
         nfe={name: solution.nfe.get(name, 0) + spent.get(name, 0) for name in {**spent, **solution.nfe}},
         kept=kept,
         agreement=agreement,
+        moving=fused.moving[0, 0].numpy() if robust and kept != "mean" and fused.moving is not None else None,
         notes=tuple(dict.fromkeys(notes)),
         seconds=seconds,
         attempts=attempts,
@@ -132,11 +135,13 @@ class _Begun:
 
 
 def _held(problem: Problem, fused: Fused) -> Problem:
-    """``problem`` with the tilts of ``fused`` and, where the image begins at a level, its picture as the start."""
+    """``problem`` with the tilts of ``fused``, without what moves and, where the image begins at a level, its picture
+    as the start."""
     level = problem.plan.start
+    still = filled(problem.y[0].unflatten(0, (problem.frames, -1)).cpu(), fused.image, fused.tilt[:])
     known = {"tilt": fused.tilt[:].flatten(0, 1)[None].to(problem.y)}
     begin = None if level is None else _Begun(fused.image, level, problem.plan.restarts)
-    return replace(problem, known=known, begin=begin)
+    return replace(problem, y=still.flatten(0, 1)[None].to(problem.y), known=known, begin=begin)
 
 
 def _halves(problem: Problem, fused: Fused, on_step: Callable[[Step], None] | None) -> Solution:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
 from blinddps.baselines.fusion import Fused, registered
 from blinddps.operators import Tilt
-from blinddps.restore.halves import fused_explains_more, repeated, split
+from blinddps.restore.halves import added, fused_explains_more, repeated, split
 from blinddps.simulate import atmospheric_tilts
 
 
@@ -33,6 +34,21 @@ def test_detail_repeats_and_false_contours_do_not() -> None:
     bad = torch.cat([fused + detail, torch.full_like(fused, math.nan)])
     assert not repeated(bad, fused) >= 0.5
     assert repeated(torch.cat([fused, fused]), fused) == 0  # nothing is added
+
+
+@pytest.mark.parametrize(("times", "worth"), [(2.0, True), (4.0, False)])
+def test_the_gain_of_deblurring_is_told_without_the_truth(times: float, worth: bool) -> None:
+    scene, detail = waves(), 0.3 * waves(1)
+    detail = detail - detail.mean()
+    noise = torch.cat([0.2 * waves(seed) for seed in (2, 3)])  # detail has 2.25 times its energy
+    fused, deblurred = scene - detail + noise, scene + times * noise  # deblurring multiplies the noise
+    inner = (..., slice(8, -8), slice(8, -8))
+    before, after = ((x.mean(0) - scene)[inner].square().mean() for x in (fused, deblurred))
+    found = added(deblurred, fused)
+    assert found.gain == pytest.approx(float(before - after), abs=0.25 * float(before))
+    assert (found.gain > 0) is worth
+    assert (repeated(deblurred, fused.mean(0, keepdim=True)) < 0.25) is True  # what that calls made up either way
+    assert not added(torch.full_like(fused, math.nan), fused).gain > 0
 
 
 def test_a_tilt_between_the_halves_is_no_difference() -> None:

@@ -84,7 +84,9 @@ def _residual(y: Tensor | Stack, top: int, bottom: int) -> tuple[Tensor, Tensor]
     height = y.shape[-2]
     above, below = min(REACH, top), min(REACH, height - bottom)
     rows = y[..., top - above : bottom + below, :] if isinstance(y, Tensor) else y.rows(top - above, bottom + below)
-    middle = rows.quantile(0.5, dim=0, keepdim=True) if len(rows) % 2 == 0 else rows.median(0, keepdim=True).values
+    middle = rows.median(0, keepdim=True).values
+    if len(rows) % 2 == 0:  # that is the lower one of two; this takes half the time that sorting does
+        middle = (middle - (-rows).median(0, keepdim=True).values) / 2
     squared = (rows - middle).square().mean(1, keepdim=True)
     edges = (REACH, REACH, REACH - above, REACH - below)
     mean = F.avg_pool2d(F.pad(squared, edges, mode="replicate"), 2 * REACH + 1, 1)

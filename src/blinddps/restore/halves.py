@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from ..baselines.robust import robust_mean
 from ..core.stack import Frames
 from ..operators import Tilt
 
-__all__ = ["BORDER", "REPEATED", "fused_explains_more", "repeated", "split"]
+__all__ = ["BORDER", "REPEATED", "Added", "added", "fused_explains_more", "repeated", "split"]
 
 ASKED, MIDDLE = 16, 512
 BORDER = 8  # pixels at the edge that tilts bring in from outside
@@ -22,6 +24,38 @@ def split(x: Tensor) -> Tensor:
     """Every other frame of ``(T, ...)`` and the others, ``(2, T // 2, ...)``; the last of an odd number is left out."""
     count = len(x) // 2
     return torch.stack([x[: 2 * count : 2], x[1 : 2 * count : 2]])
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a deblurring adds to two halves: ``agreement``, its correlation; ``gain``, by how much it lowers the mean
+    squared error of the whole."""
+
+    agreement: float
+    gain: float
+
+
+def added(pair: Tensor, fused: Tensor) -> Added:
+    """What deblurring has added to the means of two halves of the frames, and whether that is worth its noise.
+
+    ``a_i = x + e_i`` being the deblurred mean ``f_i = x - d + n_i`` of half ``i``, with errors that are independent of
+    each other between the halves and ``d`` the detail that blur has taken,
+
+        <a_1 - f_1, a_2 - f_2> = |d|^2,    |f_1 - f_2|^2 / 4 = |n|^2 / 2,    |a_1 - a_2|^2 / 4 = |e|^2 / 2
+
+    on average. The mean of all frames has the squared error ``|d|^2 + |n|^2 / 2`` and, deblurred, ``|e|^2 / 2``; the
+    difference is the gain. What is wrong in both halves alike, such as too wide a kernel, it cannot tell.
+
+    Args:
+        pair: deblurred, ``fused``: not; both ``(2, C, H, W)``, in any range.
+    """
+    a, f = (x[..., BORDER:-BORDER, BORDER:-BORDER].double() for x in (pair, fused))
+    detail = a - f
+    common = float((detail[0] * detail[1]).mean())
+    gain = common + float((f[0] - f[1]).square().mean() - (a[0] - a[1]).square().mean()) / 4
+    detail = detail - detail.mean((1, 2, 3), keepdim=True)
+    size = detail.square().sum((1, 2, 3)).sqrt().prod().clamp_min(1e-12)
+    return Added(float((detail[0] * detail[1]).sum() / size), gain)
 
 
 def repeated(pair: Tensor, fused: Tensor) -> float:

@@ -18,7 +18,7 @@ from ...core import Outcome, Step
 from ...core.stack import Frames, Stack, parts
 from ..candidates.searched import RATHER_RIGHT
 from ..deblur import Deblurred, deblur
-from ..halves import REPEATED, fused_explains_more, repeated
+from ..halves import Added, added, fused_explains_more
 from ..plan import UNEXPLAINED, Cards
 from ..seen import see
 from ..settings import DeblurSettings, with_options
@@ -66,9 +66,9 @@ def fuse_and_judge(
     """The registered frames' mean, or their plain mean where that explains them better, deblurred where this can be
     trusted.
 
-    It can where the verdict calls the kernel rather right than wrong (:data:`RATHER_RIGHT`), and what deblurring adds
-    to the mean of each half of the frames agrees (:func:`~blinddps.restore.halves.repeated`). The former judges the
-    kernel, the latter the noise and what registering left, neither of which knows of the other.
+    It can where the verdict calls the kernel rather right than wrong (:data:`RATHER_RIGHT`), and where what deblurring
+    adds to the means of two halves of the frames is worth its noise (:func:`~blinddps.restore.halves.added`). The
+    former judges the kernel, the latter the noise and what registering left, neither of which knows of the other.
     """
     import numpy as np
 
@@ -80,29 +80,29 @@ def fuse_and_judge(
     what = f"the {len(y)} frames registered and averaged" if kept == "registered" else f"the mean of {len(y)} frames"
     result = replace(_result(y, found, chosen, "", notes), kept=kept)
     one = _deblur(result.image, chosen, len(y), on_step)
-    confidence, agreement = one.confidence or 0.0, None
-    if confidence >= RATHER_RIGHT and bool(one.outcome[0]):
+    both: Added | None = None
+    if (one.confidence or 0.0) >= RATHER_RIGHT and one.outcome[0].status not in ("rejected", "diverged"):
         options = {"known_kernel": one.kernel, "noise": min(1.0, one.noise * math.sqrt(2)), "num_steps": "auto"}
         how = with_options(how_to_deblur(chosen, len(y)), options)
-        halves = [deblur(half, how).image for half in _halves(y, found)]
-        pair = torch.from_numpy(np.stack(halves)).permute(0, 3, 1, 2) * 2 - 1
-        agreement = repeated(pair, found.image)
-    if agreement is not None and agreement >= REPEATED:
-        told = f"{what}, then deblurred (two halves agree to {agreement:.2f}): "
+        halves = _halves(y, found)
+        pair, fused = (np.stack(x) for x in ([deblur(half, how).image for half in halves], halves))
+        both = added(*(torch.from_numpy(x).permute(0, 3, 1, 2) for x in (pair, fused)))
+    if both is not None and both.gain > 0:
+        told = f"{what}, then deblurred (two halves agree to {both.agreement:.2f}): "
         result = replace(_with(result, one, told), kept="deblurred")
     else:
         doubt = "nothing judged the kernel"
         if one.confidence is not None:
             doubt = f"the kernel is doubtful ({100 * one.confidence:.0f} % sure)"
-        if agreement is not None:
-            doubt = f"deblurring makes different detail of two halves of them (agreement {agreement:.2f})"
+        if both is not None:
+            doubt = f"deblurring makes different detail of two halves of them (agreement {both.agreement:.2f})"
         result = replace(
             result,
             outcome=(Outcome("rejected", f"{what}, with no blur taken off: {doubt}; try more frames"),),
             nfe=one.nfe,
             notes=tuple(dict.fromkeys([*notes, *one.notes])),
         )
-    return replace(result, agreement=agreement, seconds=time.monotonic() - begun)
+    return replace(result, agreement=None if both is None else both.agreement, seconds=time.monotonic() - begun)
 
 
 def _given(frames: list[Any] | Stack, chosen: TurbulenceSettings) -> tuple[Frames, list[str]]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer
+from tests.engines import Cluster
 
+from blinddps.cli import app
 from blinddps.cli.threads import set_threads, workers_for
+from blinddps.io import write_image
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +86,28 @@ def test_auto_is_short() -> None:
     set_threads("auto")
     assert torch.get_num_threads() in (1, 2)
     assert time.process_time() - begun < 2  # of the processor, both threads'; measured 0.3
+
+
+def test_a_gpu_of_other_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers have one, and here there is none: even a picture alone is theirs."""
+    write_image(tmp_path / "y.png", np.kron(np.random.default_rng(0).random((4, 4, 3), np.float32), np.ones((8, 8, 1))))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    call = [
+        "deblur",
+        str(tmp_path / "y.png"),
+        "--out",
+        str(tmp_path),
+        "--solver",
+        "richardson-lucy",
+        "--kernel-size",
+        "7",
+    ]
+    call += ["--device", "cuda", "--ray", "head:6379", "--ray-gpus", "0.5"]
+    monkeypatch.setattr("blinddps.engine.engine_for", lambda *_: Cluster())
+    for place in ("deblur", "whole"):
+        module = sys.modules[f"blinddps.restore.{place}"]
+        monkeypatch.setattr(module, "find_device", lambda name: torch.device("cpu"))
+    with pytest.raises(SystemExit) as end:
+        app(call)
+    assert end.value.code == 0
+    assert (tmp_path / "y_restored.png").exists()

@@ -126,7 +126,8 @@ def test_where_no_cluster_answers() -> None:
 
     ray.shutdown()
     with pytest.raises(
-        InputError, match=r"^no Ray cluster answers at '127\.0\.0\.1:1' .* 'ray start --head', or give local$"
+        InputError,
+        match=r"^no Ray cluster answers at '127\.0\.0\.1:1' .* give local; where .* set RAY_AUTH_MODE=token$",
     ):
         engine_for(2, ray="127.0.0.1:1")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engines import Cluster
 from tests.evaluation.test_kill import content
 
 from blinddps.core import InputError
@@ -72,6 +73,14 @@ def test_a_worker_that_dies_is_its_jobs_failure(spec_text: Text, data: Path, tmp
     assert {record["message"] for record in failed} == {"its process was ended by SIGKILL"}
     assert all(record["measured"] for record in records)
     assert run_bench(parse_spec(text), tmp_path, data=data, progress=False, retry_failed=True).done == 3
+
+
+def test_workers_may_have_the_device_alone(spec_text: Text, data: Path, tmp_path: Path) -> None:
+    spec = parse_spec(spec_text({"input": ""}).replace('device = "cpu"', 'device = "cuda:7"'))
+    with pytest.raises(InputError, match="device 'cuda:7' is not usable here"):
+        run_bench(spec, tmp_path / "here", data=data, progress=False)
+    assert run_bench(spec, tmp_path / "there", data=data, progress=False, engine=Cluster()).done == 4
+    assert json.loads((tmp_path / "there" / "runs.jsonl").read_text())["device"] == "cuda:7"
 
 
 def test_another_machine_goes_on_from_shared_storage(spec_text: Text, data: Path, tmp_path: Path) -> None:

@@ -286,6 +286,8 @@ def deblur(
     exit code is 1). An input that fails leaves the others to be done; the exit code is
     then 1.
     """
+    import torch
+
     from ..core.outputs import refuse_conflicts
     from ..engine import engine_for
     from ..io import FORMAT_SUFFIXES, Published, ensure_output_dir, read_mask
@@ -295,7 +297,7 @@ def deblur(
     from ..restore.trained import load_trained
 
     settings = options.deblur_settings(context)
-    device = find_device(settings.device).type
+    device = "cuda" if ray_gpus else find_device(settings.device).type
     engine = engine_of(workers_for(workers, inputs, ray, device), threads, ray, ray_gpus)
     if settings.known_kernel is not None:
         read_kernel(settings.known_kernel)  # a damaged one is one error, not one for each input
@@ -322,7 +324,8 @@ def deblur(
     ]
     read = [path for path in (known_kernel, mask, weights) if path is not None]
     refuse_conflicts(outputs, [*paths, *read], overwrite)
-    alone = len(paths) == 1  # its workers share its tiles
+    here = device != "cuda" or torch.cuda.is_available()
+    alone = len(paths) == 1 and here  # its workers share its tiles
     one = partial(
         _restore,
         engine=engine if alone else None,

@@ -115,5 +115,6 @@ def deblur_settings(context: typer.Context) -> DeblurSettings:
     sources = {n: context.get_parameter_source(n) for n in context.params}
     said = {n: v for n, v in context.params.items() if (source := sources[n]) and source.name != "DEFAULT"}
     settings = usage(from_text, DeblurSettings, said)
-    usage(find_device, settings.device)
+    if not context.params.get("ray_gpus"):  # then it is the workers', and here there may be none
+        usage(find_device, settings.device)
     return settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ __all__ = ["Ray"]
 
 LOCAL = "local"
 CONNECT = 10.0  # seconds
+AUTH = "RAY_AUTH_MODE"  # 'ray start --head' asks for a token where Ray has once made one; 'ray.init' gives none unasked
 ATTEMPTS = 3  # of a task whose worker or node dies; then it has ended lost
 
 
@@ -52,9 +54,10 @@ class Ray:
                 reason = " ".join(str(error).split())[:200]
                 if self.address == LOCAL:
                     raise InputError(f"Ray does not start here ({reason}); try again, or give --workers") from None
+                token = "" if os.environ.get(AUTH) == "token" else f"; where one asks for a token, set {AUTH}=token"
                 raise InputError(
                     f"no Ray cluster answers at '{self.address}' ({reason}); begin one with 'ray start --head', or "
-                    f"give {LOCAL}"
+                    f"give {LOCAL}{token}"
                 ) from None
             self._own = True
         if self.workers == 0:

@@ -14,7 +14,7 @@ from typing import Any
 from blinddps.core import InputError, unknown_name
 
 from ..core.atomic import atomic_write, write_json
-from ..engine import Engine, Serial
+from ..engine import Engine, Ray, Serial
 from ..io import Published
 from ..provenance import environment, source_hash
 from ..restore.settings import find_device
@@ -120,7 +120,7 @@ def run_bench(
         others = [os.path.abspath(folder) for folder in reuse]
         call: dict[str, Any] = {"data": os.path.abspath(data), "only": list(only), "limit": limit, "reuse": others}
         call |= {"workers": engine.workers, "shard": list(shard)}
-        _begin_run(store, spec, source, call)
+        _begin_run(store, spec, source, call, isinstance(engine, Ray) and engine.num_gpus > 0)
         store.save_plan([job for job, *_ in planned])
         if publish is not None:  # before any record: it says whose they are
             publish.send([store.folder / name for name in ("plan.json", "runs.jsonl")], store.folder / "spec.json")
@@ -184,12 +184,14 @@ def _plan(spec: Spec, items: list[Item]) -> list[tuple[Job, Item, Method]]:
     ]
 
 
-def _begin_run(store: Store, spec: Spec, source: str, options: dict[str, Any]) -> None:
-    """Write what the run is made of; refuse a folder of another benchmark."""
+def _begin_run(store: Store, spec: Spec, source: str, options: dict[str, Any], elsewhere: bool) -> None:
+    """Write what the run is made of; refuse a folder of another benchmark. ``elsewhere``: the device is the workers',
+    and this machine may not have it."""
     store.claim(spec.name)
     # all that can fail before anything is written: labels of a new spec must not stand over numbers of an old one
-    device = str(find_device(str(spec.defaults.get("device", "auto"))))
-    begun = {"begin": now(), **options, **environment(device), "source": source_hash()}
+    device = str(spec.defaults.get("device", "auto"))
+    machine = environment() | {"device": device} if elsewhere else environment(str(find_device(device)))
+    begun = {"begin": now(), **options, **machine, "source": source_hash()}
     write_json(
         store.folder / "spec.json", spec.model_dump(mode="json")
     )  # the first file of a run: it says whose the others are

@@ -302,6 +302,8 @@ def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: 
     every += [results.name("figure.png")] if files else []
     moving = result.moving if files else None
     every += [] if moving is None else [results.name("moving.png")]
+    field = result.kernel_field if files else None
+    every += [] if field is None else [results.name("kernels.npy")]
     results.begin(every)
     for j, names in files.items():
         picture, kernel, _, array, tilt = (results.folder / name for name in names)
@@ -324,6 +326,9 @@ def write_turbulence(path: Path, results: Outputs, scene: StackedScene, result: 
             comparison_figure(columns, results.folder / results.name("figure.png"))
     if moving is not None:
         write_image(results.folder / results.name("moving.png"), moving[..., None], dtype=np.uint8)
+    if field is not None:
+        with atomic_open(results.folder / results.name("kernels.npy")) as file:
+            np.save(file, field, allow_pickle=False)
     seeing = result.seeing
     record = {
         "input": input_record(path) | {"frames": scene.names, "frames_read": scene.read},

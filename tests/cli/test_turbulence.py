@@ -219,9 +219,11 @@ def test_a_video_is_made_still_and_is_whole_after_an_interrupt(
             [*call, "--overwrite", "--window", 2],
             [*call[:5], "--out", tmp_path / "small"],
             [*call[:5], "--out", tmp_path / "small", "--solver", "lucky"],
+            [*call[:5], "--out", tmp_path / "small", "--varying"],
         ]
     )
-    assert [d.code for d in done] == [0, 2, 2, 1, 1], [d.err for d in done]
+    assert [d.code for d in done] == [0, 2, 2, 1, 1, 1], [d.err for d in done]
+    assert "leave one of them out" in " ".join(done[5].err.split())
     assert "nothing judges the kernel of frames of 64 x 48 pixels" in done[3].err
     assert "a video is made by solver 'fast'" in done[4].err
     result = json.loads((out / "a_result.json").read_text())

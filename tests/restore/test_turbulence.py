@@ -307,6 +307,28 @@ def test_a_kernel_that_is_rather_right_than_wrong_is_taken_with_a_warning(
     assert (result.kept, result.outcome[0].status) == ("deblurred", "doubtful")
 
 
+def test_kernels_that_vary_are_found_anew_in_each_half(
+    seen_through_air: tuple[np.ndarray, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, frames = seen_through_air
+    field, asked = np.full((1, 2, 3, 3), 1 / 9, np.float32), list[Any]()
+
+    def varied(x: np.ndarray, how: Any, **_: Any) -> Any:
+        asked.append(how)
+        sure = {"confidence": 0.9, "outcome": (Outcome("restored", ""),), "kernel_field": field}
+        return replace(deblur(x, num_steps=1, known_kernel=np.ones((3, 3))), image=truth, **sure)
+
+    monkeypatch.setattr(fused, "deblur", varied)
+    result = restore_turbulence(frames, varying=True)
+    assert (result.kept, result.kernel_field) == ("deblurred", field)
+    assert [(how.varying, how.known_kernel) for how in asked] == [(True, None)] * 3
+    field = None  # type: ignore[assignment] - the regions were alike
+    asked.clear()
+    assert restore_turbulence(frames, varying=True).kernel_field is None
+    assert [how.varying for how in asked] == [True, False, False]
+    assert any("varying is not used" in note for note in not_used(TurbulenceSettings(varying=True)))
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_a_kernel_that_cannot_be_trusted_is_the_next_steps(
     seen_through_air: tuple[np.ndarray, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, large: bool

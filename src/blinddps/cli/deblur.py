@@ -223,13 +223,7 @@ def deblur(
             help="masked: lamps that the camera clipped, and what they light, do not count (fast). kept: all do.",
         ),
     ] = "masked",
-    varying: Annotated[
-        bool,
-        Option(
-            "--varying",
-            help="The blur varies over the picture: kernels are sought in its regions, and vary smoothly between them.",
-        ),
-    ] = False,
+    varying: options.Varying = False,
     max_memory: Annotated[
         str,
         Option(

@@ -80,6 +80,13 @@ Noise = Annotated[str, Option(metavar="auto|VALUE", help="Standard deviation of 
 KernelSize = Annotated[
     str, Option(metavar="auto|N", help="Side of the kernel's support, pixels; it must hold the whole blur.")
 ]
+Varying = Annotated[
+    bool,
+    Option(
+        "--varying",
+        help="The blur varies over the picture: kernels are sought in its regions, and vary smoothly between them.",
+    ),
+]
 ImagePrior = Annotated[
     str,
     Option(help="Of the image: faces-128, photos, a diffusers pipeline folder, or OWNER/NAME of the Hugging Face hub."),

@@ -61,6 +61,7 @@ def turbulence(
     kernel_per_frame: Annotated[
         bool, Option("--kernel-per-frame", help="A kernel for each frame, not one for all.")
     ] = False,
+    varying: options.Varying = False,
     order: Annotated[str, Option(rich_help_panel=SOLVER, help="tilt-blur (the paper's) or blur-tilt.")] = "tilt-blur",
     noise: options.Noise = "auto",
     boundary: Annotated[
@@ -169,6 +170,7 @@ def turbulence(
                           solved (a prior of fixed size resizes the picture); NAME_tilt.png: the first
                           frame's, hue is the direction (red to the right, green to the lower left), white is none
       NAME_moving.png     of registered frames: white where all were left out of the mean, since something moves
+      NAME_kernels.npy    with --varying, where the blur does: (rows, columns, n, n)
       NAME_figure.png     input, restored picture, kernel and tilt
       NAME_result.json    settings, versions, noise, residual, outcome, which picture it is ('kept'), and the D / r0 of
                           the kernel ('seeing'); written last
@@ -203,7 +205,9 @@ def turbulence(
         load_prior(find_prior(tilt_prior, ("stationary",)))
     failures = 0
     kinds = ["kernel.npy", "kernel.png", *([] if video else ["tilt.npy", "tilt.png"])]
-    once, suffix = ([], ".mp4") if video else (["figure.png", "moving.png"], ".png")
+    once, suffix = (
+        ([], ".mp4") if video else (["figure.png", "moving.png", *(["kernels.npy"] if varying else [])], ".png")
+    )
     outputs = [
         restored(out, path, name, kinds, settings.samples, once, suffix)
         for path, name in zip(inputs, output_names(inputs), strict=True)

@@ -82,7 +82,9 @@ def fuse_and_judge(
     one = _deblur(result.image, chosen, len(y), on_step)
     both: Added | None = None
     if (one.confidence or 0.0) >= RATHER_RIGHT and one.outcome[0].status not in ("rejected", "diverged"):
-        options = {"known_kernel": one.kernel, "noise": min(1.0, one.noise * math.sqrt(2)), "num_steps": "auto"}
+        options: dict[str, Any] = {"noise": min(1.0, one.noise * math.sqrt(2)), "num_steps": "auto"}
+        if one.kernel_field is None:  # kernels that vary each half finds anew
+            options |= {"known_kernel": one.kernel, "varying": False}
         how = with_options(how_to_deblur(chosen, len(y)), options)
         halves = _halves(y, found)
         pair, fused = (np.stack(x) for x in ([deblur(half, how).image for half in halves], halves))
@@ -164,6 +166,7 @@ def _with(result: Turbulence, one: Deblurred, told: str) -> Turbulence:
         kernel=one.kernel,
         images=one.images,
         kernels=one.kernels[:, None],
+        kernel_field=one.kernel_field,
         tilts=np.broadcast_to(result.tilt, (len(one.images), *result.tilt.shape)),
         outcome=tuple(replace(o, message=told + o.message) for o in one.outcome),
         residual=one.residual,

@@ -45,6 +45,8 @@ class Turbulence(Restoration):
             deblurred; or ``registered`` or ``mean``, no blur taken off, where ``fall_back`` trusted neither.
         moving: ``(H, W)`` in [0, 1], the share of the frames that was left out at each pixel of a robust mean, since it
             does not show what most show there: what moves, and what could not be registered. ``None`` without one.
+        kernel_field: ``(rows, columns, n, n)``: kernels of the regions, where the blur varies (``varying``); ``kernel``
+            is the one in the middle.
         seeing: of the first kernel, ``None`` without one (:class:`Seeing`).
         agreement: of the detail that two halves of the frames add, at most 1 (``fall_back``); ``None`` where it was not
             asked for.
@@ -55,6 +57,7 @@ class Turbulence(Restoration):
     tilts: np.ndarray
     kept: Literal["restored", "deblurred", "registered", "mean"] = "restored"
     moving: np.ndarray | None = None
+    kernel_field: np.ndarray | None = None
 
     @cached_property
     def seeing(self) -> Seeing | None:

@@ -176,6 +176,10 @@ def not_used(chosen: TurbulenceSettings) -> list[str]:
         notes.append("turbulence does not use max_memory")
     if chosen.region not in ("auto", "none"):
         notes.append("turbulence finds its kernel on the whole of the frames, not on a region")
+    if chosen.varying:
+        notes.append(
+            "found together with image and tilts, a kernel is the same in all of the picture: varying is not used"
+        )
     if chosen.search in ("edges", "draws"):
         way = "along edges" if chosen.search == "edges" else "by draws"
         notes.append(f"turbulence has no search {way}, which knows no tilt")

@@ -44,6 +44,8 @@ def kernel_of_video(
     if settings.solver == "registered" and settings.then == "none":
         return None
     automatic = replace(settings, solver="registered", then="fast")
+    if settings.varying:
+        raise InputError("a video is deblurred with one kernel, and varying asks for several; leave one of them out")
     if settings.solver != "fast" or asks_for_joint(settings):
         raise InputError(
             "a video is made by solver 'fast', with tilts, start, samples and order as they are, or 'registered' "

@@ -269,7 +269,7 @@ def one_run(kind: str, kills: int, run: Path, random: random.Random, nodes: Node
             time.sleep(0.1)
             nodes.tend()
             nodes.look()
-            if due == float("inf") and len(list(run.glob("records/*/*/*.json"))) > len(done):
+            if due == float("inf") and len(list(run.glob("records/*/*/[!.]*.json"))) > len(done):
                 due = time.monotonic() + random.uniform(0, APART / 2)
             if count.kills == kills or time.monotonic() < due or not HIT[kind](nodes, driver, random):
                 continue
@@ -278,7 +278,7 @@ def one_run(kind: str, kills: int, run: Path, random: random.Random, nodes: Node
             if kind == "drivers":
                 driver.wait()
                 count.twice += sum(stamp(path) != before for path, before in done.items())
-                done, due = {path: stamp(path) for path in run.glob("records/*/*/*.json")}, float("inf")
+                done, due = {path: stamp(path) for path in run.glob("records/*/*/[!.]*.json")}, float("inf")
                 driver = _driver(run, nodes)
     finally:
         driver.kill()

@@ -48,6 +48,7 @@ def test_the_files_are_those_of_its_command_line(page: Page, photo: Path, tmp_pa
     assert job["state"] == "done", job
     assert job["result"]["said"] == job["result"]["status"]
     assert job["result"]["status"] in ("finished", "rejected")
+    assert job["result"]["point"] == (job["result"]["residual"] is None)
     from blinddps.cli.app import app
 
     words = shlex.split(job["command"])

@@ -87,6 +87,7 @@ def _deblur(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool]) -> 
     written = write_deblurred(source, results, picture, result, suffix)
     forget(kept)
     outcome = result.outcome[0]
+    point = float(result.kernel.max()) == 1  # no blur: the picture is as it was
     if written:
         _views(folder, picture.data, result.image)
     return {
@@ -95,7 +96,8 @@ def _deblur(task: dict[str, Any], tell: Tell, cancelled: Callable[[], bool]) -> 
         "status": outcome.status,
         "message": outcome.message,
         "notes": list(dict.fromkeys([*notes, *result.notes])),
-        "residual": result.residual[0] if written else None,
+        "residual": result.residual[0] if written and not point else None,
+        "point": point,
         "region": result.region,
         "seconds": result.seconds,
         "views": bool(written),

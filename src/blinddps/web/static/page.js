@@ -229,7 +229,8 @@ function showResult(job) {
   $("verdict").className = fine === undefined ? "bad" : fine;
   $("message").textContent = fine === undefined && !result.said.includes(result.message) ? result.message : "";
   drawn("kernel", job, "_kernel.png", "The blur kernel, enlarged: light is where a point of the scene was smeared to");
-  $("kernel-about").textContent = job.kernel ? "The kernel that was given" : "The kernel found";
+  $("kernel-about").textContent = job.kernel ? "The kernel that was given"
+    : result.point ? "No blur was found: a single point" : "The kernel found";
   drawn("spread", job, "_restored_std.png", "Map of the picture: pale where the samples differ much, dark where they agree");
   drawn("kernel-spread", job, "_kernel_std.png", "Map of the kernel: light where the samples' kernels differ");
   const spread = result.spread;
@@ -245,7 +246,7 @@ function showResult(job) {
     item.append(make("a", name, { href: `jobs/${job.id}/files/${encodeURIComponent(name)}`, download: name }));
     return item;
   }));
-  $("command").textContent = job.command;
+  $("command").replaceChildren(...job.command.split(" ").flatMap((word) => [make("span", word), " "]).slice(0, -1));
 }
 
 function drawn(id, job, end, words) {

@@ -1,10 +1,11 @@
 """Measure how wrong each shipped prior is at each noise level and frequency, and write it into its ``blinddps.json``.
 
-``python benchmarks/error_spectra.py --faces faces_lfw_train.tar --photos bsds500_test_200.tar``; ``--only tilt`` needs
-neither
+``python benchmarks/error_spectra.py --faces faces_lfw_train.tar --photos bsds500_test_200.tar --fonts FOLDER``;
+``--only tilt stars`` needs none of these
 
 Faces of the training set (of 9,576, seen five times); the last 32 of the photographs, which neither training nor a
-benchmark sees; kernels and tilts that no training run and no benchmark uses. Seed 0.
+benchmark sees; kernels, tilts, pages and star fields of a seed that no training run and no benchmark uses. FOLDER has
+fonts that ``text`` was not trained with.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from torch import Tensor
 from blinddps.core import from_simplex, simplex
 from blinddps.priors import load_prior, measure_error
 from blinddps.priors.folder import find_prior
-from blinddps.simulate import defocus_kernels, gaussian_kernels, motion_kernels, tilt_set
+from blinddps.simulate import (
+    defocus_kernels,
+    find_fonts,
+    gaussian_kernels,
+    motion_kernels,
+    star_fields,
+    text_pages,
+    tilt_set,
+)
 from blinddps.training import read_pictures
 
 SEED = 3_000_017
@@ -48,13 +57,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces")
     parser.add_argument("--photos")
-    parser.add_argument("--only", nargs="*", default=["faces-128", "photos", "kernel", "tilt"])
+    parser.add_argument("--fonts", nargs="*", default=[])
+    parser.add_argument("--only", nargs="*", default=["faces-128", "photos", "kernel", "tilt", "text", "stars"])
     args = parser.parse_args()
     data: dict[str, Callable[[], Tensor]] = {
         "faces-128": lambda: crops(args.faces, 32, 128),
         "photos": lambda: crops(args.photos, 200, 128)[-32:],
         "kernel": kernels,
         "tilt": lambda: (tilt_set(64, 128, seed=SEED) / load_prior("tilt").card.scale).clamp(-1, 1),
+        "text": lambda: 2 * text_pages(64, 128, seed=SEED, fonts=find_fonts(args.fonts)) - 1,
+        "stars": lambda: 2 * star_fields(64, 128, seed=SEED) - 1,
     }
     for name in args.only:
         x = data[name]()

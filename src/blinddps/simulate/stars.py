@@ -66,26 +66,25 @@ def moffat_stars(shape: tuple[int, int], places: Array, fluxes: Array, fwhm: tup
         ``(h, w)`` float32.
     """
     if math.isinf(beta):
-        scales, weights = np.ones(1), np.ones(1)
+        t, weights = np.ones(1), np.ones(1)
         alpha = [f / (2 * math.sqrt(math.log(2))) for f in fwhm]
     else:
-        scales = t = beta * np.exp(np.arange(_WIDEST, _NARROWEST, _STEP / math.sqrt(beta)))
+        t = beta * np.exp(np.arange(_WIDEST, _NARROWEST, _STEP / math.sqrt(beta)))
         weights = np.exp((beta - 1) * np.log(t) - t)  # of Gaussians of unit sum: t^b e^-t over t
         weights /= weights.sum()
         alpha = [f / (2 * math.sqrt(2 ** (1 / beta) - 1)) for f in fwhm]
-    field = np.zeros(shape, np.float32)
-    for scale, weight in zip(scales, weights, strict=True):
-        rows, columns = (
-            _pixels(length, places[:, axis], alpha[axis] / math.sqrt(2 * scale)) for axis, length in enumerate(shape)
-        )
-        field += (rows * (weight * fluxes).astype(np.float32)) @ columns.T
-    return field
+    rows, columns = (
+        _pixels(length, places[:, axis], alpha[axis] / np.sqrt(2 * t)) for axis, length in enumerate(shape)
+    )
+    rows *= torch.from_numpy(np.asarray(weights[:, None] * fluxes, dtype=np.float32))
+    return np.asarray((rows.flatten(1) @ columns.flatten(1).T).numpy())
 
 
-def _pixels(length: int, centres: Array, std: float) -> Array:
-    """Integrals over pixels 0 to ``length - 1`` of Gaussians about ``centres``, ``(length, n)``."""
-    edges = torch.from_numpy((np.arange(length + 1)[:, None] - 0.5 - centres[None]) / (std * math.sqrt(2)))
-    return np.asarray(torch.erf(edges.float()).diff(dim=0).numpy()) / 2
+def _pixels(length: int, centres: Array, stds: Array) -> torch.Tensor:
+    """Integrals over pixels 0 to ``length - 1`` of Gaussians about ``centres``, ``(length, len(stds), n)``."""
+    edges = torch.from_numpy((np.arange(length + 1)[:, None] - 0.5 - centres).astype(np.float32))
+    narrow = torch.from_numpy((1 / (stds * math.sqrt(2))).astype(np.float32))
+    return torch.erf(edges[:, None] * narrow[:, None]).diff(dim=0) / 2
 
 
 def _field(rng: np.random.Generator, shape: tuple[int, int]) -> Array:

@@ -1,10 +1,10 @@
 """Measure how wrong each shipped prior is at each noise level and frequency, and write it into its ``blinddps.json``.
 
 ``python benchmarks/error_spectra.py --faces faces_lfw_train.tar --photos bsds500_test_200.tar --fonts FOLDER``;
-``--only tilt stars`` needs none of these
+``--only tilt`` needs none of these
 
 Faces of the training set (of 9,576, seen five times); the last 32 of the photographs, which neither training nor a
-benchmark sees; kernels, tilts, pages and star fields of a seed that no training run and no benchmark uses. FOLDER has
+benchmark sees; kernels, tilts and pages of a seed that no training run and no benchmark uses. FOLDER has
 fonts that ``text`` was not trained with.
 """
 
@@ -26,7 +26,6 @@ from blinddps.simulate import (
     find_fonts,
     gaussian_kernels,
     motion_kernels,
-    star_fields,
     text_pages,
     tilt_set,
 )
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--faces")
     parser.add_argument("--photos")
     parser.add_argument("--fonts", nargs="*", default=[])
-    parser.add_argument("--only", nargs="*", default=["faces-128", "photos", "kernel", "tilt", "text", "stars"])
+    parser.add_argument("--only", nargs="*", default=["faces-128", "photos", "kernel", "tilt", "text"])
     args = parser.parse_args()
     data: dict[str, Callable[[], Tensor]] = {
         "faces-128": lambda: crops(args.faces, 32, 128),
@@ -66,7 +65,6 @@ def main() -> None:
         "kernel": kernels,
         "tilt": lambda: (tilt_set(64, 128, seed=SEED) / load_prior("tilt").card.scale).clamp(-1, 1),
         "text": lambda: 2 * text_pages(64, 128, seed=SEED, fonts=find_fonts(args.fonts)) - 1,
-        "stars": lambda: 2 * star_fields(64, 128, seed=SEED) - 1,
     }
     for name in args.only:
         x = data[name]()

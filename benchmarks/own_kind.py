@@ -1,4 +1,5 @@
-"""The priors ``text`` and ``stars`` on their own kind of picture, beside ``photos``.
+"""Priors of text and of stars on their own kind of picture, beside ``photos``. That of stars is not shipped: give the
+folder of a run as ``--prior``.
 
 ``PYTHONPATH=DIR python benchmarks/own_kind.py denoise text --data DATA --fonts FONTS``, or ``stars``
 ``python benchmarks/own_kind.py restore text --data DATA --fonts FONTS --out LINES``, or ``stars``; ``--blind``

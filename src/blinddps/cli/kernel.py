@@ -42,7 +42,9 @@ def kernel(
     ] = "usual",
     kernel_size: options.KernelSize = "auto",
     noise: options.Noise = "auto",
-    prior: Annotated[str, Option(help="Of the image: photos, or a prior of your own that takes any size.")] = "photos",
+    prior: Annotated[
+        str, Option(help="Of the image: photos, text, or one of your own that takes any size.")
+    ] = "photos",
     solver: Annotated[
         str, Option(rich_help_panel=SOLVER, help="fast, paper, uniform, pan-l0, pan-dcp, selfdeblur, richardson-lucy.")
     ] = "fast",

@@ -89,7 +89,10 @@ Varying = Annotated[
 ]
 ImagePrior = Annotated[
     str,
-    Option(help="Of the image: faces-128, photos, a diffusers pipeline folder, or OWNER/NAME of the Hugging Face hub."),
+    Option(
+        help="Of the image: photos; text, of pages and screens; faces-128; a diffusers pipeline folder, or "
+        "OWNER/NAME of the Hugging Face hub."
+    ),
 ]
 KernelPrior = Annotated[
     str, Option(rich_help_panel=SOLVER, help="kernel, a folder, or uniform (no network: Algorithm 3 of the paper).")

@@ -47,7 +47,7 @@ def list_(as_json: Json = False) -> None:
 
 @priors.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="faces-128, photos, kernel, or a folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="photos, text, faces-128, kernel, tilt, or a folder.")],
     as_json: Json = False,
 ) -> None:
     """Show the card of a prior, its folder and its README."""

@@ -19,6 +19,7 @@ from blinddps.core.stack import Stack
 from blinddps.io import from_tensor, read_frames, write_image
 from blinddps.operators import Blur, Tilt
 from blinddps.restore import Cards, Problem, TurbulenceSettings, restore_turbulence, run, solve
+from blinddps.restore.halves import Added
 from blinddps.restore.solvers import FUSIONS
 from blinddps.restore.turbulence import fused, joint, restoration
 from blinddps.restore.turbulence.settings import begin_frames, motion, not_used, resolve_tilt, resolve_tilts
@@ -376,6 +377,15 @@ def test_halves_that_differ_are_not_deblurred(
     result = restore_turbulence(frames)
     assert result.kept == "registered"
     assert "deblurring makes different detail of two halves of them" in result.outcome[0].message
+
+
+def test_a_gain_of_which_halves_share_less_than_half_is_not_trusted(
+    seen_through_air: tuple[np.ndarray, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, frames = seen_through_air
+    monkeypatch.setattr(fused, "added", lambda *_: Added(agreement=0.4, gain=1.0))
+    monkeypatch.setattr(restoration, "JOINTLY", 100)
+    assert restore_turbulence(frames).kept == "registered"
 
 
 def test_what_no_verdict_judges_is_deblurred_all_the_same(

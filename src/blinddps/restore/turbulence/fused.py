@@ -18,7 +18,7 @@ from ...core import Outcome, Step
 from ...core.stack import Frames, Stack, parts
 from ..candidates.searched import RATHER_RIGHT
 from ..deblur import Deblurred, deblur
-from ..halves import Added, added, fused_explains_more
+from ..halves import AGREED, Added, added, fused_explains_more
 from ..plan import UNEXPLAINED, Cards
 from ..seen import see
 from ..settings import DeblurSettings, with_options
@@ -89,7 +89,7 @@ def fuse_and_judge(
         halves = _halves(y, found)
         pair, fused = (np.stack(x) for x in ([deblur(half, how).image for half in halves], halves))
         both = added(*(torch.from_numpy(x).permute(0, 3, 1, 2) for x in (pair, fused)))
-    if both is not None and both.gain > 0:
+    if both is not None and both.gain > 0 and both.agreement >= AGREED:
         told = f"{what}, then deblurred (two halves agree to {both.agreement:.2f}): "
         result = replace(_with(result, one, told), kept="deblurred")
     else:

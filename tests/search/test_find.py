@@ -19,7 +19,7 @@ from blinddps.search.find import Candidate, Found, Seen, fitting, judged, most_c
 from blinddps.search.frames import centred_frame, trimmed
 from blinddps.search.refine import KernelStep
 from blinddps.search.sources import SOURCES
-from blinddps.search.verdict import Trust, VerdictNetwork
+from blinddps.search.verdict import RIGHT, Trust, VerdictNetwork
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def found(seen: Seen) -> Found:
 
 
 def test_the_kernel_is_found_and_called_right(found: Found, true_kernel: Tensor) -> None:
-    assert float(mnc(found.kept.kernel, true_kernel)) > 0.8
+    assert float(mnc(found.kept.kernel, true_kernel)) > RIGHT
     assert found.confidence > 0.5
     assert found.verdict.gain > 0
     kernel = found.kept.kernel

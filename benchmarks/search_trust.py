@@ -1,15 +1,15 @@
 """How far can ``confidence`` be trusted? Photographs blurred by many kinds of kernel, sought as ``deblur`` does it.
 
 ``python benchmarks/search_trust.py make --data DATA --out ITEMS [--count 52] [--first 0 --stride 1]``
-``python benchmarks/search_trust.py fit ITEMS --out OUT [--weights FILE] [--diagram PNG] [--plate PNG]``
+``python benchmarks/search_trust.py score ITEMS --out OUT [--diagram PNG] [--plate PNG]``
 
 ``make``: crops of 256 pixels of the first 160 pictures of BSDS500's test part (``quality.py`` takes others), kernels of
 ``simulate.random_kernel``, noise of 0.004 to 0.02, 8 bit. Each item is a file of every candidate: what the verdict
 says, its echo, its likeness to the halves' kernels, and the truth. Pictures here are of two evaluations, as the search
 has them; so is that of the true kernel. What is there is not made again.
 
-``fit``: the trust in the kernel kept, each item judged by a fit on all others. With ``--weights`` that of all items is
-written; ``--diagram`` draws the reliability, ``--plate`` the wrong kernels beside the true ones.
+``score``: the shipped trust in the kernel kept; these pictures had no part in its training. ``--diagram`` draws the
+reliability, ``--plate`` the wrong kernels beside the true ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from PIL import Image, ImageDraw
 from blinddps.search import RIGHT, SHORT, Trust, Verdict
 from blinddps.search.find import most_credible
 from blinddps.search.frames import trimmed
-from blinddps.training.search import fit_trust
 from blinddps.training.search_run import reliability
 from common import header
 
@@ -44,15 +43,14 @@ def main() -> None:
     make_.add_argument("--out", required=True)
     for name, value in (("count", 52), ("first", 0), ("stride", 1)):
         make_.add_argument(f"--{name}", type=int, default=value)
-    fit_ = commands.add_parser("fit")
-    fit_.add_argument("items")
-    fit_.add_argument("--out", required=True)
-    fit_.add_argument("--weights")
-    fit_.add_argument("--diagram")
-    fit_.add_argument("--plate")
+    score_ = commands.add_parser("score")
+    score_.add_argument("items")
+    score_.add_argument("--out", required=True)
+    score_.add_argument("--diagram")
+    score_.add_argument("--plate")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    (make if args.command == "make" else fit)(args)
+    (make if args.command == "make" else score)(args)
 
 
 def make(args: argparse.Namespace) -> None:
@@ -117,7 +115,9 @@ def item(pictures: list[tuple[str, np.ndarray]], index: int) -> tuple[np.ndarray
     return (y.clip(0, 1) * 255).round().astype(np.uint8)[inside], sharp[inside], kernel, kind
 
 
-def fit(args: argparse.Namespace) -> None:
+def score(args: argparse.Namespace) -> None:
+    from blinddps.search import learned
+
     items = [dict(np.load(path)) for path in sorted(Path(args.items).glob("*.npz"))]
     kept = [most_credible(i["gain"].tolist(), i["echo"].tolist()) for i in items]
     numbers = torch.stack([weighed(i, k) for i, k in zip(items, kept, strict=True)])
@@ -125,13 +125,9 @@ def fit(args: argparse.Namespace) -> None:
     short = np.array([i["known"] - i["psnr"][k] for i, k in zip(items, kept, strict=True)])
     gain = np.array([i["psnr"][k] - i["before"] for i, k in zip(items, kept, strict=True)])
     right = (alike >= RIGHT) & (short <= SHORT)
-    told = np.zeros(len(items))
-    for n in range(len(items)):
-        others = np.arange(len(items)) != n
-        trust = fit_trust(numbers[others], torch.from_numpy(right[others]))
-        told[n] = float((numbers[n] @ trust.weight + trust.bias).sigmoid())
+    trust = learned().trust
+    told = (numbers @ trust.weight + trust.bias).sigmoid().numpy().astype(float)
     verdict = np.array([float(i["probability"][k]) for i, k in zip(items, kept, strict=True)])
-    whole = fit_trust(numbers, torch.from_numpy(right))
     oracle = np.array([i["psnr"].max() - i["before"] for i in items])
     possible = np.array([i["known"] - i["before"] for i in items])
     lines = [
@@ -149,15 +145,15 @@ def fit(args: argparse.Namespace) -> None:
                 ("expected gain", numbers[:, 1].numpy()),
                 ("halves", numbers[:, 2].numpy()),
                 ("echo", numbers[:, 3].numpy()),
-                ("trust, held out", told),
+                ("trust", told),
             )
         ),
-        f"calibration error, held out {reliability(told, right)['calibration_error']:.3f} (verdict alone "
+        f"calibration error {reliability(told, right)['calibration_error']:.3f} (verdict alone "
         f"{reliability(verdict, right)['calibration_error']:.3f})",
         "called right from: wrong ones called right, right ones doubted (verdict alone)",
         *(f"  {level:.2f}: {counts(told, right, level)} ({counts(verdict, right, level)})" for level in LEVELS),
-        f"weights {[round(float(v), 3) for v in whole.weight]}, bias {float(whole.bias):.3f}",
-        "items, held out: trust, verdict, MNC, dB below the true kernel's picture",
+        f"weights {[round(float(v), 3) for v in trust.weight]}, bias {float(trust.bias):.3f}",
+        "items: trust, verdict, MNC, dB below the true kernel's picture",
         *(
             f"  {i['kind']!s:7s} {t:.2f} {v:.2f} {a:.2f} {s:5.1f}{'' if r else '  wrong'}"
             for i, t, v, a, s, r in zip(items, told, verdict, alike, short, right, strict=True)
@@ -165,10 +161,6 @@ def fit(args: argparse.Namespace) -> None:
     ]
     print("\n".join(lines))
     Path(args.out).write_text("\n".join(lines) + "\n")
-    if args.weights:
-        from safetensors.torch import save_file
-
-        save_file({k: v.contiguous() for k, v in whole.state_dict().items()}, args.weights)
     if args.diagram:
         diagram(Path(args.diagram), told, right)
     if args.plate:

@@ -379,13 +379,27 @@ def test_halves_that_differ_are_not_deblurred(
     assert "deblurring makes different detail of two halves of them" in result.outcome[0].message
 
 
-def test_a_gain_of_which_halves_share_less_than_half_is_not_trusted(
-    seen_through_air: tuple[np.ndarray, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("both", "said"),
+    [
+        (Added(agreement=0.4, gain=1.0), "deblurring makes different detail of two halves of them (agreement 0.40)"),
+        (Added(agreement=0.9, gain=-1.0), "deblurring adds more noise than detail to them (agreement 0.90)"),
+    ],
+)
+def test_a_gain_that_halves_share_by_less_than_half_or_that_is_none_is_not_trusted(
+    both: Added,
+    said: str,
+    seen_through_air: tuple[np.ndarray, list[np.ndarray]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, frames = seen_through_air
-    monkeypatch.setattr(fused, "added", lambda *_: Added(agreement=0.4, gain=1.0))
+    sure = replace(deblur(frames[0], num_steps=1, search="none"), confidence=0.99)
+    monkeypatch.setattr(fused, "deblur", lambda *args, **options: sure)
+    monkeypatch.setattr(fused, "added", lambda *_: both)
     monkeypatch.setattr(restoration, "JOINTLY", 100)
-    assert restore_turbulence(frames).kept == "registered"
+    result = restore_turbulence(frames)
+    assert result.kept == "registered"
+    assert said in result.outcome[0].message
 
 
 def test_what_no_verdict_judges_is_deblurred_all_the_same(

@@ -142,7 +142,17 @@ def recipe(name: str) -> dict[str, object]:
     Raises:
         InputError: no recipe has this name.
     """
-    small = NetworkConfig(kind="residual", channels=(32, 48, 64), layers=2, attention=False, pixel_unshuffle=2)
+    generated: dict[str, object] = {
+        "unknown": "image",
+        "channels": 1,
+        "any_size": True,
+        "flip": False,
+        "network": NetworkConfig(kind="residual", channels=(32, 48, 64), layers=2, attention=False, pixel_unshuffle=2),
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "ema": 0.9995,
+        "uniform_share": 0.1,
+    }
     recipes: dict[str, dict[str, object]] = {
         **RESTORER_RECIPES,
         "kernel": {
@@ -198,40 +208,24 @@ def recipe(name: str) -> dict[str, object]:
             "p_std": 1.2,
             "uniform_share": 0.1,
         },
-        "text": {
-            "unknown": "image",
+        "text": generated
+        | {
             "generator": "text",
-            "channels": 1,
             "sizes": (64, 96, 128),
             "size_weights": (0.4, 0.4, 0.2),
-            "any_size": True,
-            "flip": False,
-            "network": small,
-            "batch_size": 8,
-            "learning_rate": 1e-3,
-            "ema": 0.9995,
             "data_std": 0.5,
             "p_mean": -1.1,
             "p_std": 1.3,
-            "uniform_share": 0.1,
         },
-        "stars": {
-            "unknown": "image",
+        "stars": generated
+        | {
             "generator": "stars",
-            "channels": 1,
             "sizes": (64, 96),
             "size_weights": (0.8, 0.2),
-            "any_size": True,
-            "flip": False,
-            "network": small,
-            "batch_size": 8,
-            "learning_rate": 1e-3,
-            "ema": 0.9995,
             "data_mean": -0.75,
             "data_std": 0.3,
             "p_mean": -1.8,
             "p_std": 1.6,
-            "uniform_share": 0.1,
         },
     }
     if name not in recipes:

@@ -67,8 +67,9 @@ def fuse_and_judge(
     trusted.
 
     It can where the verdict calls the kernel rather right than wrong (:data:`RATHER_RIGHT`), and where what deblurring
-    adds to the means of two halves of the frames is worth its noise (:func:`~blinddps.restore.halves.added`). The
-    former judges the kernel, the latter the noise and what registering left, neither of which knows of the other.
+    adds to the means of two halves of the frames agrees by half and is worth its noise
+    (:func:`~blinddps.restore.halves.added`). The former judges the kernel, the latter the noise and what registering
+    left, neither of which knows of the other.
     """
     import numpy as np
 
@@ -97,7 +98,9 @@ def fuse_and_judge(
         if one.confidence is not None:
             doubt = f"the kernel is doubtful ({100 * one.confidence:.0f} % sure)"
         if both is not None:
-            doubt = f"deblurring makes different detail of two halves of them (agreement {both.agreement:.2f})"
+            different = both.agreement < AGREED
+            why = "makes different detail of two halves of them" if different else "adds more noise than detail to them"
+            doubt = f"deblurring {why} (agreement {both.agreement:.2f})"
         result = replace(
             result,
             outcome=(Outcome("rejected", f"{what}, with no blur taken off: {doubt}; try more frames"),),
